@@ -1,0 +1,83 @@
+# roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo run test check train compare convert bench deploy bundle lock ears soak \
+  test-systemd test-install test-make-deploy test-arm64 test-homeassistant
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
+
+EDGE := .venv-edge/.ready
+DEV := .venv/.ready
+HOME_ASSISTANT := .venv-homeassistant/.ready
+TFLITE := .venv-tflite-runtime/.ready
+PYTHON_DEV := .venv/bin/python
+needs = $(if $($(1)),,$(error make $(firstword $(MAKECMDGOALS)) needs $(1)=$(2)))
+# Said before anything is installed for it.
+$(if $(filter train compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter deploy,$(MAKECMDGOALS)),$(call needs,HOST,pi@sensor))
+
+help:  ## this list
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
+
+setup: $(EDGE)  ## install what the sensor needs (.venv-edge)
+setup-dev: $(DEV) $(TFLITE)  ## install what tests and training need (.venv, .venv-tflite-runtime)
+
+demo: $(EDGE)  ## hear the bundled recording, with a page and a broker [SECONDS=40] [ARGS=...]
+	@.venv-edge/bin/roomtone demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+run: $(EDGE)  ## listen to this machine's microphone, as config.yaml says [ARGS=...]
+	@.venv-edge/bin/roomtone run $(ARGS)
+
+test: $(DEV) $(TFLITE)  ## run the tests [ARGS=...]
+	@$(PYTHON_DEV) -m pytest $(ARGS)
+
+check: $(DEV)  ## lint
+	@.venv/bin/ruff check .
+
+train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
+	@$(PYTHON_DEV) -m train fit --network $(or $(NETWORK),cnn) --data $(DATA) $(ARGS)
+
+compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=...]
+	@$(PYTHON_DEV) -m train compare --data $(DATA) $(ARGS)
+
+convert: $(DEV)  ## turn a training run into an artifact [RUN=folder] [OUT=file]; without RUN: config.yaml's set
+	@$(PYTHON_DEV) -m convert $(if $(RUN),$(RUN) --out $(or $(OUT),$(patsubst %/,%,$(RUN)).tflite)) $(ARGS)
+
+bench: $(EDGE)  ## how much faster than real time this machine hears the bundled recording
+	@.venv-edge/bin/roomtone classify --json edge/demo.flac | tail -n 1
+
+deploy:  ## install the last commit on a machine as a service HOST=pi@sensor [BUNDLE=dist/...tar]
+	deploy/remote.sh $(HOST) $(BUNDLE)
+
+bundle:  ## an offline bundle of the last commit [ARCH=arm64] [SUITE=bookworm], into dist/
+	deploy/bundle.sh --arch $(or $(ARCH),arm64) --suite $(or $(SUITE),bookworm)
+
+test-systemd:  ## the unit in a Debian machine that boots (as root; 5 minutes) [ARGS=...]
+test-install:  ## upgrades, failing upgrades, rollback, uninstall on such a machine (as root; 10 minutes) [ARGS=...]
+test-make-deploy:  ## make deploy over ssh to such a machine, packages from the internet (as root; 5 minutes) [ARGS=...]
+test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
+test-systemd test-install test-make-deploy test-arm64: $(DEV)
+	@$(PYTHON_DEV) -m pytest -m machine tests/$(subst -,_,$@).py $(ARGS)
+
+test-homeassistant: $(DEV) $(HOME_ASSISTANT)  ## a real Home Assistant finds the sensor (Python 3.13; 2 minutes) [ARGS=...]
+	@$(PYTHON_DEV) -m pytest -m machine tests/test_homeassistant.py $(ARGS)
+
+ears: $(DEV)  ## how well speech is told from other sound, on the corpora (10 minutes) [ARGS=--clips 60]
+	@$(PYTHON_DEV) -m tests.bench.ears $(ARGS)
+
+soak: $(DEV)  ## a day of sound through the sensor, faster than real time (half an hour) [ARGS=--hours 2]
+	@$(PYTHON_DEV) -m tests.bench.soak $(ARGS)
+
+lock:  ## renew the pinned versions in deploy/locks, needs uv [ARGS=--upgrade]
+	deploy/lock.sh $(ARGS)
+
+$(EDGE): pyproject.toml deploy/locks/requirements.txt
+	deploy/setup.sh edge
+
+$(DEV): pyproject.toml deploy/locks/requirements.txt
+	deploy/setup.sh dev
+
+$(HOME_ASSISTANT): deploy/locks/homeassistant.txt
+	deploy/setup.sh homeassistant
+
+$(TFLITE): pyproject.toml deploy/locks/tflite-runtime.txt
+	deploy/setup.sh tflite-runtime
