@@ -1,0 +1,149 @@
+"""Sound as timed blocks: recordings and raw PCM become the same 16 kHz mono blocks that a microphone gives."""
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from edge.errors import InputError
+
+SAMPLE_RATE_HZ = 16_000
+BLOCK_SAMPLES = 1_280  # 80 ms: four hops of 20 ms
+BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE_HZ
+_READ_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """80 ms of sound.
+
+    samples: float32 (BLOCK_SAMPLES,), full scale is 1.0.
+    end_s: seconds of sound since the source began, at the block's last sample.
+    captured_at: Unix time in seconds of the block's last sample.
+    """
+
+    samples: np.ndarray
+    end_s: float
+    captured_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Sent by a source in place of blocks, about once a second, while no sound flows.
+
+    reason: a stable code (`absent`, `busy`, `stalled`, ...); detail: the same in words, for people.
+    """
+
+    reason: str
+    detail: str
+
+
+def read_recording(path: str | Path) -> Iterator[np.ndarray]:
+    """Yield a recording as float32 mono chunks at 16 kHz, whatever its rate, channels and format.
+
+    Channels are averaged; other rates go through soxr (high quality). Formats are recognised by content, not by name.
+    Raises InputError if the file is missing, a folder, not sound, or holds no samples.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a sound file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    try:
+        with soundfile.SoundFile(path) as sound:
+            chunks = sound.blocks(int(sound.samplerate * _READ_S), dtype="float32", always_2d=True)
+            mono = (chunk[:, 0] if chunk.shape[1] == 1 else chunk.mean(axis=1) for chunk in chunks)
+            empty = True
+            for chunk in resample(mono, sound.samplerate):
+                empty = empty and not len(chunk)
+                yield chunk
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: not a readable sound file ({error.error_string.rstrip('.')})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if empty:
+        raise InputError(f"{path}: the recording is empty")
+
+
+def load_recording(path: str | Path) -> np.ndarray:
+    """Return a whole recording as float32 (samples,) at 16 kHz mono. Raises InputError as `read_recording` does."""
+    return np.concatenate(list(read_recording(path)))
+
+
+def read_raw(stream: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> Iterator[np.ndarray]:
+    """Yield float32 chunks from raw signed 16-bit little-endian 16 kHz mono PCM, as it arrives, until `stopping`.
+
+    Raises InputError if the stream ends without a single sample.
+    """
+    odd = b""
+    empty = True
+    while not stopping():
+        if not select.select([stream], [], [], 0.25)[0]:
+            continue
+        data = os.read(stream.fileno(), BLOCK_SAMPLES * 2)
+        if not data:
+            break
+        data = odd + data
+        whole = len(data) - len(data) % 2
+        odd = data[whole:]
+        empty = empty and not whole
+        yield from_int16(np.frombuffer(data[:whole], dtype="<i2"))
+    if empty and not stopping():
+        raise InputError("standard input: no samples (expected raw 16-bit little-endian mono PCM at 16 kHz)")
+
+
+def resample(chunks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]:
+    """Yield mono float32 chunks of `rate_hz` as chunks at 16 kHz (soxr, streaming: chunking does not matter)."""
+    if rate_hz == SAMPLE_RATE_HZ:
+        yield from chunks
+        return
+    stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+    for chunk in chunks:
+        yield stream.resample_chunk(np.ascontiguousarray(chunk))
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def reblock(chunks: Iterable[np.ndarray], size: int = BLOCK_SAMPLES) -> Iterator[np.ndarray]:
+    """Yield arrays of exactly `size` samples from chunks of any length; a tail shorter than `size` is dropped."""
+    pending = np.zeros(0, np.float32)
+    for chunk in chunks:
+        pending = np.concatenate([pending, chunk])
+        whole = len(pending) - len(pending) % size
+        for start in range(0, whole, size):
+            yield pending[start : start + size]
+        pending = pending[whole:]
+
+
+def timed_blocks(chunks: Iterable[np.ndarray], *, started_at: float) -> Iterator[Block]:
+    """Yield Blocks from 16 kHz chunks; the clock is that of the sound, counted from Unix time `started_at`."""
+    for number, samples in enumerate(reblock(chunks), start=1):
+        end_s = number * BLOCK_S
+        yield Block(samples=samples, end_s=end_s, captured_at=started_at + end_s)
+
+
+def paced(blocks: Iterable[Block], stopping: Callable[[], bool] = lambda: False) -> Iterator[Block]:
+    """Yield blocks no sooner than their own clock says, until `stopping`: a recording played as a microphone."""
+    ahead_of_monotonic_s = time.time() - time.monotonic()  # once: a clock that steps must not hold the sound up
+    for block in blocks:
+        while (ahead_s := block.captured_at - ahead_of_monotonic_s - time.monotonic()) > 0 and not stopping():
+            time.sleep(min(ahead_s, 0.1))
+        if stopping():
+            return
+        yield block
+
+
+def from_int16(samples: np.ndarray) -> np.ndarray:
+    """Return int16 samples as float32 of full scale 1.0, exactly as libsndfile reads a 16-bit file."""
+    return samples.astype(np.float32) / np.float32(32_768)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Return float32 samples as int16, saturating; the inverse of `from_int16`."""
+    return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.int16)

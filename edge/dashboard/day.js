@@ -1,0 +1,130 @@
+/* The last 24 hours: the ribbon, a moment of it in words (by pointer or arrow keys), and the time each label held. */
+"use strict";
+
+const Day = (() => {
+  const MINUTES = 24 * 60;
+  const CHECK_EVERY_MS = 900;
+  const DRAW_EVERY_MS = 30_000;
+  const STEPS = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -60, PageUp: 60 };
+  const legend = new Map();
+  let spans = [];
+  let nowMs = 0;
+  let minutesAgo = null; // the moment chosen; null is none
+  let drawnKey = "";
+  let checkedAt = 0;
+  let drawnAt = 0;
+
+  function update(sensor, { nowMs: now, steadyMs }) {
+    nowMs = now;
+    if (sensor.device === drawnKey.split(" ", 1)[0] && steadyMs - checkedAt < CHECK_EVERY_MS) return;
+    checkedAt = steadyMs;
+    const key = `${sensor.device} ${sensor.past.version} ${sensor.status}`;
+    const box = Dom.byId("ribbon-canvas").getBoundingClientRect();
+    const size = `${box.width} ${box.height} ${matchMedia("(prefers-color-scheme: dark)").matches}`;
+    if (`${key} ${size}` === drawnKey && steadyMs - drawnAt < DRAW_EVERY_MS) return;
+    [drawnKey, drawnAt] = [`${key} ${size}`, steadyMs];
+    spans = sensor.past.spans(now - DAY_MS, sensor.knownUntil(now));
+    Ribbon.draw(Dom.byId("ribbon-canvas"), spans, now - DAY_MS, now);
+    showHours(now);
+    showLegend();
+    showMoment();
+  }
+
+  function showHours(now) {
+    const box = Dom.byId("hours");
+    const hours = [];
+    const next = new Date(now - DAY_MS);
+    next.setMinutes(0, 0, 0);
+    for (let at = next.getTime() + Format.HOUR; at <= now; at += Format.HOUR) {
+      if (new Date(at).getHours() % 3 !== 0) continue;
+      const place = (at - (now - DAY_MS)) / DAY_MS;
+      if (place < 0.03 || place > 0.97) continue;
+      const mark = Dom.make("span", {}, Format.clock(at));
+      mark.style.setProperty("--place", place);
+      hours.push(mark);
+    }
+    box.replaceChildren(...hours);
+  }
+
+  function showLegend() {
+    const held = new Map();
+    for (const span of spans) if (!Past.isGap(span)) held.set(span.label, (held.get(span.label) ?? 0) + span.end - span.start);
+    const wanted = [...held].sort((a, b) => rank(a) - rank(b)).slice(0, 12);
+    if ([...legend.keys()].join() !== wanted.map(([label]) => label).join()) {
+      legend.clear();
+      for (const [label] of wanted) {
+        const time = Dom.make("span", { class: "value" });
+        const name = Dom.make("span", {}, label);
+        const item = Dom.make("li", { "data-tone": Labels.tone(label) }, Dom.icon(Labels.face(label), "face"), name, time);
+        legend.set(label, { item, time });
+      }
+      Dom.byId("legend").replaceChildren(...[...legend.values()].map((each) => each.item));
+    }
+    for (const [label, ms] of wanted) Dom.setText(legend.get(label).time, Format.duration(ms));
+  }
+
+  /* Longest first; quiet, which is nearly always the longest, last. */
+  const rank = ([label, ms]) => (label === Labels.QUIET ? 1 : -ms);
+
+  function showMoment() {
+    const ribbon = Dom.byId("ribbon");
+    const cursor = Dom.byId("ribbon-cursor");
+    const ago = minutesAgo ?? 0;
+    const words = moment(nowMs - ago * Format.MINUTE);
+    Dom.setAttribute(ribbon, "aria-valuenow", String(MINUTES - ago));
+    Dom.setAttribute(ribbon, "aria-valuetext", words);
+    Dom.setText(Dom.byId("ribbon-readout"), minutesAgo === null ? "" : words);
+    Dom.setHidden(cursor, minutesAgo === null);
+    cursor.style.setProperty("--place", 1 - ago / MINUTES);
+  }
+
+  function moment(at) {
+    const span = spans.find((each) => each.start <= at && at < each.end) ?? (at >= nowMs ? spans.at(-1) : undefined);
+    const clock = `${Format.day(at, nowMs)} ${Format.clock(at)}`.trim();
+    if (span === undefined) return `${clock}: nothing known`;
+    if (Past.isGap(span)) return `${clock}: nobody listened, for ${Format.duration(span.end - span.start)}`;
+    const sure = span.confidence === null || span.label === Labels.QUIET ? "" : `, ${Format.percent(span.confidence)} sure`;
+    return `${clock}: ${span.label}${sure}, for ${Format.duration(span.end - span.start)}`;
+  }
+
+  function choose(minutes) {
+    minutesAgo = minutes === null ? null : Math.min(MINUTES, Math.max(0, Math.round(minutes)));
+    showMoment();
+  }
+
+  /* The arrow keys go by five minutes, with Shift from change to change. */
+  function key(event) {
+    const ago = minutesAgo ?? 0;
+    if (event.key === "Home") choose(MINUTES);
+    else if (event.key === "End") choose(0);
+    else if (event.key === "Escape") choose(null);
+    else if (event.key in STEPS) choose(event.shiftKey ? beside(ago, Math.sign(STEPS[event.key])) : ago - STEPS[event.key]);
+    else return;
+    event.preventDefault();
+  }
+
+  function beside(ago, direction) {
+    const at = nowMs - ago * Format.MINUTE;
+    const starts = spans.map((span) => span.start + Format.MINUTE / 2);
+    const next = direction > 0 ? starts.find((start) => start > at + Format.MINUTE) : starts.findLast((start) => start < at - Format.MINUTE);
+    return next === undefined ? ago : (nowMs - next) / Format.MINUTE;
+  }
+
+  function start() {
+    const ribbon = Dom.byId("ribbon");
+    const point = (event) => {
+      const { left, width } = ribbon.getBoundingClientRect();
+      choose((1 - (event.clientX - left) / width) * MINUTES);
+    };
+    ribbon.addEventListener("pointermove", point);
+    ribbon.addEventListener("pointerdown", point);
+    ribbon.addEventListener("pointerleave", () => choose(null));
+    ribbon.addEventListener("blur", () => choose(null));
+    ribbon.addEventListener("keydown", key);
+  }
+
+  return { start, update };
+})();
+
+Day.start();
+Page.addRoomView(Day);

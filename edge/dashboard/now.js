@@ -1,0 +1,50 @@
+/* The big card: the emotion now, how sure, and since when; or why that cannot be said. */
+"use strict";
+
+const NowCard = (() => {
+  const SPOKEN_EVERY_MS = 3000;
+  let spokenAt = -Infinity;
+  let spoken = "";
+
+  function update(sensor, { condition, linkUp, nowMs, steadyMs }) {
+    const live = condition.kind === "live";
+    const card = Dom.byId("now");
+    Dom.setAttribute(card, "data-condition", condition.kind);
+    Dom.setAttribute(card, "data-link", linkUp ? "up" : "down");
+    Dom.setAttribute(card, "data-tone", live ? Labels.tone(sensor.state.emotion) : "none");
+    Dom.setIcon(Dom.byId("now-drawing"), live ? Labels.face(sensor.state.emotion) : condition.kind);
+    Dom.setText(Dom.byId("now-kicker"), kicker(condition.kind, linkUp));
+    Dom.setText(Dom.byId("now-word"), condition.word);
+    const ratio = live ? sensor.state.confidence : null;
+    Dom.setAttribute(Dom.byId("now-ring"), "stroke-dasharray", `${Math.round((ratio ?? 0) * 100)} 100`);
+    Dom.setText(Dom.byId("now-detail"), live ? sureness(sensor.state) : condition.detail);
+    Dom.setText(Dom.byId("now-since"), live ? since(sensor, nowMs) : condition.heard);
+    speak(`${sensor.name}: ${condition.word}. ${live ? sureness(sensor.state) : condition.detail}`, condition, steadyMs);
+  }
+
+  function kicker(kind, linkUp) {
+    if (!linkUp) return "Last known";
+    return kind === "live" ? "The room sounds" : "The sensor is";
+  }
+
+  function sureness(state) {
+    const sure = state.confidence === null ? "" : `${Format.percent(state.confidence)} sure`;
+    return [sure, Labels.meaning(state.emotion)].filter(Boolean).join(" · ");
+  }
+
+  function since(sensor, nowMs) {
+    const heldMs = Condition.heldMs(sensor, nowMs);
+    if (heldMs === null) return "";
+    const day = Format.day(sensor.state.since, nowMs);
+    return `for ${Format.duration(heldMs)}, since ${day ? `${day} ` : ""}${Format.clock(sensor.state.since)}`;
+  }
+
+  /* Says a change to screen readers, not every percent of it. */
+  function speak(text, condition, steadyMs) {
+    if (condition.word === spoken || steadyMs - spokenAt < SPOKEN_EVERY_MS) return;
+    [spoken, spokenAt] = [condition.word, steadyMs];
+    Dom.setText(Dom.byId("spoken"), text);
+  }
+
+  return { update };
+})();

@@ -1,0 +1,152 @@
+/* The border: bytes from the broker become checked, bounded values, or nothing. Everything behind it may trust them.
+ *
+ * Whatever has a wrong type, is too long, or is not known is ignored: a field where the message makes sense without it,
+ * else the message. */
+"use strict";
+
+const Payloads = (() => {
+  const DEVICE = /^[a-z0-9-]{1,64}$/;
+  const LABEL = /^[\p{L}\p{N}][\p{L}\p{N} _-]{0,31}$/u;
+  const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
+  /* Control characters, and those that turn the direction of what follows. */
+  const UNPRINTABLE = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+  const MAX_BYTES = { status: 16, listening: 16, state: 8192, event: 4096, health: 8192, timeline: 200_000 };
+  const MAX_RUNS = 2000;
+  const MAX_SCORES = 16;
+  const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+  /* Returns {device, kind, value}, or null. `value` is null where a retained message was taken away. */
+  function parse(topic, bytes) {
+    const [root, device, kind, ...rest] = topic.split("/", 4);
+    if (root !== "roomtone" || rest.length || !DEVICE.test(device) || !Object.hasOwn(READERS, kind)) return null;
+    if (bytes.length === 0) return { device, kind, value: null };
+    if (bytes.length > MAX_BYTES[kind]) return null;
+    let value;
+    try {
+      value = READERS[kind](utf8.decode(bytes));
+    } catch (error) {
+      if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) return null;
+      throw error;
+    }
+    return value === null ? null : { device, kind, value };
+  }
+
+  function json(text) {
+    const value = JSON.parse(text);
+    return isObject(value) ? value : {};
+  }
+
+  const READERS = {
+    status: (text) => oneOf(text, "online", "offline"),
+    listening: (text) => oneOf(text, "ON", "OFF"),
+
+    state(text) {
+      const raw = json(text);
+      const state = {
+        ts: time(raw.ts),
+        emotion: label(raw.emotion),
+        confidence: ratio(raw.confidence),
+        since: time(raw.since),
+        scores: scores(raw.scores),
+        speechRatio: ratio(raw.speech_ratio),
+        snrDb: number(raw.snr_db),
+        levelDbfs: number(raw.level_dbfs),
+        clippedRatio: ratio(raw.clipped_ratio),
+        microphone: words(raw.microphone, 40),
+        model: words(raw.model, 80),
+        seq: number(raw.seq),
+      };
+      return state.ts === null || state.emotion === null ? null : state;
+    },
+
+    event(text) {
+      const raw = json(text);
+      const event = {
+        id: words(raw.event_id, 64),
+        ts: time(raw.ts),
+        label: label(raw.event_type),
+        confidence: ratio(raw.confidence),
+        late: raw.late === true,
+      };
+      return event.ts === null || event.label === null ? null : event;
+    },
+
+    timeline(text) {
+      const raw = json(text);
+      if (!Array.isArray(raw.runs)) return null;
+      const runs = [];
+      for (const run of raw.runs.slice(-MAX_RUNS)) {
+        if (!Array.isArray(run)) continue;
+        const [start, name, confidence] = [time(run[0]), label(run[1]), ratio(run[2])];
+        if (start !== null && name !== null) runs.push({ start, label: name, confidence });
+      }
+      return { ts: time(raw.ts), runs };
+    },
+
+    health(text) {
+      const raw = json(text);
+      const [microphone, broker] = [raw.microphone, raw.broker].map((part) => (isObject(part) ? part : {}));
+      const health = {
+        ts: time(raw.ts),
+        version: words(raw.version, 40),
+        uptimeS: number(raw.uptime_s),
+        cpuRatio: number(raw.cpu_ratio),
+        rssMb: number(raw.rss_mb),
+        temperatureC: number(raw.temperature_c),
+        realtimeFactor: number(raw.realtime_factor),
+        droppedBlocks: number(raw.dropped_blocks),
+        inferenceMs: percentiles(raw.inference_ms),
+        latencyMs: percentiles(raw.latency_ms),
+        outboxDepth: number(raw.outbox_depth),
+        outboxDropped: number(raw.outbox_dropped),
+        outboxProblem: words(raw.outbox_problem, 200),
+        reconnects: number(raw.reconnects),
+        lastProblem: words(broker.last_problem, 200),
+        lastProblemTs: time(broker.last_problem_ts),
+        microphone: { state: words(microphone.state, 40), detail: words(microphone.detail, 200) },
+      };
+      return health.ts === null ? null : health;
+    },
+  };
+
+  const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+  const oneOf = (text, ...allowed) => (allowed.includes(text) ? text : null);
+  const number = (value) => (typeof value === "number" && Math.abs(value) < 1e15 ? value : null);
+  const label = (value) => (typeof value === "string" && value.length <= 32 && LABEL.test(value) ? value : null);
+
+  function ratio(value) {
+    const known = number(value);
+    return known === null ? null : Math.min(1, Math.max(0, known));
+  }
+
+  /* Milliseconds since 1970 from RFC 3339. */
+  function time(value) {
+    if (typeof value !== "string" || value.length > 40 || !TIME.test(value)) return null;
+    const ms = Date.parse(value);
+    return Number.isFinite(ms) ? ms : null;
+  }
+
+  function words(value, length) {
+    if (typeof value !== "string") return null;
+    const clean = value.slice(0, 4 * length).replace(UNPRINTABLE, " ").trim();
+    return clean === "" ? null : [...clean].slice(0, length).join("");
+  }
+
+  function scores(value) {
+    const known = new Map();
+    if (!isObject(value)) return known;
+    for (const name in value) {
+      if (known.size === MAX_SCORES) break;
+      const [key, score] = [label(name), ratio(value[name])];
+      if (key !== null && score !== null) known.set(key, score);
+    }
+    return known;
+  }
+
+  function percentiles(value) {
+    const raw = isObject(value) ? value : {};
+    return { p50: number(raw.p50), p99: number(raw.p99), worst: number(raw.worst) };
+  }
+
+  return { parse, isDevice: (text) => DEVICE.test(text), KINDS: Object.keys(READERS) };
+})();

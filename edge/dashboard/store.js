@@ -1,0 +1,112 @@
+/* Everything known about every sensor, bounded. */
+"use strict";
+
+class Sensor {
+  static LATE_MS = 10 * 60 * 1000; // for so long late events count as news
+
+  constructor(device) {
+    this.device = device;
+    this.name = Format.deviceName(device);
+    this.status = null; // "online" | "offline"
+    this.state = null;
+    this.stateAt = 0; // the times ending in At are on this page's clock
+    this.health = null;
+    this.healthAt = 0;
+    this.listening = null; // "ON" | "OFF"
+    this.clockAheadMs = null; // of this page's, told by live messages
+    this.late = { count: 0, at: 0 };
+    this.past = new Past();
+  }
+
+  /* The moment up to which its past is known, on its own clock: now, while it speaks. */
+  knownUntil(nowMs) {
+    const lastMs = this.state ? this.state.ts + 30_000 : nowMs;
+    return this.status === "online" ? nowMs : Math.min(nowMs, lastMs);
+  }
+}
+
+class Store {
+  static MAX_SENSORS = 200;
+  static MAX_COUNTED = 10_000;
+
+  constructor() {
+    this.sensors = new Map();
+    this.pinned = null; // the device whose page is open: never displaced, never left out
+    this._leftOut = new Set();
+  }
+
+  get leftOut() {
+    return this._leftOut.size;
+  }
+
+  /* Takes one checked message; `retained` ones tell the past. */
+  apply({ device, kind, value }, retained, nowMs) {
+    if (kind === "status" && value === null) {
+      this.sensors.delete(device);
+      this._leftOut.delete(device);
+      return;
+    }
+    if (value === null) return;
+    const sensor = this.sensors.get(device) ?? this._admit(device, kind === "status" && value === "online");
+    if (sensor === null) return;
+    this[`_${kind}`](sensor, value, retained, nowMs);
+  }
+
+  sorted() {
+    return [...this.sensors.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
+  }
+
+  /* A newcomer that is online takes the place of one that is not; else what exceeds the bound is only counted. */
+  _admit(device, online) {
+    if (this.sensors.size >= Store.MAX_SENSORS && device !== this.pinned) {
+      const idle = online ? [...this.sensors.values()].find((each) => this._canGo(each)) : undefined;
+      if (idle === undefined) {
+        if (this._leftOut.size < Store.MAX_COUNTED) this._leftOut.add(device);
+        return null;
+      }
+      this.sensors.delete(idle.device);
+      this._leftOut.add(idle.device);
+    }
+    this._leftOut.delete(device);
+    const sensor = new Sensor(device);
+    this.sensors.set(device, sensor);
+    return sensor;
+  }
+
+  _canGo(sensor) {
+    return sensor.status !== "online" && sensor.device !== this.pinned;
+  }
+
+  _status(sensor, status) {
+    sensor.status = status;
+  }
+
+  _state(sensor, state, retained, nowMs) {
+    const known = sensor.state;
+    /* A broker that came back may hand out an older one than it did before. */
+    if (retained && known && known.seq !== null && state.seq !== null && state.seq < known.seq) return;
+    if (!retained) sensor.clockAheadMs = state.ts - nowMs;
+    sensor.state = state;
+    sensor.stateAt = retained ? Math.min(nowMs, state.ts - (sensor.clockAheadMs ?? 0)) : nowMs;
+    sensor.past.setPresent(state);
+  }
+
+  _event(sensor, event, retained, nowMs) {
+    if (!sensor.past.addEvent(event) || !event.late) return;
+    const recent = nowMs - sensor.late.at < Sensor.LATE_MS;
+    sensor.late = { count: recent ? sensor.late.count + 1 : 1, at: nowMs };
+  }
+
+  _timeline(sensor, timeline) {
+    sensor.past.setTimeline(timeline.runs);
+  }
+
+  _health(sensor, health, retained, nowMs) {
+    sensor.health = health;
+    sensor.healthAt = retained ? Math.min(nowMs, health.ts - (sensor.clockAheadMs ?? 0)) : nowMs;
+  }
+
+  _listening(sensor, listening) {
+    sensor.listening = listening;
+  }
+}

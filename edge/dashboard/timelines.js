@@ -1,0 +1,47 @@
+/* Asks for the retained timelines one at a time, the open room's first, and again every ten minutes.
+ *
+ * They are large (up to 90 kB), and mosquitto 2.0 sends a websocket about 40 kB a second while it is idle: all at once
+ * would hold up everything else. What happens in between, the events tell. */
+"use strict";
+
+(() => {
+  const PATIENCE_MS = 3000;
+  const REFRESH_MS = 10 * 60 * 1000;
+  const asked = new Map(); // device -> {atMs, answered}
+  let waitingFor = null;
+
+  const topic = (device) => `roomtone/${device}/timeline`;
+
+  function update({ store, link, steadyMs: nowMs }) {
+    if (link.state !== "up") {
+      asked.clear();
+      waitingFor = null;
+      return;
+    }
+    for (const device of asked.keys()) if (!store.sensors.has(device)) asked.delete(device);
+    const current = waitingFor && asked.get(waitingFor);
+    if (current && !current.answered && nowMs - current.atMs < PATIENCE_MS) return;
+    const next = [store.pinned, ...store.sensors.keys()].find((device) => store.sensors.has(device) && isDue(device, nowMs));
+    if (next === undefined) return;
+    waitingFor = next;
+    asked.set(next, { atMs: nowMs, answered: false });
+    broker.connection.subscribe(topic(next));
+  }
+
+  /* One that has none yet stays subscribed until its first comes. */
+  function isDue(device, nowMs) {
+    const request = asked.get(device);
+    return request === undefined || (request.answered && nowMs - request.atMs > REFRESH_MS);
+  }
+
+  function arrived({ device, kind }) {
+    const request = asked.get(device);
+    if (kind !== "timeline" || !request || request.answered) return;
+    request.answered = true;
+    broker.connection.unsubscribe(topic(device));
+    Page.touch();
+  }
+
+  Page.addView({ update });
+  Page.onMessage(arrived);
+})();

@@ -1,0 +1,96 @@
+"""What is worth listening to: a level gate over an adaptive noise floor, then a speech gate."""
+
+from collections import deque
+from typing import Protocol
+
+import numpy as np
+from pymicro_vad import MicroVad
+
+from edge.audio import BLOCK_S, SAMPLE_RATE_HZ, to_int16
+
+SILENCE_DBFS = -100.0  # digital silence is called this
+QUIETEST_FLOOR_DBFS = -80.0
+INITIAL_FLOOR_DBFS = -60.0  # believed until a window has passed, so that a recording may begin with speech
+CLIPPING = 0.999
+
+
+def level_dbfs(samples: np.ndarray) -> float:
+    """Return the RMS level in dB of full scale, never below SILENCE_DBFS."""
+    power = float(np.dot(samples, samples)) / len(samples)
+    return max(SILENCE_DBFS, 10.0 * float(np.log10(power))) if power > 0.0 else SILENCE_DBFS
+
+
+def clipped_ratio(samples: np.ndarray) -> float:
+    """Return the share of samples at full scale."""
+    return float(np.count_nonzero(np.abs(samples) >= CLIPPING)) / len(samples)
+
+
+class LevelGate:
+    """Open while a block stands out of the noise floor.
+
+    The floor is the quietest block of the last `floor_window_s` (minimum statistics, after R. Martin, "Noise power
+    spectral density estimation based on optimal smoothing and minimum statistics", 2001): speech has pauses, so it
+    does not raise the floor, while a fan that is switched on does, one window later.
+    """
+
+    def __init__(self, *, margin_db: float, floor_window_s: float) -> None:
+        self._margin_db = margin_db
+        self._blocks_per_part = max(1, round(1.0 / BLOCK_S))
+        self._parts = deque([INITIAL_FLOOR_DBFS], maxlen=max(1, round(floor_window_s)))
+        self._parts.extend([INITIAL_FLOOR_DBFS] * (self._parts.maxlen - 1))
+        self._part, self._part_blocks = 0.0, 0
+        self.floor_dbfs = INITIAL_FLOOR_DBFS
+        self.above_floor_db = 0.0
+
+    def process(self, level: float) -> bool:
+        """Take a block's level in dBFS; return whether the block is worth a look."""
+        self._part = level if self._part_blocks == 0 else min(self._part, level)
+        self._part_blocks += 1
+        self.floor_dbfs = max(QUIETEST_FLOOR_DBFS, min(self._part, *self._parts))
+        if self._part_blocks == self._blocks_per_part:
+            self._parts.append(self._part)
+            self._part_blocks = 0
+        self.above_floor_db = level - self.floor_dbfs
+        return self.above_floor_db > self._margin_db
+
+
+class SpeechRule:
+    """Decides whether a block is speech, from both gates: the level is quick, the speech gate is sure but late.
+
+    A doubtful probability is enough where the block stands well out of the noise or where speech is under way.
+    """
+
+    def __init__(self, *, sure: float, doubtful: float, strong_margin_db: float) -> None:
+        self._sure, self._doubtful, self._strong_margin_db = sure, min(doubtful, sure), strong_margin_db
+
+    def holds(self, probability: float, *, loud: bool, above_floor_db: float, speaking: bool) -> bool:
+        # The speech gate trails off half a second after speech; what is at the noise floor is none.
+        if not loud:
+            return False
+        eager = speaking or above_floor_db >= self._strong_margin_db
+        return probability >= (self._doubtful if eager else self._sure)
+
+
+class SpeechGate(Protocol):
+    """Tells speech from other sound; it may look at samples, at frames, or at both."""
+
+    def process(self, samples: np.ndarray, frames: np.ndarray) -> float:
+        """Take a block (samples,) and its MFCC frames (frames, coefficients); return the probability of speech."""
+
+
+class MicroVadGate:
+    """pymicro-vad: a small streaming network over 10 ms pieces; the block's probability is the highest of theirs.
+
+    Measured on TESS and RAVDESS at 20 dB SNR: the mean would tell of speech 40 to 90 ms later.
+    """
+
+    _PIECE = SAMPLE_RATE_HZ // 100
+
+    def __init__(self) -> None:
+        self._vad = MicroVad()
+
+    def process(self, samples: np.ndarray, frames: np.ndarray) -> float:
+        data = to_int16(samples).tobytes()
+        step = 2 * self._PIECE
+        pieces = [self._vad.process_10ms(data[start : start + step]) for start in range(0, len(data), step)]
+        return max(0.0, *pieces)  # a piece is -1 while the network warms up

@@ -1,0 +1,150 @@
+"""Mel-frequency cepstral coefficients, streaming: the only feature code in the house (training calls it too).
+
+The recipe is librosa's: Hann window, |rfft|^2, Slaney mel filters of unit area, 10 log10, orthonormal DCT-II, no
+centering, no top_db. Frames are always computed `block_frames` at a time, because a matrix product over another number
+of rows differs in the last bits: so the features of a sound do not depend on how it was cut into chunks.
+"""
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+# Bounds of sense: an artifact's front end must not keep a sensor busy for ever.
+_Rate = Annotated[int, msgspec.Meta(ge=4_000, le=96_000)]
+_Samples = Annotated[int, msgspec.Meta(ge=32, le=8_192)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=256)]
+_Hertz = Annotated[float, msgspec.Meta(ge=0, le=96_000)]
+
+
+class MfccSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How sound becomes features; stands in config.yaml before training and in the artifact's manifest after."""
+
+    sample_rate_hz: _Rate = 16_000
+    window_samples: _Samples = 512
+    hop_samples: _Samples = 320
+    mels: _Count = 40
+    coefficients: _Count = 40
+    low_hz: _Hertz = 0.0
+    high_hz: _Hertz = 8_000.0
+    power_floor: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1e-10
+    block_frames: _Count = 4
+
+    def __post_init__(self) -> None:
+        if not self.low_hz < self.high_hz <= self.sample_rate_hz / 2:
+            raise ValueError("expected low_hz < high_hz <= sample_rate_hz / 2")
+        if self.coefficients > self.mels:
+            raise ValueError("expected coefficients <= mels")
+        if self.hop_samples > self.window_samples:
+            raise ValueError("expected hop_samples <= window_samples")
+
+    @property
+    def block_samples(self) -> int:
+        """Samples by which one block of frames advances."""
+        return self.block_frames * self.hop_samples
+
+    @property
+    def overlap_samples(self) -> int:
+        """Samples before a block that its first frame also sees."""
+        return self.window_samples - self.hop_samples
+
+    @property
+    def frames_per_s(self) -> float:
+        return self.sample_rate_hz / self.hop_samples
+
+
+class MfccExtractor:
+    """Turns a stream of samples into frames of coefficients.
+
+    Frame t covers samples [t * hop, t * hop + window) of what was processed since the last reset.
+    """
+
+    def __init__(self, spec: MfccSpec) -> None:
+        self.spec = spec
+        # Both constants are float32 so that no product is widened behind our back.
+        self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window_samples) / spec.window_samples)).astype(
+            np.float32
+        )
+        self._mel = np.ascontiguousarray(mel_filters(spec).T)
+        self._dct = np.ascontiguousarray(dct_matrix(spec.coefficients, spec.mels).T)
+        self._pending = np.zeros(0, np.float32)
+
+    def reset(self, history: np.ndarray | None = None) -> None:
+        """Begin a new sound. With `history` (at least `overlap_samples` samples that precede it), each
+        block of `block_samples` gives `block_frames` frames at once instead of one block later."""
+        overlap = self.spec.overlap_samples
+        self._pending = np.zeros(0, np.float32) if history is None else history[len(history) - overlap :]
+
+    def process(self, samples: np.ndarray) -> np.ndarray:
+        """Return the frames that `samples` (float32, full scale 1.0) complete: (k * block_frames, coefficients)."""
+        spec = self.spec
+        pending = np.concatenate([self._pending, samples])
+        blocks = max(0, (len(pending) - spec.overlap_samples) // spec.block_samples)
+        self._pending = pending[blocks * spec.block_samples :]
+        if blocks == 1:
+            return self._frames(pending)
+        frames = np.empty((blocks * spec.block_frames, spec.coefficients), np.float32)
+        for block in range(blocks):
+            rows = slice(block * spec.block_frames, (block + 1) * spec.block_frames)
+            frames[rows] = self._frames(pending[block * spec.block_samples :])
+        return frames
+
+    def _frames(self, samples: np.ndarray) -> np.ndarray:
+        spec = self.spec
+        framed = np.lib.stride_tricks.as_strided(
+            samples,
+            (spec.block_frames, spec.window_samples),
+            (spec.hop_samples * samples.itemsize, samples.itemsize),
+            writeable=False,
+        )
+        spectrum = np.fft.rfft(framed * self._window, axis=1)
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
+        decibels = 10.0 * np.log10(np.maximum(power @ self._mel, np.float32(spec.power_floor)))
+        return decibels @ self._dct
+
+
+def mfcc(samples: np.ndarray, spec: MfccSpec) -> np.ndarray:
+    """Return all whole frames of a sound, float32 (1 + (n - window) // hop, coefficients); none if n < window."""
+    count = max(0, 1 + (len(samples) - spec.window_samples) // spec.hop_samples)
+    padding = np.zeros(-count % spec.block_frames * spec.hop_samples, np.float32)
+    return MfccExtractor(spec).process(np.concatenate([samples, padding]))[:count]
+
+
+def mel_filters(spec: MfccSpec) -> np.ndarray:
+    """Return Slaney's triangular filters of unit area: float32 (mels, window // 2 + 1).
+
+    Source: M. Slaney, Auditory Toolbox, Technical Report 1998-010 (as librosa.filters.mel computes them).
+    """
+    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(spec.low_hz), _hz_to_mel(spec.high_hz), spec.mels + 2))
+    bins_hz = np.arange(spec.window_samples // 2 + 1) * spec.sample_rate_hz / spec.window_samples
+    widths = np.diff(edges_hz)
+    ramps = edges_hz[:, None] - bins_hz
+    rising = -ramps[:-2] / widths[:-1, None]
+    falling = ramps[2:] / widths[1:, None]
+    area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
+    return (np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
+
+
+def dct_matrix(coefficients: int, mels: int) -> np.ndarray:
+    """Return the orthonormal DCT-II: float32 (coefficients, mels)."""
+    k = np.arange(coefficients)[:, None]
+    n = np.arange(mels)
+    basis = np.sqrt(2.0 / mels) * np.cos(np.pi * k * (2 * n + 1) / (2 * mels))
+    basis[0] /= np.sqrt(2.0)
+    return basis.astype(np.float32)
+
+
+# Slaney's scale: linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 steps to a factor of 6.4).
+_LINEAR_HZ_PER_MEL = 200.0 / 3
+_BREAK_HZ = 1_000.0
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+
+def _hz_to_mel(hz: float) -> float:
+    return hz / _LINEAR_HZ_PER_MEL if hz < _BREAK_HZ else _BREAK_MEL + float(np.log(hz / _BREAK_HZ)) / _LOG_STEP
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    above = _BREAK_HZ * np.exp(_LOG_STEP * (mel - _BREAK_MEL))
+    return np.where(mel < _BREAK_MEL, mel * _LINEAR_HZ_PER_MEL, above)
