@@ -1,0 +1,1 @@
+"""The laboratory: corpora become features, features become networks, networks become honest reports."""

@@ -1,0 +1,80 @@
+"""`python -m train`: from corpora to networks to honest reports."""
+
+import argparse
+import os
+import sys
+
+from edge.errors import RoomtoneError
+from train import commands, protocols
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return its exit status."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        return options.verb(options)
+    except RoomtoneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last whole epoch", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", default="config.yaml", help="default: config.yaml")
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--data", nargs="+", required=True, help="folders of sound, or CSVs: path,label,speaker[,corpus]")
+    data.add_argument("--out", default="runs", help="folder for runs; default: runs")
+    recipe = argparse.ArgumentParser(add_help=False)
+    recipe.add_argument("--protocol", default="random", choices=protocols.NAMES)
+    recipe.add_argument("--recipe", help="of train.recipes; default: the one named like the protocol, else `study`")
+    recipe.add_argument("--epochs", type=int, help="other than the recipe's")
+    recipe.add_argument("--noise", help="folder of noise recordings (ESC-10); default: as the config says")
+
+    verb = verbs.add_parser("index", parents=[common], help="a table of clips, and what is wrong with them")
+    verb.add_argument("data", nargs="+", help="folders of sound, or CSVs: path,label,speaker[,corpus]")
+    verb.add_argument("--out", default="runs/index", help="folder for index.csv and the report")
+    verb.set_defaults(verb=commands.run_index)
+
+    verb = verbs.add_parser("fit", parents=[common, data, recipe], help="train one network under a protocol")
+    verb.add_argument("--network", required=True)
+    verb.add_argument("--fold", type=int, help="only this fold (0, 1, ...); default: all")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--name", help="of the run's folder; default: network, protocol, fold, seed")
+    verb.set_defaults(verb=commands.run_fit)
+
+    verb = verbs.add_parser("evaluate", parents=[common], help="a model on anyone's data")
+    verb.add_argument("model", help="a run folder, its model.keras, or a .tflite artifact")
+    verb.add_argument("--index", required=True, help="CSV of clips: path,label[,speaker,corpus,side]")
+    verb.add_argument("--side", choices=protocols.SIDES, help="only rows of this side of a run's split.csv")
+    verb.add_argument("--reading", choices=("last", "mean"), default="last", help="of an utterance's answers")
+    verb.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    verb.set_defaults(verb=commands.run_evaluate)
+
+    verb = verbs.add_parser("compare", parents=[common, data, recipe], help="all networks under a protocol, one report")
+    verb.add_argument("--networks", nargs="+", help="default: train.compare.networks")
+    verb.add_argument("--name", help="of the report's folder; default: compare-PROTOCOL")
+    verb.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time; default: one per core")
+    verb.add_argument("--scheduler", help="address of a dask.distributed scheduler: train on its workers instead")
+    verb.add_argument("--robustness", action="store_true", help="accuracy in noise (with --noise) and in rooms")
+    verb.add_argument("--scalability", action="store_true", help="train on shares of the data too")
+    verb.set_defaults(verb=commands.run_compare)
+
+    verb = verbs.add_parser(
+        "tune", parents=[common, data, recipe], help="sizes and learning rate on validation speakers"
+    )
+    verb.add_argument("--network", required=True)
+    verb.add_argument("--fold", type=int, default=0)
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--trials", type=int, default=20, help="in all; the same command goes on where it stopped")
+    verb.set_defaults(verb=commands.run_tune)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Sounds as another room, voice or microphone might have given them.
+
+Speed and noise change the sound (a few variants of each clip, cached as features); level, cropping and masks change
+the features, drawn anew for every epoch.
+"""
+
+import random
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from edge.audio import SAMPLE_RATE_HZ, load_recording
+from edge.errors import InputError
+from edge.mfcc import MfccSpec, mfcc
+from train.config import Augmentation
+from train.features import Cache, Shipped, clip_frames, key_of
+from train.index import SUFFIXES, Clip
+from train.windows import speech_bounds
+
+TEST_FOLD = "5-"  # ESC-10's fifth fold is kept for the robustness curves
+
+
+def noise_files(folder: str | None) -> list[Path]:
+    """Return the recordings of noise used in training. Raises InputError where the folder has none."""
+    if folder is None:
+        return []
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = [path for path in files if not path.name.startswith(TEST_FOLD)]
+    if not files:
+        raise InputError(f"{folder}: no noise recordings in it (train.augmentation.noise)")
+    return files
+
+
+class Variants:
+    """Speed and noise variants of clips: MFCC frames of each, from the cache or made."""
+
+    def __init__(self, settings: Augmentation, spec: MfccSpec, cache: Cache | Shipped, *, trim: bool) -> None:
+        import audiomentations as aug  # slow to import, and only training with augmentation needs it
+
+        self._settings, self._spec, self._cache, self._trim = settings, spec, cache, trim
+        low_db, high_db = settings.snr_db
+        files = noise_files(settings.noise)
+        self._sources = [path.name for path in files]
+        coloured = aug.AddColorNoise(min_snr_db=low_db, max_snr_db=high_db, p=1.0)
+        recorded = [aug.AddBackgroundNoise(files, min_snr_db=low_db, max_snr_db=high_db, p=1.0)] if files else []
+        weights = [0.3, 0.7] if files else [1.0]
+        self._noise = aug.OneOf([coloured, *recorded], p=settings.noise_share, weights=weights)
+
+    def frames(self, clip: Clip, variant: int) -> np.ndarray:
+        """Return the frames of one variant, the same ones whenever asked; variant 0 is the clip itself."""
+        settings, spec = self._settings, self._spec
+        if variant == 0:
+            frames = clip_frames(clip, spec, self._cache)
+            return frames[slice(*speech_bounds(frames, spec))] if self._trim else frames
+        sound = (settings.speed, settings.snr_db, settings.noise_share, self._sources, self._trim)
+        return self._cache.get(
+            key_of("variant", clip.sha256, spec, variant, *sound), lambda: mfcc(self._sound(clip, variant), spec)
+        )
+
+    def _sound(self, clip: Clip, variant: int) -> np.ndarray:
+        samples = load_recording(clip.path)
+        if self._trim:
+            hop = self._spec.hop_samples
+            first, last = speech_bounds(clip_frames(clip, self._spec, self._cache), self._spec)
+            samples = samples[first * hop : (last - 1) * hop + self._spec.window_samples]
+        # audiomentations draws from the standard library's global generator.
+        random.seed(f"{clip.sha256} {variant}")
+        np.random.seed(random.randrange(2**32))
+        speed = random.uniform(*self._settings.speed)
+        faster = soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ, quality="HQ")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a stretch of digital silence in a noise file: no noise is added
+            return self._noise(faster.astype(np.float32), sample_rate=SAMPLE_RATE_HZ)
+
+
+def drawn(
+    variants: Sequence[np.ndarray], settings: Augmentation, spec: MfccSpec, rng: np.random.Generator
+) -> np.ndarray:
+    """Return one variant at another level, from a random onset to a random end: raw frames (n, coefficients)."""
+    frames = variants[rng.integers(len(variants))]
+    length = max(1, round(len(frames) * rng.uniform(*settings.crop)))
+    start = rng.integers(len(frames) - length + 1)
+    frames = frames[start : start + length].copy()
+    # Decibels on every mel band are a constant in the log, which the orthonormal DCT puts into the zeroth coefficient.
+    frames[:, 0] += rng.uniform(*settings.gain_db) * np.sqrt(spec.mels)
+    return frames
+
+
+def masked(windows: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Return standardized windows with a stretch of time and a range of coefficients set to their mean, in place."""
+    for window in windows:
+        for axis, longest in ((0, settings.time_mask_frames), (1, settings.coefficient_mask)):
+            width = int(rng.integers(longest + 1))
+            start = int(rng.integers(window.shape[axis] - width + 1))
+            window[(slice(None),) * axis + (slice(start, start + width),)] = 0.0
+    return windows

@@ -1,0 +1,173 @@
+"""The `train` key of config.yaml: labels, sizes of the networks, recipes, protocols."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edge.errors import ConfigError
+from edge.section import Positive, Ratio, Section
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+# Words of the known corpora (and of people) for the labels; null leaves the clip out.
+WORDS: dict[str, str | None] = {
+    "anger": "angry",
+    "fearful": "fear",
+    "happiness": "happy",
+    "joy": "happy",
+    "calm": "neutral",
+    "sadness": "sad",
+    "ps": "surprise",
+    "pleasant_surprise": "surprise",
+    "pleasant_surprised": "surprise",
+    "surprised": "surprise",
+    "boredom": None,
+}
+
+
+class Ann(Section, kw_only=True):
+    """Dense layers on the time mean of the coefficients."""
+
+    units: tuple[Count, ...] = (256, 256, 256, 256)
+    dropout: Ratio = 0.0
+
+
+class Cnn(Section, kw_only=True):
+    """Convolution blocks, global pooling, Dense ReLU. `spectral` turns the coefficients back into log-mel bands in the
+    graph; `statistics` pools by mean and standard deviation over time instead of by mean."""
+
+    filters: tuple[Count, ...] = (32, 64, 128)
+    kernel: Count = 3
+    stem_stride: Count = 1
+    spectral: bool = False
+    statistics: bool = False
+    dropout: Ratio = 0.2
+    dense: Count = 128
+    momentum: Ratio = 0.9
+
+
+class Recurrent(Section, kw_only=True):
+    """Recurrent layers, then (with `relu`) their output through ReLU, then Dense ReLU."""
+
+    units: tuple[Count, ...] = (128,)
+    relu: bool = False
+    dense: Count = 64
+    dropout: Ratio = 0.0
+
+
+class Networks(Section, kw_only=True):
+    """The study's networks and their sizes."""
+
+    ann: Ann = Ann()
+    cnn: Cnn = Cnn()
+    lstm: Recurrent = Recurrent()
+    gru: Recurrent = Recurrent(units=(128, 128), relu=True, dense=256)
+    rnn: Recurrent = Recurrent()
+
+
+class Recipe(Section, kw_only=True):
+    """How a network is trained.
+
+    choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
+    trim: cut leading and trailing silence off a clip, as the sensor's gates do.
+    """
+
+    epochs: Count = 100
+    batch_size: Count = 32
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Positive = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Ratio = 0.0
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    label_smoothing: Ratio = 0.0
+    clip_norm: Positive | None = None
+    normalization: Literal["global", "running"] = "global"
+    trim: bool = False
+    balance: bool = False
+    augment: bool = False
+    choose: Literal["last", "validation"] = "last"
+
+
+class RecipeFor(Recipe, kw_only=True):
+    """A recipe, and what differs for one network (fields of the recipe, and `settings` of the network)."""
+
+    networks: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+
+
+class Augmentation(Section, kw_only=True):
+    """Changes of the sound, drawn anew for every variant, and of its features, drawn anew for every epoch."""
+
+    variants: Count = 6
+    speed: tuple[Positive, Positive] = (0.88, 1.12)
+    snr_db: tuple[float, float] = (5.0, 35.0)
+    noise: str | None = None
+    noise_share: Ratio = 0.7
+    gain_db: tuple[float, float] = (-10.0, 10.0)
+    crop: tuple[Ratio, Ratio] = (0.6, 1.0)
+    time_mask_frames: int = 12
+    coefficient_mask: int = 6
+
+
+class Protocols(Section, kw_only=True):
+    """What is fixed about the splits."""
+
+    random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
+    random_seed: int = 0
+    folds: Count = 4
+    default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
+
+
+class Compare(Section, kw_only=True):
+    """What a comparison trains and measures besides: seeds per network (under protocols of one fold), shares of the
+    training data, ratios of speech to noise."""
+
+    networks: tuple[str, ...] = ("ann", "cnn", "lstm", "gru", "rnn")
+    seeds: dict[str, Count] = msgspec.field(default_factory=lambda: {"ann": 5, "rnn": 5})
+    shares: tuple[Ratio, ...] = (0.1, 0.25, 0.5)
+    snr_db: tuple[float, ...] = (20.0, 10.0, 5.0, 0.0)
+
+
+class TrainConfig(Section, kw_only=True):
+    """The laboratory's settings."""
+
+    labels: tuple[str, ...] = LABELS
+    words: dict[str, str | None] = msgspec.field(default_factory=lambda: dict(WORDS))
+    window_frames: Count = 100
+    cache: str = "runs/cache"
+    networks: Networks = Networks()
+    recipes: dict[str, RecipeFor] = msgspec.field(default_factory=lambda: {"study": RecipeFor()})
+    augmentation: Augmentation = Augmentation()
+    protocols: Protocols = Protocols()
+    compare: Compare = Compare()
+
+    def label(self, word: str) -> str | None:
+        """Return the label of a corpus's word, or None where the clip is to be left out.
+
+        Raises ValueError for a word that is neither a label nor mapped.
+        """
+        word = word.lower()
+        if word in self.words:
+            return self.words[word]
+        if word in self.labels:
+            return word
+        raise ValueError(f"label {word!r} is neither one of {', '.join(self.labels)} nor mapped in train.words")
+
+    def recipe(self, name: str, network: str) -> tuple[Recipe, Section]:
+        """Return a named recipe and the network's settings as that recipe has them. Raises ConfigError."""
+        if name not in self.recipes:
+            raise ConfigError(f"train.recipes: no recipe {name!r} (there are {', '.join(self.recipes)})")
+        if network not in Networks.__struct_fields__:
+            raise ConfigError(f"no network {network!r} (there are {', '.join(Networks.__struct_fields__)})")
+        base = self.recipes[name]
+        own = dict(base.networks.get(network, {}))
+        sizes = getattr(self.networks, network)
+        where = f"train.recipes.{name}.networks.{network}"
+        try:
+            settings = msgspec.convert(msgspec.to_builtins(sizes) | own.pop("settings", {}), type(sizes))
+            common = {field: getattr(base, field) for field in Recipe.__struct_fields__}
+            return msgspec.convert(common | own, Recipe), settings
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{where}: {error}") from error

@@ -1,0 +1,128 @@
+"""What the file names of known corpora say: one row each."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """A corpus and its file names.
+
+    pattern: searched in a path without its suffix, with groups `speaker`, `label` and `text` (what is said).
+    words: the corpus's codes for labels, in its own words; a code that is not here is its own word.
+    speaker: how a speaker is written, from the pattern's group.
+    """
+
+    name: str
+    licence: str
+    pattern: re.Pattern[str]
+    words: dict[str, str]
+    speaker: str = "{}"
+
+
+def _names(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|/){pattern}$", re.IGNORECASE)
+
+
+SCHEMES = (
+    Scheme(
+        name="TESS",
+        licence="CC BY-NC-ND 4.0",
+        # Some mirrors lost a letter: OA_bite_neutral.
+        pattern=_names(r"(?P<speaker>[OY]A)F?_(?P<text>[a-z]+)_(?P<label>angry|disgust|fear|happy|neutral|ps|sad)"),
+        words={},
+        speaker="{}F",
+    ),
+    Scheme(
+        name="RAVDESS",
+        licence="CC BY-NC-SA 4.0",
+        # Audio only (03), speech (01), emotion, intensity, statement, repetition, actor.
+        pattern=_names(r"03-01-(?P<label>0[1-8])-\d\d-(?P<text>\d\d)-\d\d-(?P<speaker>\d\d)"),
+        words={
+            "01": "neutral",
+            "02": "calm",
+            "03": "happy",
+            "04": "sad",
+            "05": "angry",
+            "06": "fearful",
+            "07": "disgust",
+            "08": "surprised",
+        },
+    ),
+    Scheme(
+        name="CREMA-D",
+        licence="ODbL 1.0",
+        pattern=_names(r"(?P<speaker>1\d{3})_(?P<text>[A-Z]{3})_(?P<label>ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX?)"),
+        words={"ang": "anger", "dis": "disgust", "fea": "fear", "hap": "happy", "neu": "neutral", "sad": "sad"},
+    ),
+    Scheme(
+        name="SAVEE",
+        licence="research only (University of Surrey)",
+        # A folder per speaker as published, or the speaker in front of the name.
+        pattern=_names(r"(?P<speaker>DC|JE|JK|KL)[/_](?P<label>sa|su|[adfhn])(?P<text>\d\d)"),
+        words={
+            "a": "anger",
+            "d": "disgust",
+            "f": "fear",
+            "h": "happiness",
+            "n": "neutral",
+            "sa": "sadness",
+            "su": "surprise",
+        },
+    ),
+    Scheme(
+        name="EMO-DB",
+        licence="free for research (TU Berlin)",
+        pattern=_names(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<label>[WLEAFTN])[a-z]"),
+        words={
+            "w": "anger",
+            "l": "boredom",
+            "e": "disgust",
+            "a": "fear",
+            "f": "happiness",
+            "t": "sadness",
+            "n": "neutral",
+        },
+    ),
+    Scheme(
+        name="EMOVO",
+        licence="free for research (Fondazione Ugo Bordoni)",
+        pattern=_names(r"(?P<label>dis|gio|neu|pau|rab|sor|tri)-(?P<speaker>[fm]\d)-(?P<text>[a-z]\d)"),
+        words={
+            "dis": "disgust",
+            "gio": "joy",
+            "neu": "neutral",
+            "pau": "fear",
+            "rab": "anger",
+            "sor": "surprise",
+            "tri": "sadness",
+        },
+    ),
+)
+
+LICENCES = {scheme.name: scheme.licence for scheme in SCHEMES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What a file name says; `word` is the emotion in the corpus's own words."""
+
+    corpus: str
+    speaker: str
+    word: str
+    text: str
+
+
+def parse(path: str) -> Named | None:
+    """Return what a path (posix) says by its file name, or None where it fits no known scheme."""
+    stem = path.rpartition(".")[0] or path
+    for scheme in SCHEMES:
+        if found := scheme.pattern.search(stem):
+            code = found["label"].lower()
+            return Named(
+                corpus=scheme.name,
+                speaker=scheme.speaker.format(found["speaker"].upper()),
+                word=scheme.words.get(code, code),
+                text=found["text"].lower(),
+            )
+    return None

@@ -1,0 +1,230 @@
+"""One training: a network, a recipe and a fold become a run folder. Stopped at any moment, it goes on."""
+
+import hashlib
+import io
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+from tensorboard.summary import Writer
+
+from edge.mfcc import MfccSpec
+from train import checkpoint, metrics, networks, runs
+from train.config import Recipe, TrainConfig
+from train.costs import multiply_adds
+from train.device import device, gpus
+from train.features import Cache, Shipped
+from train.index import Clip
+from train.job import Job
+from train.prepare import Prepared
+from train.protocols import Split
+
+PREDICT_BATCH = 256
+
+
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+def fit(
+    job: Job,
+    clips: Sequence[Clip],
+    config: TrainConfig,
+    spec: MfccSpec,
+    *,
+    folder: Path,
+    cache: Cache | Shipped | None = None,
+    report: Report | None = None,
+) -> runs.Run:
+    """Train from the last whole epoch on (or from none) and return the finished run.
+
+    Raises ConfigError where `folder` holds a training of other settings or data.
+    """
+    recipe = job.recipe
+    data = Prepared(clips, job.split, recipe, config, spec, cache or Cache(config.cache), seed=job.seed)
+    model = networks.module(job.network).build(
+        job.settings, frames=config.window_frames, coefficients=spec.coefficients, labels=len(config.labels)
+    )
+    initialize(model, job.seed)
+    compile_for(model, recipe, steps=steps_of(job.split, recipe))
+    progress = checkpoint.restore(folder, model, _fingerprint(job, data, clips))
+    validation = data.windows("validation"), data.truth("validation")
+    while progress.epochs < recipe.epochs:
+        began = time.monotonic()
+        figures = train_epoch(model, data, recipe, progress.epochs, job.seed)
+        if len(validation[1]):
+            figures |= _validated(model, *validation, config.labels)
+        progress.seconds += time.monotonic() - began
+        figures = {name: round(value, 7) for name, value in figures.items()}
+        for name, value in figures.items():
+            progress.curves.setdefault(name, []).append(value)
+        progress.epochs += 1
+        if recipe.choose == "validation" and figures["val_uar"] >= max(progress.curves["val_uar"]):
+            progress.best_epoch = progress.epochs
+            checkpoint.save_best(folder, model)
+        checkpoint.save(folder, model, progress)
+        _log(folder, progress.epochs, figures)
+        if report:
+            report(progress.epochs, recipe.epochs, figures)
+    if recipe.choose == "validation":
+        checkpoint.load_best(folder, model)
+    return _finish(job, data, clips, config, spec, model, progress, folder)
+
+
+def initialize(model: keras.Model, seed: int) -> None:
+    """Draw the kernels again, from their own initializers and from `seed` alone.
+
+    Keras seeds initializers from the standard library's global generator, which a dask worker's other threads use too.
+    """
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        owner = getattr(layer, "cell", layer)
+        for kernel, kind in (("kernel", "kernel_initializer"), ("recurrent_kernel", "recurrent_initializer")):
+            initializer = getattr(owner, kind, None)
+            if initializer is None or "seed" not in initializer.get_config():
+                continue
+            drawn = type(initializer).from_config(initializer.get_config() | {"seed": int(rng.integers(2**31))})
+            weight = getattr(owner, kernel)
+            weight.assign(drawn(weight.shape, dtype=weight.dtype))
+
+
+def compile_for(model: keras.Model, recipe: Recipe, *, steps: int) -> None:
+    """Give the model the recipe's optimizer and loss (cross-entropy on logits)."""
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        total = steps * recipe.epochs
+        warm = int(total * recipe.warmup)
+        rate = keras.optimizers.schedules.CosineDecay(
+            recipe.learning_rate / 25 if warm else recipe.learning_rate,
+            total - warm,
+            alpha=0.0,
+            warmup_target=recipe.learning_rate if warm else None,
+            warmup_steps=warm,
+        )
+    kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+    decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay or recipe.optimizer == "adamw" else {}
+    optimizer = kinds[recipe.optimizer](rate, global_clipnorm=recipe.clip_norm, **decay)
+    if decay:
+        optimizer.exclude_from_weight_decay([value for value in model.trainable_variables if len(value.shape) < 2])
+    # XLA on a CPU measured twelve times slower on convolutions and no faster on recurrent layers.
+    jit = "auto" if gpus() else False
+    model.compile(optimizer, loss=_loss(model, recipe), metrics=["accuracy"], jit_compile=jit)
+
+
+def steps_of(split: Split, recipe: Recipe) -> int:
+    """Return the optimizer's steps per epoch."""
+    return math.ceil(len(split.train) / recipe.batch_size)
+
+
+def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:
+    """Return float32 (n, labels) in inference mode."""
+    return model.predict(windows, batch_size=PREDICT_BATCH, verbose=0)
+
+
+def _loss(model: keras.Model, recipe: Recipe) -> Any:
+    if not recipe.label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    labels = model.output_shape[-1]
+
+    def loss(truth, logits):
+        return smooth(keras.ops.one_hot(keras.ops.reshape(truth, (-1,)), labels), logits)
+
+    return loss
+
+
+def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int, seed: int) -> dict[str, float]:
+    """Train one epoch; randomness (order, augmentation, dropout) depends on seed and epoch alone."""
+    windows, truth = data.epoch(number)
+    weights = {id(value) for value in model.weights}
+    for index, state in enumerate(value for value in model.variables if id(value) not in weights):
+        drawn = np.random.default_rng([seed, number, index]).integers(2**31, size=state.shape)
+        state.assign(drawn.astype(keras.backend.standardize_dtype(state.dtype)))
+    history = model.fit(windows, truth, batch_size=recipe.batch_size, epochs=1, shuffle=False, verbose=0).history
+    return {name: float(values[-1]) for name, values in history.items()}
+
+
+def _validated(model: keras.Model, windows: np.ndarray, truth: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
+    found = metrics.measures(truth, logits_of(model, windows), labels)
+    return {"val_loss": found["cross_entropy"], "val_accuracy": found["accuracy"], "val_uar": found["uar"]}
+
+
+def _log(folder: Path, epoch: int, figures: dict[str, float]) -> None:
+    """Add an epoch to the run's TensorBoard log; opened and closed each time, so that a kill costs nothing."""
+    board = Writer(str(folder / "tensorboard"))
+    for name, value in figures.items():
+        board.add_scalar(name, value, epoch)
+    board.close()
+
+
+def _fingerprint(job: Job, data: Prepared, clips: Sequence[Clip]) -> str:
+    content = [job.network, job.seed, job.recipe, job.settings, data.normalization]
+    content += [[clips[index].sha256 for index in job.split.side(side)] for side in ("train", "validation", "test")]
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
+
+def _finish(
+    job: Job,
+    data: Prepared,
+    clips: Sequence[Clip],
+    config: TrainConfig,
+    spec: MfccSpec,
+    model: keras.Model,
+    progress: checkpoint.Progress,
+    folder: Path,
+) -> runs.Run:
+    """Measure the network, write the run's files, its record last, and return it."""
+    figures: dict[str, Any] = {"parameters": model.count_params(), "multiply_adds": multiply_adds(model)}
+    logits = {
+        side: logits_of(model, data.windows(side)) for side in ("train", "validation", "test") if job.split.side(side)
+    }
+    for side, values in logits.items():
+        figures[side] = metrics.measures(data.truth(side), values, config.labels)
+    if "validation" in logits:
+        warmth = metrics.temperature(data.truth("validation"), logits["validation"])
+        figures["temperature"] = warmth
+        figures["test_calibrated"] = {
+            name: metrics.measures(data.truth("test"), logits["test"] / warmth, config.labels)[name]
+            for name in ("cross_entropy", "ece")
+        }
+    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
+        bare = type(model).from_config(model.get_config())  # without optimizer and loss: nothing but the network
+        bare.set_weights(model.get_weights())
+        bare.save(file.name)
+        runs.write_whole(folder / runs.MODEL, Path(file.name).read_bytes())
+    runs.write_split(folder, clips, job.split)
+    box = io.BytesIO()
+    np.savez_compressed(box, **{f"{side}_logits": values for side, values in logits.items()})
+    runs.write_whole(folder / runs.LOGITS, box.getvalue())
+    record = runs.RunRecord(
+        name=job.name,
+        network=job.network,
+        settings=msgspec.to_builtins(job.settings),
+        recipe=job.recipe,
+        labels=list(config.labels),
+        features=spec,
+        normalization=data.normalization,
+        window_frames=config.window_frames,
+        protocol=job.split.protocol,
+        fold=job.split.fold,
+        split_seed=job.split.seed,
+        seed=job.seed,
+        corpora=runs.corpora_of([clips[index] for index in job.split.train]),
+        commit=runs.commit(),
+        created=runs.now(),
+        versions=runs.versions(),
+        epochs=progress.epochs,
+        chosen_epoch=progress.best_epoch or progress.epochs,
+        curves=progress.curves,
+        seconds=round(progress.seconds, 1),
+        metrics=figures,
+        device=device(),
+        augmentation=config.augmentation if job.recipe.augment else None,
+    )
+    runs.write_record(folder, record)
+    return runs.Run(folder, record)

@@ -1,0 +1,107 @@
+"""What a network's answers are worth, by scikit-learn; calibration and intervals by their definitions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn import metrics as sk
+
+BINS = 15
+
+
+def measures(truth: np.ndarray, logits: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of one side.
+
+    truth: int (n,), indices into `labels`; logits: float (n, labels), log-probabilities will do.
+    UAR is the mean recall over the labels that occur; AUC is the mean over them, one against the rest.
+    """
+    probs = softmax(logits.astype(np.float64), axis=1)
+    said = logits.argmax(axis=1)
+    present = np.unique(truth)
+    everything = np.arange(len(labels))
+    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, said, labels=everything, zero_division=0)
+    return {
+        "n": len(truth),
+        "cross_entropy": float(sk.log_loss(truth, probs, labels=everything)),
+        "accuracy": float(sk.accuracy_score(truth, said)),
+        "uar": float(recall[present].mean()),
+        "macro_f1": float(f1[present].mean()),
+        "auc": auc(truth, probs),
+        "ece": ece(truth, probs),
+        "per_class": {
+            label: {
+                "precision": float(precision[index]),
+                "recall": float(recall[index]),
+                "f1": float(f1[index]),
+                "n": int(support[index]),
+            }
+            for index, label in enumerate(labels)
+        },
+        "confusion": sk.confusion_matrix(truth, said, labels=everything).tolist(),
+    }
+
+
+def auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
+    """Return the area under the ROC curve, mean over occurring labels; None where only one label occurs."""
+    present = np.unique(truth)
+    if len(present) < 2:
+        return None
+    return float(np.mean([sk.roc_auc_score(truth == label, probs[:, label]) for label in present]))
+
+
+def ece(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
+    """Return the expected calibration error over equal bins of confidence (Guo et al., 2017)."""
+    confidence = probs.max(axis=1)
+    right = probs.argmax(axis=1) == truth
+    # Bins are open on the left, so that a confidence of exactly 1 is in the last one.
+    where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(where, minlength=bins)
+    gaps = np.abs(np.bincount(where, right, bins) - np.bincount(where, confidence, bins))
+    return float(gaps.sum() / counts.sum())
+
+
+def temperature(truth: np.ndarray, logits: np.ndarray) -> float:
+    """Return the temperature by which dividing the logits makes the cross-entropy least (measured on validation)."""
+    logits = logits.astype(np.float64)
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -scaled[np.arange(len(truth)), truth].mean()
+
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=(-3.0, 3.0), method="bounded").x))
+
+
+def interval(
+    truth: np.ndarray,
+    said: np.ndarray,
+    figure: Callable[[np.ndarray, np.ndarray], float],
+    *,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+    draws: int = 1_000,
+) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a figure; whole `groups` (speakers) are drawn where they are given."""
+    rng = np.random.default_rng(seed)
+    members = (
+        [np.array([index]) for index in range(len(truth))]
+        if groups is None
+        else [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    )
+    found = np.empty(draws)
+    for draw in range(draws):
+        rows = np.concatenate([members[index] for index in rng.integers(len(members), size=len(members))])
+        found[draw] = figure(truth[rows], said[rows])
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def uar(truth: np.ndarray, said: np.ndarray) -> float:
+    """Return the mean recall over the labels that occur."""
+    return float(np.mean([(said[truth == label] == label).mean() for label in np.unique(truth)]))
+
+
+def accuracy(truth: np.ndarray, said: np.ndarray) -> float:
+    """Return the share of right answers."""
+    return float((truth == said).mean())

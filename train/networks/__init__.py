@@ -1,0 +1,29 @@
+"""The networks, each in its own file with `build` and, where it has a streaming state, `step`. Pure Keras 3.
+
+Every network ends in logits: softmax belongs to the loss in training and to the graph at export.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+NAMES = ("ann", "cnn", "lstm", "gru", "rnn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepNetwork:
+    """A network with its state outside.
+
+    states: shapes by name, batch of 1 included; all zero at the onset of an utterance.
+    call: (mfcc (1, frames, coefficients), **states) -> (logits (1, labels), {name + "_out": next state}).
+    """
+
+    states: dict[str, tuple[int, ...]]
+    call: Callable[..., tuple[Any, dict[str, Any]]]
+
+
+def module(name: str) -> ModuleType:
+    """Return the module of a network (imports Keras)."""
+    return importlib.import_module(f"train.networks.{name}")

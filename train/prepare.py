@@ -1,0 +1,85 @@
+"""A fold's sides as arrays: what a network sees in each epoch, and what it is judged on."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.mfcc import MfccSpec
+from edge.normalize import Normalization
+from train.augment import Variants, drawn, masked
+from train.config import Recipe, TrainConfig
+from train.features import Cache, Shipped, clip_frames
+from train.index import Clip
+from train.protocols import Split
+from train.windows import normalization_of, speech_bounds, standardized, windowed, windows_of
+
+
+class Prepared:
+    """The arrays of a fold; every draw depends on the seed and the epoch alone."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        split: Split,
+        recipe: Recipe,
+        config: TrainConfig,
+        spec: MfccSpec,
+        cache: Cache | Shipped,
+        *,
+        seed: int,
+    ) -> None:
+        self._recipe, self._config, self._spec, self._seed = recipe, config, spec, seed
+        self._clips, self._split, self._cache = clips, split, cache
+        settings = config.augmentation
+        if recipe.augment:
+            made = Variants(settings, spec, cache, trim=recipe.trim)
+            self._variants = [
+                [made.frames(clips[index], variant) for variant in range(settings.variants)] for index in split.train
+            ]
+        else:
+            self._variants = [[frames] for frames in self.utterances("train")]
+        everything = [frames for variants in self._variants for frames in variants]
+        self.normalization: Normalization = normalization_of(everything, recipe.normalization, spec)
+        self._truth = self.truth("train")
+        self._shares = _shares([clips[index] for index in split.train]) if recipe.balance else None
+        self._fixed = None if recipe.augment else self.windows("train")
+
+    def utterances(self, side: str) -> list[np.ndarray]:
+        """Return raw frames of a side's clips, trimmed where the recipe says so."""
+        found = [clip_frames(self._clips[index], self._spec, self._cache) for index in self._split.side(side)]
+        return [frames[slice(*speech_bounds(frames, self._spec))] for frames in found] if self._recipe.trim else found
+
+    def windows(self, side: str) -> np.ndarray:
+        """Return a side's standardized windows, not augmented: float32 (n, window, coefficients)."""
+        utterances = self.utterances(side)
+        if not utterances:
+            return np.zeros((0, self._config.window_frames, self._spec.coefficients), np.float32)
+        return windows_of(utterances, self.normalization, self._config.window_frames)
+
+    def truth(self, side: str) -> np.ndarray:
+        """Return a side's labels as int32 indices."""
+        labels = {label: index for index, label in enumerate(self._config.labels)}
+        return np.array([labels[self._clips[index].label] for index in self._split.side(side)], np.int32)
+
+    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return windows and labels in the order of one epoch (numbers from 0)."""
+        rng = np.random.default_rng([self._seed, number])
+        count = len(self._truth)
+        order = rng.permutation(count) if self._shares is None else rng.choice(count, count, p=self._shares)
+        if self._fixed is not None:
+            return self._fixed[order], self._truth[order]
+        settings = self._config.augmentation
+        utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in order]
+        windows = windowed(standardized(utterances, self.normalization), self._config.window_frames)
+        return masked(windows, settings, rng), self._truth[order]
+
+
+def _shares(clips: Sequence[Clip]) -> np.ndarray:
+    """Return how often each clip is drawn: labels alike within a corpus, corpora by the square root of their size."""
+    sizes = Counter(clip.corpus for clip in clips)
+    cells = Counter((clip.corpus, clip.label) for clip in clips)
+    shares = np.array([np.sqrt(sizes[clip.corpus]) / cells[clip.corpus, clip.label] for clip in clips])
+    labels = {corpus: len({label for name, label in cells if name == corpus}) for corpus in sizes}
+    shares /= np.array([labels[clip.corpus] for clip in clips])
+    return shares / shares.sum()

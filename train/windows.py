@@ -1,0 +1,61 @@
+"""Frames of clips as the arrays a network sees: cut, standardized by edge, the last W frames, zeros in front."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.mfcc import MfccSpec
+from edge.normalize import HORIZON_S, PRIOR_FRAMES, Kind, Normalization, Normalizer
+
+# What counts as speech when a clip's ends are trimmed, and what the sensor's gates leave around it.
+SPEECH_BELOW_PEAK_DB = 25.0
+PRE_ROLL_S = 0.24
+HANG_OVER_S = 0.56
+
+
+def speech_bounds(frames: np.ndarray, spec: MfccSpec) -> tuple[int, int]:
+    """Return first and one past last frame of the utterance in a clip, as the sensor would cut it.
+
+    The zeroth orthonormal coefficient is sqrt(mels) times the mean log-mel level in dB.
+    """
+    level_db = frames[:, 0] / np.sqrt(spec.mels)
+    speech = np.flatnonzero(level_db > np.percentile(level_db, 95) - SPEECH_BELOW_PEAK_DB)
+    before, after = int(PRE_ROLL_S * spec.frames_per_s), int(HANG_OVER_S * spec.frames_per_s)
+    return max(0, int(speech[0]) - before), min(len(frames), int(speech[-1]) + 1 + after)
+
+
+def normalization_of(utterances: Sequence[np.ndarray], kind: Kind, spec: MfccSpec) -> Normalization:
+    """Return the normalization measured on the training side's frames."""
+    frames = np.concatenate(utterances).astype(np.float64)
+    mean, std = frames.mean(axis=0), frames.std(axis=0)
+    return Normalization(
+        kind=kind,
+        mean=[float(value) for value in np.round(mean, 5)],
+        std=[float(value) for value in np.round(std, 5)],
+        prior_frames=PRIOR_FRAMES,
+        horizon_frames=round(HORIZON_S * spec.frames_per_s),
+    )
+
+
+def standardized(utterances: Sequence[np.ndarray], settings: Normalization) -> list[np.ndarray]:
+    """Return each utterance standardized from its onset, by edge's own Normalizer; shapes stay."""
+    longest = max(len(frames) for frames in utterances)
+    together = np.zeros((longest, len(utterances), utterances[0].shape[1]), np.float32)
+    for index, frames in enumerate(utterances):
+        together[: len(frames), index] = frames
+    together = Normalizer(settings).process(together)
+    return [together[: len(frames), index] for index, frames in enumerate(utterances)]
+
+
+def windowed(utterances: Sequence[np.ndarray], window_frames: int) -> np.ndarray:
+    """Return the last `window_frames` of each utterance, zeros in front of shorter ones: (n, window, coefficients)."""
+    windows = np.zeros((len(utterances), window_frames, utterances[0].shape[1]), np.float32)
+    for index, frames in enumerate(utterances):
+        last = frames[-window_frames:]
+        windows[index, window_frames - len(last) :] = last
+    return windows
+
+
+def windows_of(utterances: Sequence[np.ndarray], settings: Normalization, window_frames: int) -> np.ndarray:
+    """Return standardized windows of whole utterances: float32 (n, window, coefficients)."""
+    return windowed(standardized(utterances, settings), window_frames)
