@@ -1,0 +1,100 @@
+"""`python -m convert RUN --precision P --form F --out FILE`, or without RUN: the set that config.yaml lists."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from convert.config import ConvertConfig
+from edge.errors import ArtifactError, ConfigError, RoomtoneError
+from edge.manifest import FORMS, PRECISIONS
+from edge.section import load_section
+from train.config import TrainConfig
+from train.features import Cache
+from train.runs import Run, load_run
+
+
+class Wanted(NamedTuple):
+    """An artifact to make."""
+
+    run: Run
+    form: str
+    precision: str
+    out: Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Convert and return the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if bool(options.run) != bool(options.out):
+        parser.error("RUN and --out FILE belong together (without both: the set of config.yaml)")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        config = load_section(options.config, "convert", ConvertConfig)
+        cache = Cache(load_section(options.config, "train", TrainConfig).cache)
+        if options.run:
+            wanted = [Wanted(load_run(options.run), options.form, options.precision, Path(options.out))]
+            return _make(wanted, Path(options.out).with_suffix(""), config, cache, options.name)
+        return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
+    except RoomtoneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m convert", description=__doc__)
+    parser.add_argument("run", nargs="?", metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8")
+    parser.add_argument("--form", choices=FORMS, default="window")
+    parser.add_argument("--out", metavar="FILE", help="the artifact; its report is put beside it")
+    parser.add_argument("--name", help="what the artifact is called; default: the run's name")
+    parser.add_argument("--config", default="config.yaml", help="default: config.yaml")
+    return parser
+
+
+def _listed(config: ConvertConfig) -> Iterator[Wanted]:
+    """Yield what the set asks for. Raises ConfigError where a pattern matches no finished run."""
+    from convert.reference import has_step  # brings Keras, which takes seconds
+
+    if not config.set:
+        raise ConfigError("config.yaml: convert.set: empty; list runs there, or name one: python -m convert RUN ...")
+    for number, entry in enumerate(config.set):
+        folders = sorted(path.parent for path in Path().glob(f"{entry.runs}/run.json"))
+        if not folders:
+            raise ConfigError(f"config.yaml: convert.set[{number}].runs: no finished run matches {entry.runs}")
+        for run in map(load_run, folders):
+            for form in entry.forms:
+                if form == "step" and not has_step(run):
+                    continue
+                for precision in entry.precisions:
+                    yield Wanted(
+                        run, form, precision, Path(config.out) / f"{run.record.name}-{form}-{precision}.tflite"
+                    )
+
+
+def _make(wanted: list[Wanted], report_to: Path, config: ConvertConfig, cache: Cache, name: str | None) -> int:
+    from convert import report
+    from convert.make import make
+
+    results, errors = [], []
+    for run, form, precision, out in wanted:
+        try:
+            results.append(make(run, precision=precision, form=form, out=out, config=config, cache=cache, name=name))
+        except ArtifactError as error:
+            errors.append(str(error))
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        print("\n".join(report.lines(results[-1])), flush=True)
+    if results:
+        report.write(report_to, results, config)
+        print(f"report: {report_to}.html")
+    return ArtifactError.exit_status if errors or any(result.path is None for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The `convert` key of config.yaml: what to convert, what is measured on the way, and what an artifact must pass."""
+
+from typing import Annotated
+
+import msgspec
+
+from edge.manifest import FORMS, PRECISIONS, Form, Precision
+from edge.section import Positive, Ratio, Section
+from train.config import Count
+
+Difference = Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+
+class Gates(Section, kw_only=True):
+    """What an artifact must pass on the test side, in every runtime, against its own Keras model.
+
+    agreement: share of clips with the same label. accuracy_loss, recall_loss: how far accuracy, and the recall of any
+    label, may fall. probs_difference: of any probability of any clip, by precision. size_bytes: by precision.
+    """
+
+    agreement: Ratio = 0.995
+    accuracy_loss: Ratio = 0.005
+    recall_loss: Ratio = 0.05
+    probs_difference: dict[str, Difference] = msgspec.field(
+        default_factory=lambda: {"float32": 1e-3, "float16": 0.05, "dynamic": 0.5, "int8": 0.7}
+    )
+    size_bytes: dict[str, Count] = msgspec.field(default_factory=lambda: {"int8": 350_000})
+
+
+class Entry(Section, kw_only=True):
+    """Runs to convert: a folder or a pattern of them, in each form that the network has and each precision."""
+
+    runs: str
+    forms: list[Form] = msgspec.field(default_factory=lambda: list(FORMS))
+    precisions: list[Precision] = msgspec.field(default_factory=lambda: list(PRECISIONS))
+
+
+class ConvertConfig(Section, kw_only=True):
+    """How runs become artifacts.
+
+    representative_clips: of the training side, whose ranges int8 is given. abstain_precision: the `enter` threshold is
+    the lowest at which this share of the labels said on the validation side is right. second_runtime: a Python with
+    tflite-runtime, relative to the checkout; None leaves it out, and the report says so. gates: by protocol of the
+    training, `any` for the others.
+    """
+
+    step_frames: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    representative_clips: Count = 200
+    abstain_precision: Ratio = 0.7
+    timeout_s: Positive = 900.0
+    second_runtime: str | None = ".venv-tflite-runtime/bin/python"
+    gates: dict[str, Gates] = msgspec.field(
+        default_factory=lambda: {"any": Gates(agreement=0.95, recall_loss=0.1), "random": Gates()}
+    )
+    out: str = "runs/artifacts"
+    set: list[Entry] = msgspec.field(default_factory=list)
+
+    def gates_for(self, protocol: str) -> Gates:
+        """Return the gates for runs of a protocol."""
+        return self.gates.get(protocol) or self.gates.get("any") or Gates()

@@ -1,0 +1,149 @@
+"""One artifact: calibrated, converted, packed with its golden replay, verified, and only then put in place."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from convert import child
+from convert.calibrate import Calibration, calibrate
+from convert.config import ConvertConfig
+from convert.ops import Graph, refuse_unsupported
+from convert.reference import has_step, logits, side_of
+from convert.slim import slim
+from convert.sound import TOLERANCE, with_golden
+from convert.verify import Verification, interpreters, verify
+from convert.worker import Job
+from edge.artifact import write_artifact
+from edge.errors import ArtifactError
+from edge.golden import Golden
+from edge.manifest import DecisionDefaults, Manifest, Provenance
+from train import networks
+from train.features import Cache
+from train.runs import Run
+from train.windows import standardized, windowed
+
+# A window that ends anywhere in the utterance, as the sensor asks while somebody still speaks.
+_EARLIEST_END = 0.3
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact's calibration and verification, and where it was put; None if it failed a gate."""
+
+    path: str | None
+    calibration: Calibration | None
+    verification: Verification
+
+
+def make(
+    run: Run, *, precision: str, form: str, out: Path, config: ConvertConfig, cache: Cache, name: str | None = None
+) -> Result:
+    """Convert a run and put the artifact at `out` if it passes every gate; a file already there stays otherwise.
+
+    Raises ArtifactError where the network has no such form, or the converter or a runtime fails.
+    """
+    if form == "step" and not has_step(run):
+        raise ArtifactError(f"{run.folder}: {run.record.network} declares no streaming state: only the window form")
+    calibration = _calibration(run, form, config, cache)
+    temperature = calibration.temperature if calibration else 1.0
+    job = Job(
+        run=str(run.folder), form=form, precision=precision, step_frames=config.step_frames, temperature=temperature
+    )
+    arrays = _representative(run, form, config, cache) if precision == "int8" else []
+    graph = slim(child.convert(job, arrays, timeout_s=config.timeout_s))
+    refuse_unsupported(Graph(graph))
+    manifest = with_golden(
+        graph,
+        _manifest(run, job, calibration, name or run.record.name),
+        interpreters(config),
+        timeout_s=config.timeout_s,
+    )
+    with tempfile.TemporaryDirectory(prefix="roomtone-candidate-") as folder:
+        candidate = Path(folder) / out.name
+        write_artifact(candidate, graph, manifest)
+        verification = verify(run, candidate, config, cache)
+    if verification.failures:
+        return Result(path=None, calibration=calibration, verification=verification)
+    metrics = _metrics(run, calibration, verification)
+    provenance = msgspec.structs.replace(manifest.provenance, metrics=metrics)
+    write_artifact(out, graph, msgspec.structs.replace(manifest, provenance=provenance))
+    return Result(path=str(out), calibration=calibration, verification=verification)
+
+
+def _calibration(run: Run, form: str, config: ConvertConfig, cache: Cache) -> Calibration | None:
+    if not run.clips("validation"):
+        return None
+    side = side_of(run, "validation", cache)
+    found = logits(run, side.frames, form=form, step_frames=config.step_frames)
+    return calibrate(side.truth, found, abstain_precision=config.abstain_precision)
+
+
+def _representative(run: Run, form: str, config: ConvertConfig, cache: Cache) -> list[np.ndarray]:
+    """Return standardized frames of the training side: utterances for a step network, windows otherwise."""
+    side = side_of(run, "train", cache, limit=config.representative_clips)
+    utterances = standardized(side.frames, run.record.normalization)
+    if form == "step":
+        return utterances
+    rng = np.random.default_rng(0)
+    ends = [max(1, int(len(frames) * rng.uniform(_EARLIEST_END, 1))) for frames in utterances]
+    early = [frames[:end] for frames, end in zip(utterances, ends, strict=True)]
+    return [windowed(utterances + early, run.record.window_frames)]
+
+
+def _manifest(run: Run, job: Job, calibration: Calibration | None, name: str) -> Manifest:
+    record = run.record
+    step = job.form == "step"
+    states: dict[str, Any] = {}
+    if step:
+        network = networks.module(record.network).step(run.model, frames=job.step_frames)
+        states = {state: list(shape) for state, shape in network.states.items()}
+    decision = DecisionDefaults()
+    if calibration:
+        decision = DecisionDefaults(enter=calibration.enter, exit=calibration.exit)
+    return Manifest(
+        name=re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:64],
+        version=re.sub(r"[^0-9]", "", record.created)[:12],
+        architecture=record.network,
+        form=job.form,
+        precision=job.precision,
+        labels=record.labels,
+        features=record.features,
+        normalization=record.normalization,
+        window_frames=None if step else record.window_frames,
+        step_frames=job.step_frames if step else None,
+        states=states,
+        temperature=job.temperature,
+        decision=decision,
+        golden=Golden(features=[], probs=[], probs_tolerance=TOLERANCE[job.precision]),  # chosen once it runs
+        provenance=Provenance(
+            corpora=record.corpora,
+            protocol=f"{record.protocol} ({record.fold})",
+            seed=record.seed,
+            commit=record.commit,
+            created=record.created,
+        ),
+    )
+
+
+def _metrics(run: Run, calibration: Calibration | None, verification: Verification) -> dict[str, Any]:
+    """Return what the manifest says about how good the model is: the artifact's own figures on the test side."""
+    device = verification.devices[0]
+    metrics: dict[str, Any] = {
+        "test_clips": verification.clips,
+        "test_accuracy": round(device.accuracy, 4),
+        "test_uar": round(float(np.mean(list(device.recall.values()))), 4),
+        "test_recall": {label: round(value, 4) for label, value in device.recall.items()},
+        "keras_test_accuracy": round(verification.keras_accuracy, 4),
+        "verified_in": [f"{device.runtime} {device.version}" for device in verification.devices],
+    }
+    if calibration:
+        metrics["validation"] = {
+            "clips": calibration.clips,
+            "precision_at_enter": round(calibration.precision, 4),
+            "coverage_at_enter": round(calibration.coverage, 4),
+            "ece": round(calibration.ece_after, 4),
+        }
+    return metrics
