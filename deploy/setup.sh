@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Installs what one of roomtone's environments needs: system packages where something is missing, then Python packages at
+# the versions pinned in deploy/locks. Run again, it brings an environment up to date.
+#
+#   deploy/setup.sh edge            .venv-edge: what a sensor gets, nothing else
+#   deploy/setup.sh dev             .venv: everything, for tests, training and conversion
+#   deploy/setup.sh tflite-runtime  .venv-tflite-runtime: the sensor on Python 3.11 with tflite-runtime and numpy 1
+#   deploy/setup.sh homeassistant   .venv-homeassistant: a real Home Assistant on Python 3.13, for its test
+#   deploy/setup.sh make            make itself, nothing else
+#
+# PYTHON names the interpreter to use; without it, python3 is taken if it fits, else python3.11, 3.12 or 3.13.
+# System packages come through apt, after asking; as root, or where CI is set, without asking.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # Debian has mosquitto in a folder that is not on a user's PATH
+
+missing=()
+
+main() {
+  case "${1:-}" in
+    make) need make command -v make; install_missing ;;
+    edge) sensor_environment ;;
+    dev) development_environment ;;
+    tflite-runtime) tflite_runtime_environment ;;
+    homeassistant) home_assistant_environment ;;
+    *) stop 2 "usage: deploy/setup.sh edge | dev | tflite-runtime | homeassistant | make" ;;
+  esac
+}
+
+sensor_environment() {
+  find_python 3.11 3.12 3.13 || no_python
+  need_for_sensor
+  install_missing
+  environment .venv-edge "what a sensor needs" deploy/locks/requirements.txt -e .
+}
+
+development_environment() {
+  find_python 3.11 3.12 3.13 || no_python
+  need_for_sensor
+  need mosquitto-clients command -v mosquitto_sub
+  need openssl command -v openssl
+  need stunnel4 command -v stunnel4
+  need systemd command -v systemd-analyze
+  need pulseaudio command -v pulseaudio
+  need pulseaudio-utils command -v parec
+  need libasound2-plugins compgen -G "/usr/lib*/*/alsa-lib/libasound_module_pcm_pulse.so"
+  need chromium command -v chromium
+  need strace command -v strace
+  install_missing
+  environment .venv "everything, TensorFlow too: 2.4 GB" deploy/locks/requirements.txt -e '.[dev]'
+}
+
+tflite_runtime_environment() {
+  find_python 3.11 || PYTHON="" find_python 3.11 || {
+    echo "setup: no Python 3.11 here, so no .venv-tflite-runtime: tflite-runtime has no wheel for another"
+    return
+  }
+  need_for_sensor
+  install_missing
+  local lock=deploy/locks/tflite-runtime.txt
+  environment .venv-tflite-runtime "the sensor with tflite-runtime" $lock --no-deps -r $lock -e .
+}
+
+home_assistant_environment() {
+  find_python 3.13 || PYTHON="" find_python 3.13 ||
+    stop 69 "Home Assistant needs Python 3.13: install it, or name it with PYTHON=/path/to/python3.13"
+  need gcc command -v cc
+  install_missing
+  local lock=deploy/locks/homeassistant.txt
+  environment .venv-homeassistant "Home Assistant: 800 MB" $lock --prefer-binary -r $lock
+}
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+
+# find_python VERSION...: sets `python` to an interpreter of one of these versions, or fails.
+find_python() {
+  local candidate candidates=(python3 python3.11 python3.12 python3.13)
+  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+  for candidate in "${candidates[@]}"; do
+    if is_python "$candidate" "$@"; then
+      python=$("$candidate" -c 'import sys; print(sys.executable)')
+      return
+    fi
+  done
+  return 1
+}
+
+# is_python COMMAND VERSION...: runs it, for a name on the PATH may be a version manager's stub.
+is_python() {
+  local version
+  version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) && [[ " ${*:2} " == *" $version "* ]]
+}
+
+no_python() {
+  local found
+  found=$("${PYTHON:-python3}" --version 2>&1) || found="no ${PYTHON:-python3}"
+  stop 69 "roomtone needs Python 3.11, 3.12 or 3.13, and here is ${found%%$'\n'*}: install one, or name it with PYTHON=/path/to/python3"
+}
+
+# --- system packages --------------------------------------------------------------------------------------------------
+
+# need PACKAGE TEST...: PACKAGE (Debian's name) is missing where the command TEST fails.
+need() {
+  "${@:2}" >/dev/null 2>&1 || missing+=("$1")
+}
+
+need_for_sensor() {
+  local name
+  name=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+  need "$name-venv" "$python" -c 'import venv, ensurepip'
+  need "$name-dev" "$python" -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))'
+  need gcc command -v cc
+  need libc6-dev has_header stdio.h
+  need portaudio19-dev has_header portaudio.h
+  need mosquitto command -v mosquitto
+}
+
+has_header() {
+  echo "#include <$1>" | cc -E -
+}
+
+install_missing() {
+  [ ${#missing[@]} -gt 0 ] || return 0
+  echo "setup: missing system packages: ${missing[*]}"
+  command -v apt-get >/dev/null ||
+    stop 69 "there is no apt here: install these (Debian's names) in your system's way, then try again"
+
+  local install=(apt-get install -y --no-install-recommends "${missing[@]}") as_root=() answer
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || stop 69 "as root, run this, then try again: ${install[*]}"
+    as_root=(sudo)
+    if [ -z "${CI:-}" ]; then
+      [ -t 0 ] || stop 69 "run this, then try again: sudo ${install[*]}"
+      read -r -p "setup: install them now with \`sudo ${install[*]}\`? [y/N] " answer || answer=
+      [[ $answer == [yY]* ]] || stop 69 "nothing installed; later: sudo ${install[*]}"
+    fi
+  fi
+  "${as_root[@]}" apt-get update -qq || echo "setup: apt-get update failed; going on with the lists that are here"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "${install[@]}" -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
+    >/dev/null || stop 69 "apt-get could not install ${missing[*]}"
+}
+
+# --- environments -----------------------------------------------------------------------------------------------------
+
+# environment FOLDER WHAT CONSTRAINTS PIP-ARGUMENT...: makes or updates a virtual environment; .ready says it is whole.
+environment() {
+  local folder=$1 what=$2 constraints
+  if ! is_python "$folder/bin/python" 3.11 3.12 3.13; then
+    echo "setup: making $folder with $("$python" --version)"
+    "$python" -m venv --clear "$folder"
+  fi
+  echo "setup: installing into $folder ($what)"
+  # Through the environment pip constrains what it builds packages with, too (from pip 25.3 on, under the second name);
+  # as an address, because a path with a space would be read as two.
+  constraints=$("$python" -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve().as_uri())' "$3")
+  export PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints PIP_DISABLE_PIP_VERSION_CHECK=1
+  "$folder/bin/python" -m pip install --quiet "${@:4}"
+  touch "$folder/.ready"
+}
+
+stop() {
+  echo "setup: $2" >&2
+  exit "$1"
+}
+
+main "$@"
