@@ -1,0 +1,76 @@
+"""Fixtures shared by the tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.broker import Broker
+from tests.virtual_microphone import VirtualMicrophone
+
+
+@pytest.fixture(autouse=True)
+def state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sensor that a test starts keeps its events in the home of whoever runs the tests."""
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.chromium import Visit
+
+DASHBOARD = Path(__file__).parents[1] / "edge" / "dashboard"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running mosquitto on loopback, open to anybody."""
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def virtual_microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMicrophone]:
+    """A microphone that hears what the test plays; it is the default one of this process and of its children."""
+    with VirtualMicrophone(tmp_path / "microphone") as running:
+        running.plug_into(monkeypatch)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    """A headless browser. Playwright is imported only here: what a Pi gets does not have it."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.chromium import launch
+
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that serves the dashboard."""
+    with Broker(tmp_path / "room", http_dir=DASHBOARD) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(chromium: "Browser", room: Broker) -> Iterator[Callable[..., "Visit"]]:
+    """Opens the dashboard; at the end no page may have run foreign script, failed, or called anybody but a broker."""
+    from tests.chromium import Visit
+
+    visits: list[Visit] = []
+
+    def open_page(path: str = "", *, at: Broker | None = None, **context: Any) -> Visit:
+        visits.append(Visit.begin(chromium, (at or room).page_url + path, **context))
+        return visits[-1]
+
+    yield open_page
+    for each in visits:
+        each.end()

@@ -1,0 +1,170 @@
+"""A puppet sensor: publishes by hand what the wire contract (edge/payloads.py) says, with none of the sensor's code."""
+
+import json
+import random
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+MODEL = "gru-tess-ravdess-1"
+
+
+def rfc3339(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+class Puppet:
+    """A sensor in name only, connected to a broker while the context lasts; its will is `offline`."""
+
+    def __init__(self, port: int, device: str = "living-room", **auth: str) -> None:
+        self.device = device
+        self.commands: list[tuple[str, bool, int]] = []  # text, retained, QoS
+        self._seq = int(time.time() * 1000)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.max_inflight_messages_set(1000)
+        self._client.will_set(self.topic("status"), "offline", qos=1, retain=True)
+        self._client.on_connect = self._connected
+        self._client.on_message = lambda client, data, m: self.commands.append((m.payload.decode(), m.retain, m.qos))
+        self._client.reconnect_delay_set(1, 1)
+        if auth:
+            self._client.username_pw_set(**auth)
+        self._met = threading.Event()
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        if not self._met.wait(10):
+            raise TimeoutError(f"the broker on port {port} does not let the puppet in")
+
+    def topic(self, name: str) -> str:
+        return f"roomtone/{self.device}/{name}"
+
+    def send(self, name: str, payload: Any, *, retain: bool = True, qos: int = 1, wait: bool = True) -> None:
+        """Publish text or bytes as they are, anything else as JSON."""
+        data = payload if isinstance(payload, str | bytes) else json.dumps(payload)
+        sent = self._client.publish(self.topic(name), data, qos=qos, retain=retain)
+        if wait:
+            sent.wait_for_publish(10)
+
+    def die(self) -> None:
+        """Lose the link without a word, as a sensor without power does."""
+        self._client.loop_stop()
+        self._client.socket().close()
+
+    def state(self, emotion: str, confidence: float = 0.8, *, at_s: float | None = None, **fields: Any) -> None:
+        now_s = time.time() if at_s is None else at_s
+        since_s = fields.pop("since_s", now_s)
+        self._seq += 1
+        wait = fields.pop("wait", True)
+        payload = {
+            "schema": 1,
+            "ts": rfc3339(now_s),
+            "emotion": emotion,
+            "confidence": confidence,
+            "since": rfc3339(since_s),
+            "scores": {} if emotion == "quiet" else spread(emotion, confidence),
+            "speech_ratio": 0.0 if emotion == "quiet" else 0.62,
+            "snr_db": None if emotion == "quiet" else 17.4,
+            "level_dbfs": -58.3 if emotion == "quiet" else -27.1,
+            "clipped_ratio": 0.0,
+            "microphone": "ok",
+            "model": MODEL,
+            "seq": self._seq,
+            **fields,
+        }
+        self.send("state", payload, wait=wait)
+
+    def event(self, label: str, previous: str, confidence: float = 0.8, *, at_s: float | None = None, **fields) -> None:
+        self._seq += 1
+        wait = fields.pop("wait", True)
+        payload = {
+            "schema": 1,
+            "event_id": str(uuid.uuid4()),
+            "event_type": label,
+            "ts": rfc3339(time.time() if at_s is None else at_s),
+            "previous": previous,
+            "confidence": confidence,
+            "previous_duration_ms": 4200,
+            "late": False,
+            "seq": self._seq,
+            "model": MODEL,
+            **fields,
+        }
+        self.send("event", payload, retain=False, wait=wait)
+
+    def timeline(self, runs: list[tuple[float, str, float]]) -> None:
+        """Runs as (Unix start in s, label, confidence)."""
+        told = [[rfc3339(start), label, confidence] for start, label, confidence in runs]
+        self.send("timeline", {"schema": 1, "ts": rfc3339(time.time()), "runs": told})
+
+    def health(self, *, microphone: str = "ok", detail: str = "", **fields: Any) -> None:
+        payload = {
+            "schema": 1,
+            "ts": rfc3339(time.time()),
+            "version": "0.1.0",
+            "uptime_s": 263_520.0,
+            "cpu_ratio": 0.041,
+            "rss_mb": 74.2,
+            "temperature_c": 47.8,
+            "realtime_factor": 0.031,
+            "dropped_blocks": 0,
+            "inference_ms": {"p50": 1.9, "p99": 3.4, "worst": 6.2},
+            "latency_ms": {"p50": 2.6, "p99": 5.1, "worst": 11.0},
+            "outbox_depth": 0,
+            "reconnects": 1,
+            "microphone": {"state": microphone, "detail": detail},
+            **fields,
+        }
+        self.send("health", payload, qos=0)
+
+    def __enter__(self) -> Self:
+        self.send("status", "online")
+        self.send("listening", "ON")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _connected(self, client: paho.Client, *_: Any) -> None:
+        client.subscribe(self.topic("listening/set"), qos=1)
+        client.publish(self.topic("status"), "online", qos=1, retain=True)
+        self._met.set()
+
+
+def spread(label: str, confidence: float, seed: int = 0) -> dict[str, float]:
+    """Return scores that sum to 1 with `confidence` on the label (or no clear winner, for a label not among them)."""
+    chance = random.Random(seed)
+    rest = {name: chance.random() ** 2 + 0.02 for name in LABELS if name != label}
+    share = (1 - confidence if label in LABELS else 1.0) / sum(rest.values())
+    return {name: round(confidence if name == label else rest[name] * share, 4) for name in LABELS}
+
+
+def plausible_day(now_s: float, seed: int = 1) -> list[tuple[float, str, float]]:
+    """Return a home's day: quiet at night, talk at breakfast, a busy evening. Runs (start, label, confidence)."""
+    chance = random.Random(seed)
+    moods = ("neutral", "happy", "happy", "neutral", "surprise", "sad", "unknown", "angry", "fear", "disgust")
+    weights = (9, 8, 5, 6, 3, 2, 3, 1.5, 0.5, 0.7)
+    runs, at = [(now_s - 86_390, "quiet", 0.97)], now_s - 86_390
+    while at < now_s - 240 and len(runs) < 1400:
+        hour = datetime.fromtimestamp(at).hour
+        if not 7 <= hour < 23:
+            at += 900
+            continue
+        at += chance.expovariate(1 / 90) / (0.9, 0.25, 0.6, 1.0)[(hour >= 9) + (hour >= 13) + (hour >= 18)]
+        tenor = chance.choices(moods, weights)[0]
+        for _ in range(chance.randint(1, 6)):
+            if at < now_s - 60:
+                mood = tenor if chance.random() < 0.6 else chance.choices(moods, weights)[0]
+                runs.append((at, mood, round(chance.uniform(0.52, 0.94), 2)))
+                at += chance.uniform(6, 50)
+        if at < now_s - 30:
+            runs.append((at, "quiet", round(chance.uniform(0.9, 0.99), 2)))
+    return [run for i, run in enumerate(runs) if i == 0 or run[1] != runs[i - 1][1]]

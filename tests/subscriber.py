@@ -1,0 +1,74 @@
+"""An observer that is not our code: mosquitto_sub, its lines collected as they come."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from tests.broker import HOST
+from tests.system import require_program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    topic: str
+    payload: str
+    retained: bool
+    qos: int
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.payload)
+
+
+class Subscriber:
+    """Subscribes to `topic` while the context lasts; `messages` grows, oldest first."""
+
+    def __init__(self, port: int, topic: str = "roomtone/#", *options: str) -> None:
+        self.messages: list[Message] = []
+        program = require_program("mosquitto_sub", "mosquitto-clients")
+        self._command = [program, "-h", HOST, "-p", str(port), "-V", "5", "-q", "1", "-t", topic, "-F", "%j", *options]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._thread.join()
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            told = json.loads(line)
+            payload = "" if told["payload"] is None else told["payload"]  # an empty message
+            self.messages.append(
+                Message(
+                    topic=told["topic"],
+                    payload=payload if isinstance(payload, str) else json.dumps(payload),
+                    retained=bool(told["retain"]),
+                    qos=told["qos"],
+                )
+            )
+
+    def on(self, name: str) -> list[Message]:
+        """Return the messages whose topic ends in `/name`."""
+        return [message for message in list(self.messages) if message.topic.endswith("/" + name)]
+
+    def wait_for(self, condition: Callable[[Self], Any], timeout_s: float = 10.0) -> Any:
+        """Return what `condition(self)` gives as soon as it is true. Raises TimeoutError with what was seen instead."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if found := condition(self):
+                return found
+            time.sleep(0.02)
+        seen = "\n".join(f"{message.topic} {message.payload[:200]}" for message in self.messages)
+        raise TimeoutError(f"after {timeout_s:.0f} s, seen:\n{seen}")

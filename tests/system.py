@@ -1,0 +1,17 @@
+"""System programs the tests run for real."""
+
+import os
+import shutil
+
+import pytest
+
+
+def require_program(name: str, package: str) -> str:
+    """Return the program's path; where it is missing the test is skipped, and fails in CI."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found:
+        return found
+    message = f"{name} is not installed (Debian package {package})"
+    if os.environ.get("CI"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)

@@ -1,0 +1,112 @@
+"""Labels from probabilities: each rule alone, on probabilities made here."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.config import Decision as Overrides
+from edge.decision import Decision
+from edge.decision import settings as with_overrides
+from edge.manifest import DecisionDefaults
+from edge.payloads import QUIET, UNKNOWN
+
+LABELS = ["angry", "happy", "sad"]
+PLAIN = DecisionDefaults(smoothing_ms=0, enter=0.6, exit=0.4, dwell_ms=160, unknown_after_ms=800, refractory_ms=800)
+BLOCK_S = 0.08
+
+
+def probs(**scores: float) -> np.ndarray:
+    rest = (1 - sum(scores.values())) / (len(LABELS) - len(scores))
+    return np.array([scores.get(label, rest) for label in LABELS], np.float32)
+
+
+class Room:
+    """Plays probabilities (or None for silence) to a Decision, a block at a time."""
+
+    def __init__(self, settings: DecisionDefaults = PLAIN) -> None:
+        self.decision = Decision(LABELS, settings)
+        self.now_s, self.speaking, self.changes = 0.0, False, []
+
+    def hear(self, heard: np.ndarray | None, blocks: int = 1) -> "Room":
+        for _ in range(blocks):
+            self.now_s = round(self.now_s + BLOCK_S, 6)
+            if heard is None:
+                self.speaking = False
+                change = self.decision.quiet(0.9, self.now_s)
+            else:
+                if not self.speaking:
+                    self.decision.onset(self.now_s)
+                    self.speaking = True
+                change = self.decision.speech(heard, self.now_s)
+            if change:
+                self.changes.append((round(change.at_s, 2), change.label))
+        return self
+
+
+def test_a_confident_label_is_published_after_its_dwell():
+    assert Room().hear(probs(happy=0.9), 10).changes == [(0.24, "happy")]
+
+
+def test_nothing_is_said_before_it_is_certain_that_somebody_speaks():
+    decision = Decision(LABELS, PLAIN)
+    decision.onset(0.0)
+    assert not any(decision.speech(probs(happy=0.9), 0.08 * n, certain=False) for n in range(1, 20))
+    assert decision.label == QUIET
+    assert decision.speech(probs(happy=0.9), 1.6).label == "happy"
+
+
+def test_the_end_of_speech_is_quiet_at_once_and_the_state_does_not_stick():
+    room = Room().hear(probs(happy=0.9), 10).hear(None, 5)
+    assert room.changes == [(0.24, "happy"), (0.88, QUIET)]
+    assert room.decision.scores is None
+
+
+def test_doubt_is_unknown_and_only_after_a_while():
+    assert Room().hear(probs(happy=0.5), 20).changes == [(0.88, UNKNOWN)]
+
+
+def test_neutral_ground_between_exit_and_enter_keeps_the_label():
+    room = Room().hear(probs(happy=0.9), 20).hear(probs(happy=0.45), 30)
+    assert [label for _, label in room.changes] == ["happy"]
+    assert room.hear(probs(happy=0.3), 30).decision.label == UNKNOWN
+
+
+def test_a_flicker_shorter_than_the_dwell_is_not_published():
+    room = Room().hear(probs(happy=0.9), 20)
+    for _ in range(10):
+        room.hear(probs(angry=0.9), 2).hear(probs(happy=0.9), 1)
+    assert [label for _, label in room.changes] == ["happy"]
+
+
+def test_two_changes_keep_the_refractory_distance():
+    room = Room().hear(probs(happy=0.9), 3).hear(probs(angry=0.9), 20)
+    assert room.changes == [(0.24, "happy"), (1.04, "angry")]
+
+
+def test_smoothing_follows_an_exponential():
+    decision = Decision(LABELS, DecisionDefaults(smoothing_ms=200, enter=1.0, exit=1.0))
+    decision.onset(0.0)
+    decision.speech(probs(sad=1.0), 0.08)
+    for n in range(1, 6):
+        decision.speech(probs(sad=0.0), 0.08 * (n + 1))
+        np.testing.assert_allclose(decision.scores[2], np.exp(-80 * n / 200), rtol=1e-5)
+
+
+def test_config_overrides_only_what_it_names():
+    chosen = with_overrides(PLAIN, Overrides(enter=0.9, dwell_ms=0))
+    assert (chosen.enter, chosen.dwell_ms, chosen.exit, chosen.refractory_ms) == (0.9, 0, 0.4, 800)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.lists(st.floats(0.01, 1), min_size=3, max_size=3)), max_size=120))
+def test_whatever_is_heard_changes_are_real_and_silence_ends_in_quiet(heard):
+    room = Room()
+    for row in heard:
+        room.hear(None if row is None else np.array(row, np.float32) / np.float32(sum(row)))
+    room.hear(None)
+    labels = [QUIET, *(label for _, label in room.changes)]
+    assert all(a != b for a, b in itertools.pairwise(labels))
+    assert set(labels) <= {*LABELS, UNKNOWN, QUIET}
+    assert labels[-1] == QUIET

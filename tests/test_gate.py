@@ -1,0 +1,82 @@
+"""The gates: levels against definitions, the noise floor against made rooms, speech against real recordings."""
+
+import numpy as np
+import pytest
+
+from edge.audio import BLOCK_SAMPLES, load_recording, reblock
+from edge.gate import INITIAL_FLOOR_DBFS, SILENCE_DBFS, LevelGate, MicroVadGate, SpeechRule, clipped_ratio, level_dbfs
+from tests.sounds import corpus_clips
+
+NO_FRAMES = np.zeros((4, 40), np.float32)
+SECOND = 12  # blocks, and a little
+
+
+def test_levels_follow_their_definition():
+    t = np.arange(BLOCK_SAMPLES)
+    sine = np.sin(2 * np.pi * t / 64).astype(np.float32)
+    assert level_dbfs(sine) == pytest.approx(-3.01, abs=0.01)
+    assert level_dbfs(sine / 100) == pytest.approx(-43.01, abs=0.01)
+    assert level_dbfs(np.zeros(BLOCK_SAMPLES, np.float32)) == SILENCE_DBFS
+    assert clipped_ratio(np.clip(4 * sine, -1, 1)) == pytest.approx(2 * np.arccos(0.25) / np.pi, abs=0.02)
+    assert clipped_ratio(sine / 2) == 0
+
+
+def gate() -> LevelGate:
+    return LevelGate(margin_db=6, floor_window_s=20)
+
+
+def test_a_recording_may_begin_with_speech():
+    assert gate().process(-30.0)
+
+
+def test_the_floor_follows_the_quietest_moment():
+    made = gate()
+    for _ in range(21 * SECOND):
+        made.process(-70.0)
+    assert made.floor_dbfs == -70.0
+    assert not made.process(-65.0)
+    assert made.process(-63.0)
+
+
+def test_speech_with_pauses_does_not_raise_the_floor_but_a_fan_does():
+    made = gate()
+    for _ in range(60):
+        for _ in range(2 * SECOND):
+            opened = made.process(-25.0)
+        assert opened
+        made.process(-55.0)
+    for _ in range(22 * SECOND):
+        opened = made.process(-25.0)
+    assert not opened
+
+
+def test_digital_silence_is_never_worth_a_look():
+    made = gate()
+    assert not any(made.process(SILENCE_DBFS) for _ in range(100))
+    assert made.process(INITIAL_FLOOR_DBFS)
+
+
+def test_clips_hold_speech_and_noise_holds_none():
+    speech = MicroVadGate()
+    heard = []
+    for path in corpus_clips(10):
+        sound = load_recording(path)
+        peak = np.abs(sound).max()
+        probabilities = [speech.process(block, NO_FRAMES) for block in reblock([sound / peak * 0.5])]
+        heard.append(max(probabilities))
+    assert min(heard) > 0.5
+    noise = np.random.default_rng(0).normal(0, 0.05, 10 * 16_000).astype(np.float32)
+    assert max(MicroVadGate().process(block, NO_FRAMES) for block in reblock([noise])) < 0.5
+
+
+def test_doubt_is_enough_where_the_level_is_sure_or_speech_is_under_way():
+    def holds(probability, *, loud=True, above_floor_db=7.0, speaking=False) -> bool:
+        rule = SpeechRule(sure=0.5, doubtful=0.3, strong_margin_db=10)
+        return rule.holds(probability, loud=loud, above_floor_db=above_floor_db, speaking=speaking)
+
+    assert holds(0.5)
+    assert not holds(0.4)
+    assert holds(0.4, above_floor_db=10)
+    assert holds(0.4, speaking=True)
+    assert not holds(0.2, above_floor_db=40, speaking=True)
+    assert not holds(1.0, loud=False, speaking=True)

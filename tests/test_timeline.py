@@ -1,0 +1,107 @@
+"""The timeline: bounded, sorted, read back whatever was published, and believed only where it makes sense."""
+
+import json
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.payloads import rfc3339
+from edge.timeline import INTERVAL_S, MOST_RUNS, SPAN_S, TimelineRecorder
+
+NOON = datetime.fromisoformat("2026-01-31T12:00:00Z").timestamp()
+
+
+def published(recorder: TimelineRecorder, now: float = NOON) -> list[tuple[str, str, float]]:
+    return recorder.timeline(now).runs
+
+
+def payload(*runs, ts: float = NOON) -> bytes:
+    return json.dumps({"schema": 1, "ts": rfc3339(ts), "runs": [[rfc3339(run[0]), *run[1:]] for run in runs]}).encode()
+
+
+def test_runs_are_the_changes_of_the_last_day():
+    recorder = TimelineRecorder()
+    recorder.add(NOON - SPAN_S - 500, "sad", 0.9)
+    recorder.add(NOON - SPAN_S - 100, "happy", 0.8)
+    recorder.add(NOON - 60, "quiet", 1.0)
+    assert published(recorder) == [(rfc3339(NOON - SPAN_S), "happy", 0.8), (rfc3339(NOON - 60), "quiet", 1.0)]
+
+
+def test_never_more_than_there_are_minutes_in_a_day_and_never_more_often_than_once_a_minute():
+    recorder = TimelineRecorder()
+    times = []
+    for second in range(6_000):
+        recorder.add(NOON + second, "happy" if second % 2 else "quiet", 0.5)
+        if (timeline := recorder.due(float(second), NOON + second)) is not None:
+            times.append(second)
+            assert len(timeline.runs) <= MOST_RUNS
+            assert timeline.runs[-1][0] == rfc3339(NOON + second)
+    assert times == list(range(0, 6_000, int(INTERVAL_S)))
+    assert recorder.due(1e6, NOON + 6_000) is not None
+    assert recorder.due(2e6, NOON + 6_000) is None  # nothing new
+
+
+def test_an_earlier_life_is_taken_up_with_the_gap_between():
+    recorder = TimelineRecorder()
+    recorder.add(NOON, "quiet", 1.0)
+    recorder.recall(payload((NOON - 900, "happy", 0.7), (NOON - 600, "angry", 0.6), ts=NOON - 300))
+    assert published(recorder) == [
+        (rfc3339(NOON - 900), "happy", 0.7),
+        (rfc3339(NOON - 600), "angry", 0.6),
+        (rfc3339(NOON - 300), "quiet", 0.0),  # nobody listened
+        (rfc3339(NOON), "quiet", 1.0),
+    ]
+    assert recorder.due(0.0, NOON) is not None
+
+
+def test_a_clock_that_steps_leaves_the_runs_sorted_and_within_a_day():
+    recorder = TimelineRecorder()
+    for start in (NOON, NOON - 3 * 3_600, NOON + 5 * 3_600, NOON - 7_200, NOON + 400 * SPAN_S):
+        recorder.add(start, "happy" if start < NOON else "sad", 0.5)
+    starts = [run[0] for run in published(recorder)]
+    assert starts == sorted(starts)
+    assert all(abs(datetime.fromisoformat(start).timestamp() - NOON) <= SPAN_S for start in starts)
+
+
+RUBBISH = [b"", b"{", b"null", b"[]", b'{"runs": 3, "ts": "x"}', b'{"runs": [[1]]}', b"\xff\xfe", b'{"runs": {}}']
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH)
+def test_rubbish_is_no_past(rubbish):
+    recorder = TimelineRecorder()
+    recorder.add(NOON, "quiet", 1.0)
+    recorder.recall(rubbish)
+    assert published(recorder) == [(rfc3339(NOON), "quiet", 1.0)]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["yesterday", "happy", 0.5],
+        ["2026-01-31T11:00:00", "happy", 0.5],  # no zone
+        ["2026-01-31T11:00:00Z", 7, 0.5],
+        ["2026-01-31T11:00:00Z", "happy", "0.5"],
+        ["2026-01-31T11:00:00Z", "happy", 1.5],
+        ["2026-01-31T11:00:00Z", "x" * 1_000, 0.5],
+        ["9999-99-99T11:00:00Z", "happy", 0.5],
+        [],
+        None,
+        {"0": 1},
+    ],
+)
+def test_a_bad_run_is_left_out_and_the_good_ones_kept(bad):
+    recorder = TimelineRecorder()
+    good = [rfc3339(NOON - 60), "happy", 0.5]
+    recorder.recall(json.dumps({"ts": rfc3339(NOON - 30), "runs": [bad, good, bad]}).encode())
+    assert published(recorder) == [tuple(good), (rfc3339(NOON - 30), "quiet", 0.0)]
+
+
+@given(st.binary() | st.recursive(st.none() | st.floats() | st.text(), lambda x: st.lists(x)).map(
+    lambda runs: json.dumps({"ts": "2026-01-31T11:00:00Z", "runs": runs}).encode()
+))  # fmt: skip
+def test_nothing_that_is_retained_can_harm(found):
+    recorder = TimelineRecorder()
+    recorder.recall(found)
+    assert len(published(recorder)) <= MOST_RUNS
