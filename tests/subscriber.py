@@ -42,7 +42,9 @@ class Subscriber:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
+        # Not SIGTERM: mosquitto_sub disconnects inside its signal handler, and waits for ever for a lock that the
+        # interrupted thread holds when the signal comes while it acknowledges a message.
+        self._process.kill()
         self._process.wait()
         self._thread.join()
 
@@ -71,4 +73,6 @@ class Subscriber:
                 return found
             time.sleep(0.02)
         seen = "\n".join(f"{message.topic} {message.payload[:200]}" for message in self.messages)
-        raise TimeoutError(f"after {timeout_s:.0f} s, seen:\n{seen}")
+        ended = self._process.poll()
+        observer = "" if ended is None else f" (mosquitto_sub ended with status {ended})"
+        raise TimeoutError(f"after {timeout_s:.0f} s{observer}, seen:\n{seen}")
