@@ -4,6 +4,7 @@
 `broker.kill()` and `broker.start()` the ports are the same and what was retained is still there.
 """
 
+import random
 import signal
 import socket
 import subprocess
@@ -13,35 +14,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edge.broker import stir
 from tests.system import require_program
 
 HOST = "127.0.0.1"
+_PORTS = (12_000, 32_000)
 _START_S = 10.0
 _STOP_S = 5.0
 
 
 def free_port() -> int:
-    """Return a TCP port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+    """Return a TCP port nobody listens on just now.
 
-
-def _stir(process: subprocess.Popen[bytes], port: int) -> None:
-    """Ping a broker fifty times a second while it lives.
-
-    mosquitto 2.0 turns to its websockets and web pages only when something stirs on a plain listener, else ten times
-    a second: a page takes three seconds to load from an idle broker.
+    Below the ports the kernel hands to outgoing connections: one of those could take it while the broker is away, or a
+    client that knocks at it meanwhile be connected to itself.
     """
-    connect = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05stirs"
-    try:
-        with socket.create_connection((HOST, port), timeout=5) as client:
-            client.sendall(connect)
-            while process.poll() is None and client.recv(64):
-                time.sleep(0.02)
-                client.sendall(b"\xc0\x00")
-    except OSError:
-        return  # the broker is gone, as some tests want it
+    while True:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        return port
 
 
 class Broker:
@@ -102,7 +97,7 @@ class Broker:
         for port in filter(None, (self.port, self.websockets_port)):
             self._wait_for(port)
         if self._http_dir:
-            threading.Thread(target=_stir, args=(self._process, self.port), daemon=True).start()
+            threading.Thread(target=stir, args=(self._process, self.port), daemon=True).start()
 
     def stop(self) -> None:
         """End it as an administrator would (SIGTERM): it saves what it holds."""

@@ -56,7 +56,7 @@ class Daemon:
         self._socket.bind(self._notify)
         self._socket.settimeout(0.2)
         self._running = True
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -26,7 +26,7 @@ class Ears:
         self.error: Exception | None = None
         self._keep = keep_blocks
         self._changed = threading.Condition()
-        self.thread = threading.Thread(target=self._listen)
+        self.thread = threading.Thread(target=self._listen, daemon=True)
 
     def _listen(self) -> None:
         try:

@@ -57,8 +57,10 @@ def test_off_ends_the_utterance_and_on_begins_again_and_off_outlives_a_restart(b
         before = len(watcher.messages)
         with Daemon(tmp_path, broker.port):
             watcher.wait_for(
-                lambda w: [m.payload for m in w.messages[before:] if m.topic.endswith("/listening")][-1:] == ["OFF"]
-                and microphone_state(w) == "off",
+                lambda w: (
+                    [m.payload for m in w.messages[before:] if m.topic.endswith("/listening")][-1:] == ["OFF"]
+                    and microphone_state(w) == "off"
+                ),
                 30.0,
             )
             command(broker.port, "ON")

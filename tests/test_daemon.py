@@ -47,7 +47,7 @@ class Feeder:
     def __init__(self, process: subprocess.Popen, speed: float, seconds_of_sound: float = 1e9) -> None:
         self._process, self._speed = process, speed
         self._left = round(seconds_of_sound * 32_000)
-        self.thread = threading.Thread(target=self._pour)
+        self.thread = threading.Thread(target=self._pour, daemon=True)
         self.thread.start()
 
     def _pour(self) -> None:
@@ -79,7 +79,7 @@ class TalkativeDaemon:
         )
         self.made: list[tuple[str, int, float]] = []
         self._feeder = Feeder(self.process, speed)
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:

@@ -25,7 +25,7 @@ class Crowd:
         self.sent = 0
         self._sensors = sensors
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

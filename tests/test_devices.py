@@ -112,7 +112,8 @@ def test_devices_lists_and_meters(
         # A full-scale square wave is 0 dBFS, a tenth of it -20.
         assert require_device("STUBB") == "stubborn"
         assert input_devices("nobody")[1].reason == "absent"
-        loop = threading.Thread(target=microphone.play, args=(np.full(3 * SAMPLE_RATE_HZ, 3_277, np.int16),))
+        tone = np.full(3 * SAMPLE_RATE_HZ, 3_277, np.int16)
+        loop = threading.Thread(target=microphone.play, args=(tone,), daemon=True)
         loop.start()
         assert main(["devices", "--live", "1.5"]) == 0
         loop.join()

@@ -78,12 +78,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     with Machine(tmp_path_factory.mktemp("machine"), base()) as machine:
         made = Shelf(machine, packed, folder)
         machine.copy(packed, "/srv/first")
-        machine.put("/etc/roomtone/config.yaml", f"""
+        machine.put(
+            "/etc/roomtone/config.yaml",
+            f"""
 edge:
   device: {{id: hall, name: Hall}}
   mqtt: {{host: 127.0.0.1, port: {made.broker_port}}}
   model_store: {{trusted_keys: [/etc/roomtone/model.pub]}}
-""")
+""",
+        )
         machine.put("/srv/count.py", COUNT)
         yield made
 

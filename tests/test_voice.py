@@ -100,7 +100,7 @@ def forgetful_of_nothing(broker: Broker, device: str = "attic"):
 
 def events(watcher: Subscriber) -> list[Event]:
     heard = [message.payload for message in watcher.on("event")]
-    return [msgspec.json.decode(payload, type=Event) for payload in heard if payload.startswith("{\"")]
+    return [msgspec.json.decode(payload, type=Event) for payload in heard if payload.startswith('{"')]
 
 
 def first_heard(heard: list[Event]) -> list[Event]:

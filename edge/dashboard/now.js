@@ -6,7 +6,7 @@ const NowCard = (() => {
   let spokenAt = -Infinity;
   let spoken = "";
 
-  function update(sensor, { condition, linkUp, nowMs, steadyMs }) {
+  function update(sensor, { condition, link, linkUp, nowMs, steadyMs }) {
     const live = condition.kind === "live";
     const card = Dom.byId("now");
     Dom.setAttribute(card, "data-condition", condition.kind);
@@ -18,13 +18,13 @@ const NowCard = (() => {
     const ratio = live ? sensor.state.confidence : null;
     Dom.setAttribute(Dom.byId("now-ring"), "stroke-dasharray", `${Math.round((ratio ?? 0) * 100)} 100`);
     Dom.setText(Dom.byId("now-detail"), live ? sureness(sensor.state) : condition.detail);
-    Dom.setText(Dom.byId("now-since"), live ? since(sensor, nowMs) : condition.heard);
+    Dom.setText(Dom.byId("now-since"), live ? since(sensor, linkUp ? nowMs : link.lostAtMs || nowMs) : condition.heard);
     speak(`${sensor.name}: ${condition.word}. ${live ? sureness(sensor.state) : condition.detail}`, condition, steadyMs);
   }
 
   function kicker(kind, linkUp) {
     if (!linkUp) return "Last known";
-    return kind === "live" ? "The room sounds" : "The sensor is";
+    return kind === "live" ? "The room now" : "The sensor is";
   }
 
   function sureness(state) {
