@@ -56,6 +56,7 @@ test-install:  ## upgrades, failing upgrades, rollback, uninstall on such a mach
 test-make-deploy:  ## make deploy over ssh to such a machine, packages from the internet (as root; 5 minutes) [ARGS=...]
 test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
 test-systemd test-install test-make-deploy test-arm64: $(DEV)
+	@deploy/setup.sh $(if $(filter test-arm64,$@),arm64-machine,machine)
 	@$(PYTHON_DEV) -m pytest -m machine tests/$(subst -,_,$@).py $(ARGS)
 
 test-homeassistant: $(DEV) $(HOME_ASSISTANT)  ## a real Home Assistant finds the sensor (Python 3.13; 2 minutes) [ARGS=...]

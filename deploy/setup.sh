@@ -6,6 +6,7 @@
 #   deploy/setup.sh dev             .venv: everything, for tests, training and conversion
 #   deploy/setup.sh tflite-runtime  .venv-tflite-runtime: the sensor on Python 3.11 with tflite-runtime and numpy 1
 #   deploy/setup.sh homeassistant   .venv-homeassistant: a real Home Assistant on Python 3.13, for its test
+#   deploy/setup.sh machine         what tests/machine.py makes Debian machines with; arm64-machine: and emulates one
 #   deploy/setup.sh make            make itself, nothing else
 #
 # PYTHON names the interpreter to use; without it, python3 is taken if it fits, else python3.11, 3.12 or 3.13.
@@ -19,11 +20,13 @@ missing=()
 main() {
   case "${1:-}" in
     make) need make command -v make; install_missing ;;
+    machine) machine_programs ;;
+    arm64-machine) arm64_machine_programs ;;
     edge) sensor_environment ;;
     dev) development_environment ;;
     tflite-runtime) tflite_runtime_environment ;;
     homeassistant) home_assistant_environment ;;
-    *) stop 2 "usage: deploy/setup.sh edge | dev | tflite-runtime | homeassistant | make" ;;
+    *) stop 2 "usage: deploy/setup.sh edge | dev | tflite-runtime | homeassistant | machine | arm64-machine | make" ;;
   esac
 }
 
@@ -68,6 +71,21 @@ home_assistant_environment() {
   install_missing
   local lock=deploy/locks/homeassistant.txt
   environment .venv-homeassistant "Home Assistant: 800 MB" $lock --prefer-binary -r $lock
+}
+
+machine_programs() {
+  need debootstrap command -v debootstrap
+  need systemd-container command -v systemd-nspawn
+  need openssh-client command -v ssh-keygen
+  install_missing
+}
+
+arm64_machine_programs() {
+  need debootstrap command -v debootstrap
+  need qemu-user-static command -v qemu-aarch64-static
+  need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+  need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+  install_missing
 }
 
 # --- Python -----------------------------------------------------------------------------------------------------------

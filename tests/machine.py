@@ -1,6 +1,7 @@
 """A whole Debian machine for the tests: booted by its own systemd in systemd-nspawn, as root, thrown away afterwards.
 
-Base systems and bundles are made once and kept under ROOMTONE_MACHINES (default /var/tmp/roomtone-machines).
+Base systems and bundles are made once and kept under ROOMTONE_MACHINES (default /var/tmp/roomtone-machines). The machines
+run the Debian that ROOMTONE_SUITE names (bookworm or trixie).
 """
 
 import os
@@ -21,6 +22,7 @@ from tests.sounds import ROOT
 from tests.system import require_program
 
 CACHE = Path(os.environ.get("ROOMTONE_MACHINES", "/var/tmp/roomtone-machines"))
+SUITE = os.environ.get("ROOMTONE_SUITE", "bookworm")
 _BOOT_S = 90.0
 _UP = {"running", "degraded"}
 
@@ -31,7 +33,7 @@ def require_root() -> None:
         pytest.skip("needs root: debootstrap and systemd-nspawn")
 
 
-def base(suite: str = "bookworm", arch: str = "amd64", *, include: str = "systemd,systemd-sysv,dbus,python3") -> Path:
+def base(suite: str = SUITE, arch: str = "amd64", *, include: str = "systemd,systemd-sysv,dbus,python3") -> Path:
     """Return the folder of a bare system, made by debootstrap the first time."""
     folder = CACHE / f"base-{suite}-{arch}-{len(include)}"
     if not (folder / ".ready").exists():
@@ -53,7 +55,7 @@ def source(folder: Path) -> Path:
     return folder
 
 
-def bundle(suite: str = "bookworm", arch: str = "amd64") -> Path:
+def bundle(suite: str = SUITE, arch: str = "amd64") -> Path:
     """Return the unpacked bundle of the last commit, made the first time."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     folder = CACHE / f"bundle-{suite}-{arch}-{commit[:12]}"
