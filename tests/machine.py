@@ -1,7 +1,7 @@
 """A whole Debian machine for the tests: booted by its own systemd in systemd-nspawn, as root, thrown away afterwards.
 
-Base systems and bundles are made once and kept under ROOMTONE_MACHINES (default /var/tmp/roomtone-machines). The machines
-run the Debian that ROOMTONE_SUITE names (bookworm or trixie).
+Base systems and bundles are made once and kept under ROOMTONE_MACHINES (default /var/tmp/roomtone-machines).
+The machines run the Debian that ROOMTONE_SUITE names (bookworm or trixie).
 """
 
 import os

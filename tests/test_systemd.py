@@ -102,6 +102,8 @@ def public_address() -> tuple[str, int]:
 def test_its_sandbox_holds(machine):
     """A probe runs where the sensor runs: same namespaces, filters, user and control group."""
     public = public_address()
+    outside_of_it = f"import socket; socket.create_connection({public}, 5)"
+    assert machine.run(f'python3 -c "{outside_of_it}"').returncode == 0  # another process of the machine gets through
     machine.put("/srv/probe.py", f"PUBLIC = {public}\n{PROBE}")
     with machine.drop_in("ExecStartPost=/usr/bin/python3 /srv/probe.py"):
         said = machine.wait_for(lambda: [line for line in machine.journal().splitlines() if line.startswith("PROBE ")],
