@@ -25,31 +25,51 @@ class Message:
         return json.loads(self.payload)
 
 
+_SUBSCRIBED_S = 10.0
+_ATTEMPTS = 2  # once in a few thousand starts mosquitto_sub says nothing at all
+
+
 class Subscriber:
-    """Subscribes to `topic` while the context lasts; `messages` grows, oldest first."""
+    """Subscribes to `topic` while the context lasts; `messages` grows, oldest first.
+
+    Entering waits until the broker has acknowledged the subscription.
+    """
 
     def __init__(self, port: int, topic: str = "roomtone/#", *options: str) -> None:
         self.messages: list[Message] = []
         program = require_program("mosquitto_sub", "mosquitto-clients")
-        self._command = [program, "-h", HOST, "-p", str(port), "-V", "5", "-q", "1", "-t", topic, "-F", "%j", *options]
+        mqtt = ["-h", HOST, "-p", str(port), "-V", "5", "-q", "1", "-t", topic]
+        self._command = [program, *mqtt, "-F", "%j", "-d", *options]
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-        return self
+        for _ in range(_ATTEMPTS):
+            subscribed = threading.Event()
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+            self._thread = threading.Thread(target=self._read, args=(subscribed,), daemon=True)
+            self._thread.start()
+            if subscribed.wait(_SUBSCRIBED_S):
+                return self
+            self._end()
+        raise TimeoutError(f"{' '.join(self._command)}: {_ATTEMPTS} times not subscribed after {_SUBSCRIBED_S:.0f} s")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         # Not SIGTERM: mosquitto_sub disconnects inside its signal handler, and waits for ever for a lock that the
         # interrupted thread holds when the signal comes while it acknowledges a message.
         self._process.kill()
         self._process.wait()
         self._thread.join()
 
-    def _read(self) -> None:
+    def _read(self, subscribed: threading.Event) -> None:
         for line in self._process.stdout:
+            if line.startswith("Subscribed "):
+                subscribed.set()
+            if not line.startswith("{"):
+                continue  # what `-d` says of the protocol
             told = json.loads(line)
             payload = "" if told["payload"] is None else told["payload"]  # an empty message
             self.messages.append(
