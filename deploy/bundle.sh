@@ -3,8 +3,9 @@
 #
 #   deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--out FOLDER] [--source FOLDER]
 #
-# --source takes that folder's tree instead of the last commit. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/, bookworm and arm64 unless told otherwise). It needs Debian's apt, git,
-# python3-venv and a compiler for the architecture (Debian: gcc-aarch64-linux-gnu for arm64), but no emulator and not root.
+# --source takes that folder's tree instead of the last commit. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/,
+# bookworm and arm64 unless told otherwise). It needs Debian's apt, git, python3-venv and a compiler for the architecture
+# (Debian: gcc-aarch64-linux-gnu for arm64), but no emulator and not root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -44,6 +45,7 @@ name=roomtone-$version-$suite-$arch
 bundle=$work/$name
 mkdir -p "$bundle/wheels" "$bundle/debs" "$bundle/deploy"
 echo "$version" >"$bundle/VERSION"
+echo "$suite" >"$bundle/SUITE"
 cp "$work/source"/{config.yaml,README.md,LICENSE} "$bundle/"
 cp "$work/source"/deploy/{install.sh,roomtone.service} "$bundle/deploy/"
 

@@ -119,9 +119,14 @@ check_bundle() {
   bundled || return 0
   (cd "$source" && sha256sum --quiet -c SHA256SUMS >/dev/null 2>&1) ||
     stop 65 "$source: the bundle is damaged or incomplete: copy it again"
-  local machine
+  local machine suite here
   machine=$(dpkg --print-architecture)
-  compgen -G "$source/debs/*_$machine.deb" >/dev/null || stop 69 "this bundle is not for $machine: make one with --arch $machine"
+  compgen -G "$source/debs/*_$machine.deb" >/dev/null ||
+    stop 69 "this bundle is not for $machine: make one with \`make bundle ARCH=$machine\`"
+  suite=$(<"$source/SUITE")
+  here=$(sed -nE 's/^VERSION_CODENAME="?([a-z]+)"?$/\1/p' /etc/os-release)
+  [ "$suite" = "$here" ] ||
+    stop 69 "this bundle is for $suite, and here is ${here:-another system}: \`make bundle SUITE=...\` makes bookworm's or trixie's"
 }
 
 missing_packages() {
