@@ -25,6 +25,9 @@ log = logging.getLogger("roomtone.courier")
 
 PAST = ("state", "timeline", "listening")  # what is read back from the broker, once
 _WINDOW = 20  # unacknowledged messages
+# Some brokers hang up on a refused message. With more of ours behind it unread, the hang-up is a reset, which takes the
+# refusal with it before we read it: after a connection this short, the next begins with one message at a time.
+_SHORT_S, _CAUTIOUS_S = 5.0, 2.0
 _PAST_S, _PAST_AT_MOST_S = 0.5, 2.0  # waited for it, after and without an answer to the subscription
 _SLOW_S = 4.0  # without an acknowledgement: worth a word
 _SLOW = f"no acknowledgement for more than {_SLOW_S:.0f} s"
@@ -61,6 +64,8 @@ class Courier:
         self._flying: dict[int, _Flight] = {}
         self._client: paho.Client | None = None
         self._window = _WINDOW
+        self._opened_s = 0.0
+        self._cautious = False
         self._past: dict[str, bytes] | None = {}  # None once it has been told
         self._past_due_s: float | None = None
         self._refusals = Refusals()
@@ -158,16 +163,17 @@ class Courier:
         if self._client is None or self._past_due_s is not None:
             return
         busy = {flight.topic for flight in self._flying.values() if flight.event_id is None}
+        window = 1 if self._cautious and now_s - self._opened_s < _CAUTIOUS_S else self._window
         paused = self._refusals.paused(now_s)
         for topic in [topic for topic in self._unsent if topic not in busy | paused]:
-            if len(self._flying) >= self._window:
+            if len(self._flying) >= window:
                 return
             del self._unsent[topic]
             payload, qos = self._wanted[topic]
             self._publish(topic, payload, now_s, qos=qos, retain=True)
         if self._prefix + "event" in paused:
             return
-        while len(self._flying) < self._window and (event := self._outbox.take(now_s)) is not None:
+        while len(self._flying) < window and (event := self._outbox.take(now_s)) is not None:
             self._publish(self._prefix + "event", event, now_s, event_id=event.event_id)
 
     def _publish(
@@ -195,6 +201,7 @@ class Courier:
 
     def _open(self, client: paho.Client, receive_maximum: int, now_s: float) -> None:
         self._client = client
+        self._opened_s = now_s
         self._window = min(_WINDOW, receive_maximum)
         self._unsent = dict.fromkeys(self._wanted)
         if self._past is None:
@@ -227,6 +234,7 @@ class Courier:
             self._client, self._past_due_s = None, None
             self._past = None if self._past is None else {}
             self._flying.clear()
+            self._cautious = now_s - self._opened_s < _SHORT_S
             self._slow = False
             self._outbox.disconnected()
 

@@ -20,8 +20,8 @@ class Refusals:
 
     @property
     def words(self) -> str | None:
-        """The oldest refusal that still holds, in words."""
-        return next((refusal.words for refusal in list(self._topics.values())), None)
+        """The refusals that still hold, in words."""
+        return "; ".join(refusal.words for refusal in list(self._topics.values())) or None
 
     def add(self, topic: str, reason: str, now_s: float) -> str | None:
         """Note a refusal; return it in words if it is news."""

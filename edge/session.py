@@ -1,6 +1,7 @@
 """One lasting MQTT 5 session: a thread that connects, stays connected, and says in words why it cannot."""
 
 import logging
+import math
 import random
 import socket
 import ssl
@@ -28,6 +29,7 @@ _LARGEST_PACKET = 262_144  # bytes we are willing to be sent; a full timeline ha
 _UNLIMITED = 65_535  # packets in flight, where the broker names no limit
 _TAKEN_OVER = 142
 _TWIN = " (do two sensors have the same edge.device.id?)"
+_EXPLAINED_S = 60.0  # for so long what was noted explains why connections end
 _SUSPICIOUS = 2  # short connections in a row; not every broker says why it ended them
 
 
@@ -79,6 +81,7 @@ class Session:
         self._client: paho.Client | None = None
         self._complaint: str | None = None  # what paho said last of the connection in hand
         self._short = 0  # connections in a row that were accepted and soon lost
+        self._noted_s = -math.inf
         self._settled = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mqtt", daemon=True)
@@ -105,6 +108,7 @@ class Session:
         """Say, and remember, what does not work although there is a connection."""
         log.warning("broker %s: %s", self.access.address, problem)
         self.last_problem = problem, time.time()
+        self._noted_s = time.monotonic()
 
     def _report(self, problem: str) -> None:
         """Say why there is no connection, once for each reason."""
@@ -162,7 +166,7 @@ class Session:
                 return False
         accepted = self.connects > connects
         if self.problem is None and not self._ending.is_set():
-            self._report(f"connection lost{self._why()}{_TWIN if self._short >= _SUSPICIOUS else ''}")
+            self._report(f"connection lost{self._why()}{self._twin()}")
         elif not accepted and not self._refused and not self._ending.is_set():
             self._report(f"closed the connection without an MQTT answer{self._why()}: {self._guess()}")
         return accepted
@@ -217,6 +221,10 @@ class Session:
 
     def _why(self) -> str:
         return f" ({self._complaint})" if self._complaint else ""
+
+    def _twin(self) -> str:
+        explained = time.monotonic() - self._noted_s < _EXPLAINED_S
+        return _TWIN if self._short >= _SUSPICIOUS and not explained else ""
 
     def _guess(self) -> str:
         if self.access.tls is not None:

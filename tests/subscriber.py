@@ -39,7 +39,8 @@ class Subscriber:
         self.messages: list[Message] = []
         program = require_program("mosquitto_sub", "mosquitto-clients")
         mqtt = ["-h", HOST, "-p", str(port), "-V", "5", "-q", "1", "-t", topic]
-        self._command = [program, *mqtt, "-F", "%j", "-d", *options]
+        # Line by line: of itself, it keeps back what it says of the protocol until the next message.
+        self._command = ["stdbuf", "-oL", program, *mqtt, "-F", "%j", "-d", *options]
 
     def __enter__(self) -> Self:
         for _ in range(_ATTEMPTS):
