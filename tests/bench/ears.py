@@ -66,11 +66,12 @@ def poisson_upper(count: int, confidence: float = 0.95) -> float:
     return high
 
 
-def ambience(model_file: Path, clips: int | None) -> dict:
+def ambience(model_file: Path, clips: int | None, folds: str) -> dict:
     """Return false events and false utterances on ESC-10, by class and in all."""
     classes = {}
     for folder in sorted(path for path in (CORPORA / "ESC-10").iterdir() if path.is_dir()):
-        sound = joined([load_recording(path) for path in sorted(folder.glob("*.ogg"))[:clips]])
+        files = [path for path in sorted(folder.glob("*.ogg")) if path.name[0] in folds]  # a name begins with its fold
+        sound = joined([load_recording(path) for path in files[:clips]])
         observed = observe(model_file, sound)
         changes = [o.change.label for o in observed if o.change and o.change.label != QUIET]
         classes[folder.name] = {
@@ -185,6 +186,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--clips", type=int, default=200, help="clips per speech corpus, 0 for all (200)")
     parser.add_argument("--ambience", type=int, default=0, help="clips per class of ESC-10, 0 for all (0)")
+    parser.add_argument("--folds", default="12345", help="of ESC-10: those that the model did not hear (12345)")
     parser.add_argument("--snr-db", type=float, default=20.0)
     parser.add_argument("--out", type=Path, default=Path("runs/ears.json"))
     options = parser.parse_args()
@@ -195,7 +197,8 @@ def main() -> int:
     found = {
         "model": manifest.model_id,
         "trained_on": [corpus.name for corpus in manifest.provenance.corpora],
-        "ambience": ambience(options.model, options.ambience or None),
+        "folds": options.folds,
+        "ambience": ambience(options.model, options.ambience or None, options.folds),
         "onset": {
             corpus: onsets(options.model, held_out(corpus, options.clips or None), options.snr_db)
             for corpus in ("TESS", "RAVDESS")
