@@ -49,8 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m convert", description=__doc__)
     parser.add_argument("run", nargs="?", metavar="RUN", help="folder of a finished training run")
-    parser.add_argument("--precision", choices=PRECISIONS, default="int8")
-    parser.add_argument("--form", choices=FORMS, default="window")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
+    parser.add_argument(
+        "--form", choices=FORMS, default="window", help="step: frame by frame, for networks with a streaming state"
+    )
     parser.add_argument("--out", metavar="FILE", help="the artifact; its report is put beside it")
     parser.add_argument("--name", help="what the artifact is called; default: the run's name")
     parser.add_argument("--config", default="config.yaml", help="default: config.yaml")

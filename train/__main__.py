@@ -5,7 +5,7 @@ import os
 import sys
 
 from edge.errors import RoomtoneError
-from train import commands, protocols
+from train import commands, networks, protocols
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,33 +31,37 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--data", nargs="+", required=True, help="folders of sound, or CSVs: path,label,speaker[,corpus]")
     data.add_argument("--out", default="runs", help="folder for runs; default: runs")
     recipe = argparse.ArgumentParser(add_help=False)
-    recipe.add_argument("--protocol", default="random", choices=protocols.NAMES)
+    recipe.add_argument("--protocol", default="random", choices=protocols.NAMES, help="who is tested; default: random")
     recipe.add_argument("--recipe", help="of train.recipes; default: the one named like the protocol, else `study`")
     recipe.add_argument("--epochs", type=int, help="other than the recipe's")
     recipe.add_argument("--noise", help="folder of noise recordings (ESC-10); default: as the config says")
 
     verb = verbs.add_parser("index", parents=[common], help="a table of clips, and what is wrong with them")
     verb.add_argument("data", nargs="+", help="folders of sound, or CSVs: path,label,speaker[,corpus]")
-    verb.add_argument("--out", default="runs/index", help="folder for index.csv and the report")
+    verb.add_argument("--out", default="runs/index", help="folder for index.csv and the report; default: runs/index")
     verb.set_defaults(verb=commands.run_index)
 
     verb = verbs.add_parser("fit", parents=[common, data, recipe], help="train one network under a protocol")
-    verb.add_argument("--network", required=True)
+    verb.add_argument("--network", required=True, choices=networks.NAMES)
     verb.add_argument("--fold", type=int, help="only this fold (0, 1, ...); default: all")
-    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--seed", type=int, default=0, help="of weights and order; default: 0")
     verb.add_argument("--name", help="of the run's folder; default: network, protocol, fold, seed")
     verb.set_defaults(verb=commands.run_fit)
 
     verb = verbs.add_parser("evaluate", parents=[common], help="a model on anyone's data")
     verb.add_argument("model", help="a run folder, its model.keras, or a .tflite artifact")
     verb.add_argument("--index", required=True, help="CSV of clips: path,label[,speaker,corpus,side]")
-    verb.add_argument("--side", choices=protocols.SIDES, help="only rows of this side of a run's split.csv")
-    verb.add_argument("--reading", choices=("last", "mean"), default="last", help="of an utterance's answers")
+    verb.add_argument(
+        "--side", choices=protocols.SIDES, help="only rows of this side of a run's split.csv; default: all"
+    )
+    verb.add_argument(
+        "--reading", choices=("last", "mean"), default="last", help="of an utterance's answers; default: last"
+    )
     verb.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     verb.set_defaults(verb=commands.run_evaluate)
 
     verb = verbs.add_parser("compare", parents=[common, data, recipe], help="all networks under a protocol, one report")
-    verb.add_argument("--networks", nargs="+", help="default: train.compare.networks")
+    verb.add_argument("--networks", nargs="+", choices=networks.NAMES, help="default: train.compare.networks")
     verb.add_argument("--name", help="of the report's folder; default: compare-PROTOCOL")
     verb.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time; default: one per core")
     verb.add_argument("--scheduler", help="address of a dask.distributed scheduler: train on its workers instead")
@@ -68,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser(
         "tune", parents=[common, data, recipe], help="sizes and learning rate on validation speakers"
     )
-    verb.add_argument("--network", required=True)
-    verb.add_argument("--fold", type=int, default=0)
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--trials", type=int, default=20, help="in all; the same command goes on where it stopped")
+    verb.add_argument("--network", required=True, choices=networks.NAMES)
+    verb.add_argument("--fold", type=int, default=0, help="of the protocol; default: 0")
+    verb.add_argument("--seed", type=int, default=0, help="of weights and order; default: 0")
+    verb.add_argument("--trials", type=int, default=20, help="in all (20); the same command goes on where it stopped")
     verb.set_defaults(verb=commands.run_tune)
     return parser
 
