@@ -98,9 +98,9 @@ remove() {
 
 say_sensor() {
   cat <<TEXT
-# 1. Its secrets, from here to the sensor (then delete $2):
-sudo tar -C $2 -c ca.pem cert.pem key.pem password | ssh pi@$1 'sudo tar -x -C /etc/roomtone/credentials'
-# 2. In /etc/roomtone/config.yaml on the sensor:
+# 1. Its secrets, from here to the sensor, where roomtone is installed (then delete $2):
+sudo tar -C $2 --owner=0 --group=0 -c ca.pem cert.pem key.pem password | ssh pi@$1 'sudo tar -x -C /etc/roomtone/credentials'
+# 2. In /etc/roomtone/config.yaml on the sensor, where these keys stand already:
 edge:
   device:
     id: $1
