@@ -207,7 +207,7 @@ environment() {
     build=$(mktemp -d)
     cp -r "$source"/{edge,pyproject.toml,LICENSE,README.md} "$build/"
     PIP_CONSTRAINT=$source/deploy/locks/requirements.txt PIP_BUILD_CONSTRAINT=$source/deploy/locks/requirements.txt \
-      "$folder/bin/pip" install --quiet "$build" || stop 69 "pip could not install $1"
+      "$folder/bin/pip" install --quiet "$build" || { rm -rf "$build"; stop 69 "pip could not install $1"; }
     rm -rf "$build"
   fi
   cp "$source"/{README.md,LICENSE} "$source"/deploy/{roomtone.service,install.sh} "$folder/"

@@ -15,7 +15,7 @@ import pytest
 from edge import signing
 from tests.artifacts import DEFAULT, packed, parts
 from tests.broker import free_port
-from tests.machine import Machine, base, bundle, require_root, variant
+from tests.machine import SUITE, Machine, base, bundle, require_root, variant
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1_800)]
 
@@ -161,6 +161,15 @@ def test_a_damaged_bundle_is_refused_before_anything_is_touched(shelf):
     done = shelf.install("damaged", check=False)
     assert done.returncode == 65
     assert "the bundle is damaged or incomplete" in done.stderr
+    shelf.assert_running("9.4.0+test")
+
+
+def test_a_bundle_for_another_debian_is_refused_before_anything_is_touched(shelf):
+    shelf.machine.run("cp -r /srv/9.4.0 /srv/foreign && cd /srv/foreign && echo sarge >SUITE && "
+                      "find . -type f ! -name SHA256SUMS -print0 | xargs -0 sha256sum >SHA256SUMS")  # fmt: skip
+    done = shelf.install("foreign", check=False)
+    assert done.returncode == 69
+    assert f"this bundle is for sarge, and here is {SUITE}" in done.stderr
     shelf.assert_running("9.4.0+test")
 
 
