@@ -31,14 +31,15 @@ main() {
 }
 
 sensor_environment() {
-  find_python 3.11 3.12 3.13 || no_python
+  find_python 3.11 3.12 3.13 || python_comes_too
   need_for_sensor
   install_missing
+  find_python 3.11 3.12 3.13 || no_python
   environment .venv-edge "what a sensor needs" deploy/locks/requirements.txt -e .
 }
 
 development_environment() {
-  find_python 3.11 3.12 3.13 || no_python
+  find_python 3.11 3.12 3.13 || python_comes_too
   need_for_sensor
   need mosquitto-clients command -v mosquitto_sub
   need openssl command -v openssl
@@ -50,6 +51,7 @@ development_environment() {
   need chromium command -v chromium
   need strace command -v strace
   install_missing
+  find_python 3.11 3.12 3.13 || no_python
   environment .venv "everything, TensorFlow too: 2.4 GB" deploy/locks/requirements.txt -e '.[dev]'
 }
 
@@ -109,6 +111,13 @@ is_python() {
   version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) && [[ " ${*:2} " == *" $version "* ]]
 }
 
+# Where there is no Python at all, Debian's own is one of the system packages.
+python_comes_too() {
+  if [ -n "${PYTHON:-}" ] || command -v python3 >/dev/null; then no_python; fi
+  missing+=(python3)
+  python=python3
+}
+
 no_python() {
   local found
   found=$("${PYTHON:-python3}" --version 2>&1) || found="no ${PYTHON:-python3}"
@@ -124,7 +133,7 @@ need() {
 
 need_for_sensor() {
   local name
-  name=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+  name=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || name=python3
   need "$name-venv" "$python" -c 'import venv, ensurepip'
   need "$name-dev" "$python" -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))'
   need gcc command -v cc

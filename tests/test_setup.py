@@ -40,6 +40,14 @@ def test_without_apt_it_names_what_is_missing_and_stops(bare_machine):
     assert "there is no apt here" in done.stderr
 
 
+def test_where_there_is_no_python_it_is_one_of_the_missing_packages(bare_machine):
+    (Path(bare_machine["PATH"]) / "python3").unlink()
+    done = set_up(bare_machine, "edge")
+    assert done.returncode == 69
+    missing = done.stdout.partition("missing system packages: ")[2].split()
+    assert {"python3", "python3-venv", "python3-dev", "gcc"} <= set(missing)
+
+
 @pytest.mark.parametrize(
     ("python", "said"), [("no-such-python", "no no-such-python"), ("/bin/true", "needs Python 3.11, 3.12 or 3.13")]
 )
