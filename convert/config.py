@@ -44,7 +44,7 @@ class ConvertConfig(Section, kw_only=True):
     training, `any` for the others.
     """
 
-    step_frames: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    step_frames: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     representative_clips: Count = 200
     abstain_precision: Ratio = 0.7
     timeout_s: Positive = 900.0

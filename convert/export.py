@@ -94,7 +94,11 @@ def _quantized(
     converter.representative_dataset = dataset
     converter._experimental_calibrate_only = True
     # The converter's own second half, called by name: only so can operators be named that stay float32.
-    return mlir_quantize(converter.convert(), denylisted_ops=FLOAT_OPERATORS, disable_per_channel_for_dense_layers=True)
+    return mlir_quantize(
+        converter.convert(),
+        denylisted_ops=FLOAT_OPERATORS + (STATE_OPERATORS if carries_state else []),
+        disable_per_channel_for_dense_layers=True,
+    )
 
 
 def window_samples(windows: np.ndarray) -> list[dict[str, np.ndarray]]:
