@@ -42,8 +42,8 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 convert: $(DEV)  ## turn a training run into an artifact [RUN=folder] [OUT=file]; without RUN: config.yaml's set
 	@$(PYTHON_DEV) -m convert $(if $(RUN),$(RUN) --out $(or $(OUT),$(patsubst %/,%,$(RUN)).tflite)) $(ARGS)
 
-bench: $(EDGE)  ## how much faster than real time this machine hears the bundled recording
-	@.venv-edge/bin/roomtone classify --json edge/demo.flac | tail -n 1
+bench: $(DEV)  ## what it costs, beside what one would otherwise run (15 minutes) [ARGS=--rounds 1]
+	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)
 
 deploy:  ## install the last commit on a machine as a service HOST=pi@sensor [BUNDLE=dist/...tar]
 	deploy/remote.sh $(HOST) $(BUNDLE)

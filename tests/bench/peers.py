@@ -1,0 +1,249 @@
+"""What a person could run instead of roomtone, and the floor beneath it: `python -m tests.bench.peers NAME SOUND.npy`.
+
+Each peer is a process of its own. It gets ready (imports, loads, warms up), hears the sound once, and prints one JSON
+object: seconds to its first result, CPU seconds per second of sound, memory. The sound is float32 at 16 kHz.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+RATE_HZ = 16_000
+BLOCK = 1_280
+GRAPHS = Path("runs/bench")
+
+Hear = Callable[[np.ndarray], None]
+
+
+class Peer(NamedTuple):
+    """get_ready: imports and returns what hears a sound, within a context of its own. what: it is, for people."""
+
+    get_ready: Callable[[], AbstractContextManager[Hear]]
+    what: str
+
+
+def every(samples: np.ndarray, window: int, hop: int, answer: Callable[[np.ndarray], object]) -> None:
+    """Call `answer` on the last `window` samples, every `hop`."""
+    for end in range(window, len(samples) + 1, hop):
+        answer(samples[end - window : end])
+
+
+def roomtone() -> AbstractContextManager[Hear]:
+    """Blocks in, observations out."""
+    from edge.artifact import load
+    from edge.audio import timed_blocks
+    from edge.pipeline import Pipeline
+    from edge.run import DEFAULT_MODEL
+
+    artifact, model = load(DEFAULT_MODEL)
+    pipeline = Pipeline(model, artifact.manifest)
+
+    def hear(samples: np.ndarray) -> None:
+        for block in timed_blocks([samples], started_at=0.0):
+            pipeline.process(block)
+
+    return nullcontext(hear)
+
+
+def roomtone_mqtt() -> AbstractContextManager[Hear]:
+    """Blocks in, messages at a real broker out; the broker's own time is not counted, as no other peer has one."""
+    from contextlib import contextmanager
+
+    from edge.audio import timed_blocks
+    from edge.config import EdgeConfig, Mqtt
+    from edge.run import sense
+    from tests.broker import HOST, Broker
+
+    @contextmanager
+    def ready():
+        with tempfile.TemporaryDirectory() as folder, Broker(Path(folder) / "broker") as broker:
+            config = EdgeConfig(mqtt=Mqtt(host=HOST, port=broker.port), state_folder=f"{folder}/state")
+            yield lambda samples: sense(config, timed_blocks([samples], started_at=time.time()), stopping=lambda: False)
+
+    return ready()
+
+
+def study() -> AbstractContextManager[Hear]:
+    """The study's way: every half second librosa's MFCC of the last two, and `keras.Model.predict`."""
+    import librosa
+
+    from train import networks
+    from train.config import Cnn
+
+    model = networks.module("cnn").build(Cnn(), frames=100, coefficients=40, labels=7)
+
+    def answer(window: np.ndarray) -> object:
+        return model.predict(librosa_mfcc(librosa, window)[None], verbose=0)
+
+    return nullcontext(lambda samples: every(samples, *WINDOW, answer))
+
+
+def librosa_tflite() -> AbstractContextManager[Hear]:
+    """The same windows and the same network, in TFLite."""
+    import librosa
+
+    invoke = invoker("study-cnn-float32")
+    return nullcontext(
+        lambda samples: every(samples, *WINDOW, lambda window: invoke(librosa_mfcc(librosa, window)[None]))
+    )
+
+
+def yamnet(precision: str) -> Callable[[], AbstractContextManager[Hear]]:
+    """A MobileNet-v1 of YAMNet's size on 0.975 s every 0.4875 s, behind its usual front end."""
+
+    def get_ready() -> AbstractContextManager[Hear]:
+        import librosa
+
+        invoke = invoker(f"yamnet-shaped-{precision}")
+
+        def answer(window: np.ndarray) -> object:
+            mel = librosa.feature.melspectrogram(
+                y=window, sr=RATE_HZ, n_fft=512, win_length=400, hop_length=160, n_mels=64,
+                fmin=125, fmax=7500, power=1.0, center=False,
+            )  # fmt: skip
+            patch = np.log(mel.T[:96] + 0.001)
+            return invoke(np.resize(patch, (96, 64))[None, :, :, None])
+
+        return nullcontext(lambda samples: every(samples, 15_600, 7_800, answer))
+
+    return get_ready
+
+
+def light_sernet() -> AbstractContextManager[Hear]:
+    """A CNN of Light-SERNet's size on the last three seconds every half second, int8, behind librosa."""
+    import librosa
+
+    invoke = invoker("light-sernet-shaped-int8")
+
+    def answer(window: np.ndarray) -> object:
+        mfcc = librosa.feature.mfcc(
+            y=window, sr=RATE_HZ, n_mfcc=40, n_fft=1024, win_length=1024, hop_length=256, center=False
+        )
+        return invoke(np.resize(mfcc.T.astype(np.float32), (184, 40))[None, :, :, None])
+
+    return nullcontext(lambda samples: every(samples, 48_000, 8_000, answer))
+
+
+def floor() -> AbstractContextManager[Hear]:
+    """One batched rfft per block and one bare invoke of the default artifact per answer, nothing else."""
+    from edge.artifact import read_artifact
+    from edge.run import DEFAULT_MODEL
+    from edge.runtime import interpreter
+
+    made = interpreter(read_artifact(DEFAULT_MODEL).graph)
+    for detail in made.get_input_details():
+        made.set_tensor(detail["index"], np.zeros(detail["shape"], np.float32))
+    frames = np.zeros((4, 512), np.float32)
+
+    def hear(samples: np.ndarray) -> None:
+        for _ in range(len(samples) // BLOCK):
+            np.fft.rfft(frames, axis=1)
+            made.invoke()
+
+    return nullcontext(hear)
+
+
+def our_mfcc() -> AbstractContextManager[Hear]:
+    from edge.mfcc import MfccExtractor, MfccSpec
+
+    extractor = MfccExtractor(MfccSpec())
+
+    def hear(samples: np.ndarray) -> None:
+        for start in range(0, len(samples) - BLOCK + 1, BLOCK):
+            extractor.process(samples[start : start + BLOCK])
+
+    return nullcontext(hear)
+
+
+def kaldi_mfcc() -> AbstractContextManager[Hear]:
+    """kaldi-native-fbank's online MFCC, fed the same blocks, as many coefficients as ours."""
+    import kaldi_native_fbank as knf
+
+    options = knf.MfccOptions()
+    options.frame_opts.samp_freq, options.frame_opts.dither = RATE_HZ, 0.0
+    options.frame_opts.frame_length_ms, options.frame_opts.frame_shift_ms = 32.0, 20.0
+    options.mel_opts.num_bins, options.num_ceps = 40, 40
+    online = knf.OnlineMfcc(options)
+
+    def hear(samples: np.ndarray) -> None:
+        for start in range(0, len(samples) - BLOCK + 1, BLOCK):
+            before = online.num_frames_ready
+            online.accept_waveform(RATE_HZ, samples[start : start + BLOCK])
+            for number in range(before, online.num_frames_ready):
+                online.get_frame(number)
+
+    return nullcontext(hear)
+
+
+def librosa_per_hop() -> AbstractContextManager[Hear]:
+    """librosa, asked for each frame when its samples are there."""
+    import librosa
+
+    return nullcontext(lambda samples: every(samples, 512, 320, lambda window: librosa_mfcc(librosa, window)))
+
+
+WINDOW = (2 * RATE_HZ, RATE_HZ // 2)
+
+
+def librosa_mfcc(librosa, window: np.ndarray) -> np.ndarray:
+    """Return float32 (frames, 40), at most 100 frames, of 32 ms every 20 ms."""
+    mfcc = librosa.feature.mfcc(y=window, sr=RATE_HZ, n_mfcc=40, n_fft=512, hop_length=320, n_mels=40, center=False)
+    mfcc = mfcc.T.astype(np.float32)
+    return mfcc if len(mfcc) == 1 else np.concatenate([mfcc[:1].repeat(100 - len(mfcc), axis=0), mfcc])
+
+
+def invoker(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of a graph's only input to its only output."""
+    from edge.runtime import interpreter
+
+    made = interpreter((GRAPHS / f"{name}.tflite").read_bytes())
+    into, out = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
+
+    def invoke(values: np.ndarray) -> np.ndarray:
+        made.set_tensor(into, values)
+        made.invoke()
+        return made.get_tensor(out)
+
+    return invoke
+
+
+PEERS = {
+    "roomtone": Peer(roomtone, "blocks in, observations out, default artifact"),
+    "roomtone, MQTT": Peer(roomtone_mqtt, "the same, to a real broker"),
+    "study": Peer(study, "librosa.feature.mfcc and keras predict every 0.5 s"),
+    "librosa + TFLite": Peer(librosa_tflite, "the same windows and network in TFLite"),
+    "YAMNet-shaped": Peer(yamnet("float32"), "MobileNet-v1, 0.975 s every 0.4875 s, float32"),
+    "YAMNet-shaped int8": Peer(yamnet("int8"), "the same, int8"),
+    "Light-SERNet-shaped int8": Peer(light_sernet, "463 k-parameter CNN, 3 s every 0.5 s"),
+    "floor": Peer(floor, "an rfft and an invoke per block, nothing else"),
+    "MFCC: ours": Peer(our_mfcc, "edge/mfcc.py, by block"),
+    "MFCC: kaldi-native-fbank": Peer(kaldi_mfcc, "online, by block"),
+    "MFCC: librosa": Peer(librosa_per_hop, "librosa.feature.mfcc, by frame"),
+}
+
+
+def main() -> None:
+    name, path = sys.argv[1:]
+    samples = np.load(path)
+    began_s = time.monotonic()
+    with PEERS[name].get_ready() as hear:
+        hear(samples[: 4 * RATE_HZ])
+        first_s = time.monotonic() - began_s
+        cpu_s = time.process_time()
+        hear(samples)
+        cpu_s = time.process_time() - cpu_s
+    rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = len(samples) / RATE_HZ
+    print(json.dumps({"cpu_per_audio_s": cpu_s / seconds, "first_result_s": first_s, "rss_mb": rss_kb / 1_000}))
+
+
+if __name__ == "__main__":
+    main()
