@@ -15,7 +15,7 @@ umask 022
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 home=/opt/roomtone config=/etc/roomtone state=/var/lib/roomtone
 unit=/etc/systemd/system/roomtone.service command=/usr/local/bin/roomtone
-probation_s=${ROOMTONE_PROBATION_S:-15} # after READY, it must stay up this long
+probation_s=${ROOMTONE_PROBATION_S:-20} # after READY, it must stay up this long
 proving_since=0 proving_result=
 
 main() {
@@ -255,8 +255,16 @@ prove() {
     sleep 1
     systemctl is-active --quiet roomtone && [ "$(systemctl show -P NRestarts roomtone)" = 0 ] || fault=yes
   done
-  [ -n "$fault" ] || return 0
-  proving_result=$(systemctl show -P Result roomtone)
+  if [ -n "$fault" ]; then
+    proving_result="systemd calls it $(systemctl show -P Result roomtone)"
+    return 1
+  fi
+  # One that hangs is active until its watchdog (30 s) bites; it feeds that every half period, so not to have done so tells.
+  local fed_us hungry_s
+  fed_us=$(systemctl show -P WatchdogTimestampMonotonic roomtone)
+  hungry_s=$(python3 -c 'import sys, time; print(int(time.monotonic() - int(sys.argv[1]) / 1e6))' "$fed_us")
+  if [ "$fed_us" = 0 ] || [ "$hungry_s" -lt 18 ]; then return 0; fi
+  proving_result="it hangs: no sign of life for $hungry_s s"
   return 1
 }
 
@@ -270,7 +278,7 @@ last_words() {
   journalctl --sync 2>/dev/null || true
   words=$(journalctl -u roomtone -o cat --since "@$proving_since" --no-pager 2>/dev/null | grep -v -e '^Started' -e '^Starting' -e '^Stopp' \
     -e 'Scheduled restart' -e 'Consumed' | grep -m1 -e '^roomtone: ' -e 'timed out' -e 'timeout' -e 'Main process exited' || true)
-  echo "${words:-systemd calls it $proving_result}"
+  echo "${words:-$proving_result}"
 }
 
 forget_others() {

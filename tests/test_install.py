@@ -37,6 +37,7 @@ print(sqlite3.connect(copy + "/outbox-hall.sqlite").execute("select count(*) fro
 """
 CRASHES = "import os; os._exit(3)\n"
 HANGS = "import time; time.sleep(100_000)\n"
+HANGS_LATER = "import os, signal, threading; threading.Timer(8, os.kill, [os.getpid(), signal.SIGSTOP]).start()\n"
 DIES_LATER = "import os, threading; threading.Timer(8, os._exit, [9]).start()\n"
 
 
@@ -117,7 +118,13 @@ def test_an_upgrade_switches_and_keeps_configuration_and_events(shelf):
 
 @pytest.mark.parametrize(
     ("number", "change", "says"),
-    [("9.1.0", CRASHES, "exited"), ("9.2.0", HANGS, "timed out|timeout"), ("9.3.0", DIES_LATER, "exited")],
+    [
+        ("9.1.0", CRASHES, "exited"),
+        ("9.2.0", HANGS, "timed out|timeout"),
+        ("9.3.0", DIES_LATER, "exited"),
+        ("9.3.1", HANGS_LATER, "it hangs: no sign of life"),
+    ],
+    ids=["crashes", "hangs", "crashes later", "hangs later"],
 )
 def test_a_version_that_crashes_or_hangs_is_taken_back(shelf, number, change, says):
     shelf.ship(number, {"edge/run.py": change})
