@@ -199,6 +199,7 @@ while True:
     machine.run("systemd-run -q --unit=broker /usr/sbin/mosquitto -c /srv/broker.conf")
     machine.wait_for(lambda: shelf_lines(machine) >= EVENTS, "all the events", timeout_s=120)
     time.sleep(2)
+    machine.run("systemctl stop watcher")
     heard = [json.loads(line) for line in (machine.folder / "srv" / "heard").read_text().splitlines()]
     assert [event["seq"] for event in heard] == list(range(1, EVENTS + 1))
     assert all(event["late"] for event in heard)
@@ -277,6 +278,6 @@ def test_it_is_uninstalled_and_nothing_is_left(shelf):
     left = shelf.machine.run(
         "find / -xdev \\( -path /srv -o -path /proc -o -path /sys -o -path /var/log -o -path /tmp \\) -prune "
         "-o -name '*roomtone*' -print; getent passwd roomtone; getent group roomtone; "
-        "systemctl list-unit-files --no-legend 'roomtone*'; ps -eo args | grep '[/]opt/roomtone' || true"
+        "systemctl list-unit-files --no-legend 'roomtone*'; grep -al '[/]opt/roomtone/' /proc/[0-9]*/cmdline || true"
     ).stdout
     assert left == ""
