@@ -265,7 +265,8 @@ class Courier:
         self._ending = True
 
     def _finish(self) -> None:
-        self._serve(lambda: self._outbox.idle)
+        self._serve(lambda: self._past_due_s is None)  # stopped just after a connection: what waits is still said
+        self._serve(lambda: self._outbox.idle and not self._unsent)
         if self._client is not None and self._past_due_s is None:
             status = self._prefix + "status"
             self._unsent.clear()
