@@ -32,6 +32,7 @@ class Ann(Section, kw_only=True):
 
     units: tuple[Count, ...] = (256, 256, 256, 256)
     dropout: Ratio = 0.0
+    noise: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.15
 
 
 class Cnn(Section, kw_only=True):
