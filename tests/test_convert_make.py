@@ -92,7 +92,7 @@ def test_an_int8_step_artifact_is_calibrated_and_verified(lab):
     assert result.path == str(out), result.verification.failures
     manifest = read_artifact(out).manifest
     assert manifest.states == {"gru_1_1": [1, 8], "gru_2_1": [1, 8]}
-    assert (manifest.form, manifest.step_frames, manifest.window_frames) == ("step", 4, None)
+    assert (manifest.form, manifest.step_frames, manifest.window_frames) == ("step", 1, None)
     assert manifest.golden.same_argmax
     assert manifest.golden.probs_tolerance == 2 / 256
     assert manifest.decision.enter == result.calibration.enter

@@ -1,0 +1,30 @@
+"""The README's figures are those of the reports that are committed beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from convert.tables import artifact_table
+from tests.sounds import ROOT
+from train.tables import TABLES
+
+README = (ROOT / "README.md").read_text()
+REPORTS = sorted((ROOT / "train" / "reports").glob("*/report.json"))
+ARTIFACTS = sorted((ROOT / "convert" / "reports").glob("*.json"))
+
+
+def test_there_are_reports():
+    assert {json.loads(path.read_text())["protocol"] for path in REPORTS} >= {"random"}
+    assert ARTIFACTS
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.parent.name)
+def test_the_readme_has_each_reports_table(path: Path):
+    report = json.loads(path.read_text())
+    assert TABLES[report["protocol"]](report) in README
+
+
+@pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
+def test_the_readme_has_the_artifacts_table(path: Path):
+    assert artifact_table(json.loads(path.read_text())) in README
