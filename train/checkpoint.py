@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edge.artifact import write_atomically
 from edge.errors import ConfigError
-from train.runs import write_whole
 
 STATE, BEST = "checkpoint/state.npz", "checkpoint/best.npz"
 
@@ -28,7 +28,7 @@ def save(folder: Path, model: Any, progress: Progress) -> None:
     arrays = {f"weight_{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
     arrays |= {f"optimizer_{index}": _array(value) for index, value in enumerate(model.optimizer.variables)}
     arrays["progress"] = np.frombuffer(msgspec.json.encode(progress), np.uint8)
-    write_whole(folder / STATE, _packed(arrays))
+    write_atomically(folder / STATE, _packed(arrays))
 
 
 def restore(folder: Path, model: Any, fingerprint: str) -> Progress:
@@ -63,7 +63,7 @@ def epochs_done(folder: Path) -> int:
 
 def save_best(folder: Path, model: Any) -> None:
     """Keep the weights of the best epoch so far."""
-    write_whole(folder / BEST, _packed({f"{i:03d}": value for i, value in enumerate(model.get_weights())}))
+    write_atomically(folder / BEST, _packed({f"{i:03d}": value for i, value in enumerate(model.get_weights())}))
 
 
 def load_best(folder: Path, model: Any) -> None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from tensorboard.summary import Writer
 
+from edge.artifact import write_atomically
 from edge.mfcc import MfccSpec
 from train import checkpoint, metrics, networks, runs
 from train.config import Recipe, TrainConfig
@@ -196,11 +197,11 @@ def _finish(
         bare = type(model).from_config(model.get_config())  # without optimizer and loss: nothing but the network
         bare.set_weights(model.get_weights())
         bare.save(file.name)
-        runs.write_whole(folder / runs.MODEL, Path(file.name).read_bytes())
+        write_atomically(folder / runs.MODEL, Path(file.name).read_bytes())
     runs.write_split(folder, clips, job.split)
     box = io.BytesIO()
     np.savez_compressed(box, **{f"{side}_logits": values for side, values in logits.items()})
-    runs.write_whole(folder / runs.LOGITS, box.getvalue())
+    write_atomically(folder / runs.LOGITS, box.getvalue())
     record = runs.RunRecord(
         name=job.name,
         network=job.network,

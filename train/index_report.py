@@ -10,12 +10,12 @@ import jinja2
 import msgspec
 import numpy as np
 
+from edge.artifact import write_atomically
 from edge.audio import load_recording
 from edge.errors import InputError
 from edge.mfcc import MfccSpec, mfcc
 from train import pictures
 from train.index import Clip, Index
-from train.runs import write_whole
 
 SILENT_DBFS = -60.0  # a clip whose loudest 20 ms are below this
 CLIPPED_SHARE = 1e-3  # a clip of which more than this stands at full scale
@@ -94,11 +94,11 @@ def write(folder: Path, findings: Findings, clips: list[Clip], spec: MfccSpec) -
     for label, clip in sorted(first.items()):
         samples = load_recording(clip.path)
         made[label] = pictures.sound(f"{label}: {Path(clip.path).name}", samples, mfcc(samples, spec), spec)
-    write_whole(folder / "report.json", msgspec.json.format(msgspec.json.encode(findings), indent=1))
+    write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(findings), indent=1))
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page: dict[str, Any] = msgspec.to_builtins(findings)
     images = {label: base64.b64encode(content).decode() for label, content in made.items()}
     html = environment.get_template("index_report.html.j2").render(**page, pictures=images)
-    write_whole(folder / "report.html", html.encode())
+    write_atomically(folder / "report.html", html.encode())
     return folder / "report.html"

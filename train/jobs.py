@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.artifact import write_atomically
 from edge.errors import UnavailableError
 from edge.mfcc import MfccSpec
 from train import runs
@@ -111,5 +112,5 @@ def _on_cluster(
         for done, future in enumerate(as_completed(futures), start=1):
             job = futures[future]
             for name, content in future.result().items():
-                runs.write_whole(out / job.name / name, content)
+                write_atomically(out / job.name / name, content)
             tell(done, len(jobs), job.name)

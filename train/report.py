@@ -7,9 +7,9 @@ from typing import Any
 import jinja2
 import msgspec
 
+from edge.artifact import write_atomically
 from train import pictures
 from train.baselines import NAMES as BASELINES
-from train.runs import write_whole
 
 # Table 1 of the study: accuracy, and the loss it gives with the side it was taken on.
 STUDY = {
@@ -28,8 +28,8 @@ def write(folder: Path, found: dict[str, Any]) -> Path:
     """Write report.html, report.json and the pictures; return the page's path."""
     made = _pictures(found)
     for name, content in made.items():
-        write_whole(folder / f"{name}.png", content)
-    write_whole(folder / "report.json", msgspec.json.format(msgspec.json.encode(found), indent=1))
+        write_atomically(folder / f"{name}.png", content)
+    write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(found), indent=1))
     page = _page().render(
         **found,
         study=STUDY,
@@ -37,7 +37,7 @@ def write(folder: Path, found: dict[str, Any]) -> Path:
         baselines=BASELINES,
         pictures={name: base64.b64encode(content).decode() for name, content in made.items()},
     )
-    write_whole(folder / "report.html", page.encode())
+    write_atomically(folder / "report.html", page.encode())
     return folder / "report.html"
 
 

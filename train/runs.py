@@ -2,9 +2,7 @@
 
 import csv
 import importlib.metadata
-import os
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edge.artifact import write_atomically
 from edge.errors import InputError
 from edge.manifest import Corpus
 from edge.mfcc import MfccSpec
@@ -102,7 +101,7 @@ def load_run(path: str | Path) -> Run:
 
 def write_record(folder: Path, record: RunRecord) -> None:
     """Write run.json atomically: it is what makes a run finished."""
-    write_whole(folder / RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1))
+    write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1))
 
 
 def write_split(folder: Path, clips: Sequence[Clip], split: Split) -> None:
@@ -113,21 +112,6 @@ def write_split(folder: Path, clips: Sequence[Clip], split: Split) -> None:
         for side in SIDES:
             for index in split.side(side):
                 table.writerow([*(getattr(clips[index], column) for column in COLUMNS), side])
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is either there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def corpora_of(clips: Sequence[Clip]) -> list[Corpus]:
