@@ -4,6 +4,8 @@ The padding in front is masked, so the state is still zero when speech begins: a
 the other are the same function.
 """
 
+from collections.abc import Callable
+
 import keras
 from keras import layers, ops
 
@@ -30,8 +32,15 @@ def build(
     return keras.Model(inputs, layers.Dense(labels, name="logits")(hidden), name=name)
 
 
-def step(model: keras.Model, *, frames: int) -> StepNetwork:
-    """Return the network `frames` unrolled, its states (one to three of them per layer) outside."""
+def _advance(cell: layers.Layer, inputs, states):
+    return cell(inputs, states, training=False)
+
+
+def step(model: keras.Model, *, frames: int, advance: Callable = _advance) -> StepNetwork:
+    """Return the network `frames` unrolled, its states (one to three of them per layer) outside.
+
+    `advance` is (cell, inputs, states) to the cell's outputs and next states.
+    """
     recurrent = [layer for layer in model.layers if hasattr(layer, "cell")]
     dense, logits = model.get_layer("dense"), model.get_layer("logits")
     relu = any(layer.name == "relu" for layer in model.layers)
@@ -45,7 +54,7 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
             following = {}
             for layer in recurrent:
                 names = [f"{layer.name}_{number}" for number in range(1, len(_sizes(layer)) + 1)]
-                hidden, after = layer.cell(hidden, [carried[name] for name in names], training=False)
+                hidden, after = advance(layer.cell, hidden, [carried[name] for name in names])
                 following.update(zip(names, after, strict=True))
             carried = following
         return logits(dense(ops.relu(hidden) if relu else hidden)), {
