@@ -46,6 +46,17 @@ def test_every_network_trains_two_epochs(lab, name):
     assert reread.record.corpora[0].licence == "CC BY-NC-ND 4.0"
 
 
+def test_unrolled_for_training_it_is_the_same_network(lab, monkeypatch):
+    from train import fit as training
+
+    job = tiny_job("rnn", lab[2], lab[1])
+    looped = fitted(lab, job, "looped")
+    monkeypatch.setattr(training, "UNROLL_FROM_STEPS", 1)
+    unrolled = fitted(lab, job, "unrolled")
+    np.testing.assert_allclose(unrolled.logits("test"), looped.logits("test"), atol=2e-3)
+    assert not any(getattr(layer, "unroll", False) for layer in unrolled.model.layers)
+
+
 def test_first_weights_depend_on_the_seed_alone(lab):
     import random
 

@@ -9,25 +9,9 @@ class Connection {
   /* CONNACK codes of MQTT 3 and 5 that a user name and password may cure. */
   static REFUSED = new Set([4, 5, 134, 135, 140]);
 
-  /* Returns the address from `?broker=`, else the page's own host and port. Throws an Error in words. */
-  static address(location) {
-    const named = new URLSearchParams(location.search).get("broker");
-    if (named === null && !location.host) throw new Error("this page has no host; name a broker with ?broker=wss://…");
-    const own = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/mqtt`;
-    let url;
-    try {
-      url = new URL(named ?? own);
-    } catch {
-      throw new Error("?broker= is not an address; it looks like wss://host:8084/mqtt");
-    }
-    if (url.protocol !== "ws:" && url.protocol !== "wss:") throw new Error("?broker= must begin with ws:// or wss://");
-    if (url.username || url.password) throw new Error("no password in the address; the page asks for it");
-    url.hash = "";
-    return url.href;
-  }
-
-  constructor(url) {
+  constructor(url, socket) {
     this.url = url;
+    this._socket = socket; // opened before MQTT.js was there (address.js); for the first link only
     this.link = { state: "connecting", detail: "" }; // or up, down, refused
     this._client = null;
     this._credentials = {};
@@ -102,6 +86,7 @@ class Connection {
       connectTimeout: 10_000,
       reconnectPeriod: Connection.RETRY_MS * (1 + Math.random() / 2),
       queueQoSZero: false,
+      createWebsocket: (url, protocols) => this._socketFor(url, protocols),
       timerVariant: "native", // the other one makes workers from blobs, which the page's policy forbids
       properties,
       /* mosquitto lets packets pass that are one byte over the limit, and MQTT.js drops the link over them: one
@@ -112,6 +97,12 @@ class Connection {
       },
       ...this._credentials,
     };
+  }
+
+  _socketFor(url, protocols) {
+    const early = this._socket;
+    this._socket = null;
+    return early !== null && early.readyState <= WebSocket.OPEN ? early : new WebSocket(url, protocols);
   }
 
   _take(message) {
@@ -136,10 +127,8 @@ class Connection {
 }
 
 /* The page's own connection; `problem` says in words why there can be none. */
-const broker = { connection: null, problem: "" };
-try {
-  broker.connection = new Connection(Connection.address(location));
+const broker = { connection: null, problem: address.problem };
+if (address.url !== null) {
+  broker.connection = new Connection(address.url, address.socket);
   broker.connection.open();
-} catch (error) {
-  broker.problem = error.message;
 }
