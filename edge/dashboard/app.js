@@ -60,7 +60,7 @@ const Page = (() => {
     if (message === null) return;
     store.apply(message, retained, Date.now());
     for (const listener of messageListeners) listener(message, retained, store);
-    touch();
+    if (store.pinned === null || message.device === store.pinned) touch();
   }
 
   /* Draws soon: at once after a pause, else when the last time is DRAW_EVERY_MS ago. */
