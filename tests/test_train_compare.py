@@ -6,6 +6,7 @@ import signal
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.lab import run_train, start_train, write_config
@@ -102,3 +103,16 @@ def test_a_scheduler_that_is_not_there(compared):
     _, err = process.communicate()
     assert process.returncode == 69
     assert "error: tcp://127.0.0.1:9: no dask scheduler answers there" in err.splitlines()[-1]
+
+
+def test_killed_it_leaves_no_training_behind(compared):
+    _, options, _ = compared
+    process = start_train(*options[:-1], "2000", "--jobs", "2", "--out", compared[0] / "orphaned")
+    parent = psutil.Process(process.pid)
+    while len(workers := [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive

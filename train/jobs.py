@@ -1,11 +1,12 @@
 """Independent trainings, side by side: processes here, or machines of a dask.distributed cluster."""
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def _in_processes(
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, threads)
     total = sum(job.recipe.epochs for job in jobs)
-    with bar("epochs") as tell, ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    pool_of = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    with bar("epochs") as tell, pool_of as pool:
         pending = {pool.submit(train_one, job, clips, config, spec, out): job for job in jobs}
         try:
             while True:
@@ -84,6 +86,16 @@ def _in_processes(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """End this process of the pool with the one that started it: a killed one leaves none that train on in its runs."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _on_cluster(
