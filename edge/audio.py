@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
-import soxr
 
 from edge.errors import InputError
 
@@ -51,6 +49,8 @@ def read_recording(path: str | Path) -> Iterator[np.ndarray]:
     Channels are averaged; other rates go through soxr (high quality). Formats are recognised by content, not by name.
     Raises InputError if the file is missing, a folder, not sound, or holds no samples.
     """
+    import soundfile  # a microphone does not need it
+
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a sound file")
@@ -104,6 +104,8 @@ def resample(chunks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]
     if rate_hz == SAMPLE_RATE_HZ:
         yield from chunks
         return
+    import soxr  # most microphones give 16 kHz
+
     stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
     for chunk in chunks:
         yield stream.resample_chunk(np.ascontiguousarray(chunk))

@@ -3,10 +3,11 @@
 import msgspec
 import numpy as np
 import pytest
+import scipy.stats
 
 from edge.artifact import read_artifact
 from edge.errors import ArtifactError
-from edge.golden import FEATURE_TOLERANCE_DB, Golden, GoldenSound, observe, record, replay
+from edge.golden import FEATURE_TOLERANCE_DB, Golden, GoldenSound, observe, record, replay, uniform_noise
 from edge.mfcc import MfccSpec
 from tests.artifacts import STEP, STEP_INT8, WINDOW
 from tests.test_mfcc import librosa_mfcc
@@ -39,11 +40,20 @@ def test_the_sound_is_its_formula():
     pitch_hz = 110 + (260 - 110) / 0.5 * t
     phase = 2 * np.pi * (np.cumsum(pitch_hz) - pitch_hz[0]) / 16_000  # numerically; the code integrates exactly
     voice = sum(np.sin(k * phase) / k for k in (1, 2, 3))
-    noise = np.random.RandomState(1).uniform(-1, 1, 8_000) * 0.002
+    noise = uniform_noise(1, 8_000) * 0.002
     made = sound.samples(16_000)
     assert made.dtype == np.float32
     np.testing.assert_allclose(made - noise, 0.1 * (0.5 - 0.5 * np.cos(2 * np.pi * 3.5 * t)) * voice, atol=2e-2)
     assert np.abs(made).max() < 1
+
+
+def test_the_noise_is_murmurhash3_s_finalizer_of_a_count():
+    # fmix32 of 1 and of 0xFFFFFFFF + 1 = 0, as the author's own code gives them
+    np.testing.assert_array_equal(uniform_noise(1, 1), [0x514E28B7 / 2**31 - 1])
+    np.testing.assert_array_equal(uniform_noise(0xFFFFFFFF, 2)[1:], [-1.0])
+    long = uniform_noise(7, 100_000)
+    assert scipy.stats.kstest(long, "uniform", args=(-1, 2)).pvalue > 0.01
+    assert np.abs(np.correlate(long, long[:1_000], "valid")[1:]).max() / 333 < 0.2  # white
 
 
 def test_its_features_in_a_manifest_are_librosa_s():
