@@ -31,6 +31,7 @@ class Puppet:
         self._client.max_inflight_messages_set(1000)
         self._client.will_set(self.topic("status"), "offline", qos=1, retain=True)
         self._client.on_connect = self._connected
+        self._client.on_disconnect = lambda *_: self._met.clear()
         self._client.on_message = lambda client, data, m: self.commands.append((m.payload.decode(), m.retain, m.qos))
         self._client.reconnect_delay_set(1, 1)
         if auth:
@@ -47,6 +48,7 @@ class Puppet:
     def send(self, name: str, payload: Any, *, retain: bool = True, qos: int = 1, wait: bool = True) -> None:
         """Publish text or bytes as they are, anything else as JSON."""
         data = payload if isinstance(payload, str | bytes) else json.dumps(payload)
+        self._met.wait(10)  # a broker may hang up on a refused message, and be back in a second
         sent = self._client.publish(self.topic(name), data, qos=qos, retain=retain)
         if wait:
             sent.wait_for_publish(10)
