@@ -44,6 +44,7 @@ convert: $(DEV)  ## turn a training run into an artifact [RUN=folder] [OUT=file]
 
 bench: $(DEV)  ## what it costs, beside what one would otherwise run (15 minutes) [ARGS=--rounds 1]
 	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)
+	@$(PYTHON_DEV) -m tests.bench.guard
 
 deploy:  ## install the last commit on a machine as a service HOST=pi@sensor [BUNDLE=dist/...tar]
 	deploy/remote.sh $(HOST) $(BUNDLE)
