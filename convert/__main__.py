@@ -66,9 +66,12 @@ def _listed(config: ConvertConfig) -> Iterator[Wanted]:
     if not config.set:
         raise ConfigError("config.yaml: convert.set: empty; list runs there, or name one: python -m convert RUN ...")
     for number, entry in enumerate(config.set):
-        folders = sorted(path.parent for path in Path().glob(f"{entry.runs}/run.json"))
-        if not folders:
-            raise ConfigError(f"config.yaml: convert.set[{number}].runs: no finished run matches {entry.runs}")
+        folders = []
+        for pattern in entry.runs:
+            found = sorted(path.parent for path in Path().glob(f"{pattern}/run.json"))
+            if not found:
+                raise ConfigError(f"config.yaml: convert.set[{number}].runs: no finished run matches {pattern}")
+            folders += found
         for run in map(load_run, folders):
             for form in entry.forms:
                 if form == "step" and not has_step(run):

@@ -28,9 +28,9 @@ class Gates(Section, kw_only=True):
 
 
 class Entry(Section, kw_only=True):
-    """Runs to convert: a folder or a pattern of them, in each form that the network has and each precision."""
+    """Runs to convert, folders or patterns of them, in each form that the network has and each precision."""
 
-    runs: str
+    runs: list[str]
     forms: list[Form] = msgspec.field(default_factory=lambda: list(FORMS))
     precisions: list[Precision] = msgspec.field(default_factory=lambda: list(PRECISIONS))
 

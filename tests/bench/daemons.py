@@ -1,0 +1,139 @@
+"""`roomtone run` as people run it: how soon it is ready, how late it speaks, what it holds: `make bench`.
+
+Starts the daemon on a recording of speech as a microphone, in real time, against a real broker: once alone, then many
+times on one core of the machine. An observer that is not ours (paho) notes when each state arrives; a state carries the
+time of its last sample, so the difference is all that lies between the sound and the room's knowing it.
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import paho.mqtt.client as paho
+import soundfile
+import yaml
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.bench.cost import sounds
+from tests.bench.peers import GRAPHS, RATE_HZ
+from tests.broker import HOST, Broker
+from tests.sounds import ROOT
+
+
+def run_together(count: int, seconds: float, cores: set[int]) -> dict:
+    """Run `count` daemons for `seconds` of speech each, on these cores, and return what was seen of them."""
+    with tempfile.TemporaryDirectory(prefix="roomtone-bench-") as name, Broker(Path(name) / "broker") as broker:
+        folder = Path(name)
+        speech = sounds(seconds)["speech"]
+        arrivals: dict[str, list[tuple[float, float]]] = defaultdict(list)
+
+        def note(client, data, message: paho.MQTTMessage) -> None:
+            if not message.retain:
+                now_s, state = time.time(), json.loads(message.payload)
+                arrivals[message.topic.split("/")[1]].append((now_s, datetime.fromisoformat(state["ts"]).timestamp()))
+
+        observer = paho.Client(CallbackAPIVersion.VERSION2)
+        observer.on_message = note
+        observer.connect(HOST, broker.port)
+        observer.subscribe("roomtone/+/state")
+        observer.loop_start()
+        daemons = [
+            _started(folder, number, broker.port, np.roll(speech, -number * RATE_HZ), cores) for number in range(count)
+        ]
+        ready = [_ready_s(*daemon[1:]) for daemon in daemons]
+        peaks, cpu = [], []
+        for process, *_ in daemons:
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"a daemon ended with status {os.waitstatus_to_exitcode(status)}")
+            peaks.append(usage.ru_maxrss / 1_000)
+            cpu.append((usage.ru_utime + usage.ru_stime) / seconds)
+        observer.loop_stop()
+        late_ms = [1_000 * (seen - said) for times in arrivals.values() for seen, said in times]
+        first_s = [
+            arrivals[f"room-{number}"][0][0] - began for number, (_, began, _) in enumerate(daemons)
+        ]  # fmt: skip
+        return {
+            "daemons": count,
+            "seconds": seconds,
+            "ready_s": statistics.median(ready),
+            "first_state_s": statistics.median(first_s),
+            "states": len(late_ms),
+            "latency_ms": dict(
+                zip(("p50", "p99", "worst"), np.percentile(late_ms, [50, 99, 100]).round(1), strict=True)
+            ),
+            "cpu_per_audio_s": statistics.median(cpu),
+            "peak_rss_mb": max(peaks),
+        }
+
+
+def _started(folder: Path, number: int, port: int, sound: np.ndarray, cores: set[int]):
+    """Return the process, the Unix time of its start, and the socket on which it says that it is ready."""
+    home = folder / str(number)
+    home.mkdir()
+    soundfile.write(home / "speech.flac", sound, RATE_HZ)
+    edge = {
+        "device": {"id": f"room-{number}"},
+        "mqtt": {"host": HOST, "port": port},
+        "state_folder": str(home / "state"),
+    }
+    (home / "config.yaml").write_text(yaml.safe_dump({"edge": edge}))
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(home / "notify"))
+    command = [sys.executable, "-m", "edge", "--config", str(home / "config.yaml"), "--log-level", "error", "run"]
+    environment = os.environ | {"NOTIFY_SOCKET": str(home / "notify")}
+    began_s = time.time()
+    process = subprocess.Popen(
+        [*command, "--input", str(home / "speech.flac")],
+        cwd=ROOT, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )  # fmt: skip
+    return process, began_s, told
+
+
+def _ready_s(began_s: float, told: socket.socket) -> float:
+    told.settimeout(120)
+    with told:
+        while "READY=1" not in told.recv(10_000).decode():
+            pass
+        return time.time() - began_s
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Measure the daemon's start, latency and memory, alone and in a crowd."
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="of speech for each (60)")
+    parser.add_argument("--crowd", type=int, default=32, help="daemons together on one core (32)")
+    parser.add_argument("--out", type=Path, default=GRAPHS)
+    options = parser.parse_args()
+    one_core = {max(os.sched_getaffinity(0))}
+    run_together(1, 2.0, os.sched_getaffinity(0))  # what was not in the page cache is now
+    found = [run_together(1, options.seconds, os.sched_getaffinity(0))]
+    if options.crowd > 1:
+        found.append(run_together(options.crowd, options.seconds, one_core))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "daemons.json").write_text(json.dumps(found, indent=1) + "\n")
+    for one in found:
+        late = one["latency_ms"]
+        print(
+            f"{one['daemons']} daemons: ready {one['ready_s']:.2f} s after exec, "
+            f"first state {one['first_state_s']:.2f} s; "
+            f"{one['states']} states {late['p50']}, {late['p99']}, {late['worst']} ms after their last sample "
+            f"(p50, p99, worst); {1_000 * one['cpu_per_audio_s']:.1f} ms of CPU per second each, start included; "
+            f"{one['peak_rss_mb']:.1f} MB"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
