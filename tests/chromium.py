@@ -37,6 +37,7 @@ class Visit:
         visit = cls(opened.new_page())
         visit._watch()
         visit.page.goto(url)
+        visit.page.wait_for_selector("html[data-whole]", state="attached")  # what comes after the first view, too
         return visit
 
     def end(self) -> None:

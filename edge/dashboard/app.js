@@ -1,11 +1,12 @@
 /* Ties it together: messages go into the store, and at most ten times a second what changed goes onto the page.
  *
- * Views come in later files, each when it has loaded; the first one is up before the last one is here. */
+ * The first view stands before the others' files are asked for (index.html, `later`). */
 "use strict";
 
 const Page = (() => {
   const DRAW_EVERY_MS = 100;
   const STILL_MS = 1000; // durations grow also when nothing comes
+  const LATER_MS = 700; // the other views come now, whether or not there is something to see
   const store = new Store();
   const views = []; // update({store, sensor, link, linkUp, nowMs, steadyMs})
   const roomViews = []; // update(sensor, the same and condition)
@@ -15,9 +16,11 @@ const Page = (() => {
   let lostAtMs = 0;
   let scheduled = false;
   let drawnAt = -Infinity;
+  let whole = false;
 
   function start() {
     Dom.setHidden(Dom.byId("demo-note"), !new URLSearchParams(location.search).has("demo"));
+    setTimeout(loadLater, LATER_MS);
     if (broker.connection === null) {
       Dom.setText(Dom.byId("empty-title"), "No broker");
       Dom.setText(Dom.byId("empty-text"), Condition.sentence(broker.problem));
@@ -41,6 +44,17 @@ const Page = (() => {
     setInterval(touch, STILL_MS);
   }
 
+  function loadLater() {
+    if (whole) return;
+    whole = true;
+    const scripts = Dom.byId("later").content.cloneNode(true);
+    for (const script of scripts.querySelectorAll("script")) script.async = false; // in their order
+    scripts.querySelector("script:last-of-type").addEventListener("load", () => {
+      document.documentElement.dataset.whole = "";
+    });
+    document.body.append(scripts);
+  }
+
   function route() {
     const device = location.hash.slice(1);
     store.pinned = Payloads.isDevice(device) ? device : null;
@@ -50,6 +64,7 @@ const Page = (() => {
   function follow(told) {
     if (link.state === "up" && told.state !== "up") lostAtMs = Date.now();
     if (told.state === "up") lostAtMs = 0;
+    if (told.state === "refused") loadLater(); // the dialog to sign in is among it
     link = { ...told, lostAtMs };
     for (const listener of linkListeners) listener(link);
     touch();
@@ -86,6 +101,7 @@ const Page = (() => {
     for (const view of views) view.update(context);
     const title = sensor ? `${linkUp ? context.condition.word : "disconnected"} · ${sensor.name} · roomtone` : "roomtone";
     if (document.title !== title) document.title = title;
+    if (store.sensors.size > 0) setTimeout(loadLater); // after this has been painted
   }
 
   /* The sensor whose page is open: the one named after #, or the only one. */
