@@ -42,8 +42,9 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 convert: $(DEV)  ## turn a training run into an artifact [RUN=folder] [OUT=file]; without RUN: config.yaml's set
 	@$(PYTHON_DEV) -m convert $(if $(RUN),$(RUN) --out $(or $(OUT),$(patsubst %/,%,$(RUN)).tflite)) $(ARGS)
 
-bench: $(DEV)  ## what it costs, beside what one would otherwise run (15 minutes) [ARGS=--rounds 1]
+bench: $(DEV)  ## what it costs, beside what one would otherwise run (20 minutes) [ARGS=--rounds 1]
 	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)
+	@$(PYTHON_DEV) -m tests.bench.daemons
 	@$(PYTHON_DEV) -m tests.bench.guard
 
 deploy:  ## install the last commit on a machine as a service HOST=pi@sensor [BUNDLE=dist/...tar]
