@@ -131,8 +131,8 @@ def unroll(model: keras.Model, on: bool) -> None:
 def _pays_to_unroll(network: str, steps: int) -> bool:
     """Whether a training of so many steps gains more from the long graph than making it takes.
 
-    Measured on a CPU, one thread, milliseconds per step of 32 clips: GRU 322 as a loop, 183 unrolled; SimpleRNN 70 and
-    38; LSTM 106 and 108. Making the graph takes up to a minute. A GPU has its own kernels for the loop.
+    Measured on busy cores, one thread, milliseconds per step of 32 clips: GRU 322 as a loop, 183 unrolled; SimpleRNN
+    70 and 38; LSTM 106 and 108. Making the graph takes up to a minute. A GPU has its own kernels for the loop.
     """
     return network in ("gru", "rnn") and steps >= UNROLL_FROM_STEPS and not gpus()
 

@@ -101,7 +101,7 @@ const Page = (() => {
     for (const view of views) view.update(context);
     const title = sensor ? `${linkUp ? context.condition.word : "disconnected"} · ${sensor.name} · roomtone` : "roomtone";
     if (document.title !== title) document.title = title;
-    if (store.sensors.size > 0) setTimeout(loadLater); // after this has been painted
+    if (!whole && store.sensors.size > 0) setTimeout(loadLater); // after this has been painted
   }
 
   /* The sensor whose page is open: the one named after #, or the only one. */

@@ -60,6 +60,7 @@ def run_together(count: int, seconds: float, cores: set[int]) -> dict:
                 raise SystemExit(f"a daemon ended with status {os.waitstatus_to_exitcode(status)}")
             peaks.append(usage.ru_maxrss / 1_000)
             cpu.append((usage.ru_utime + usage.ru_stime) / seconds)
+        observer.disconnect()
         observer.loop_stop()
         # The recording's clock begins before the model is loaded: its first blocks are late for that alone.
         late_ms = [
@@ -68,9 +69,7 @@ def run_together(count: int, seconds: float, cores: set[int]) -> dict:
             for seen, said in times
             if said > times[0][0] + SETTLED_S
         ]
-        first_s = [
-            arrivals[f"room-{number}"][0][0] - began for number, (_, began, _) in enumerate(daemons)
-        ]  # fmt: skip
+        first_s = [arrivals[f"room-{number}"][0][0] - began for number, (_, began, _) in enumerate(daemons)]
         return {
             "daemons": count,
             "seconds": seconds,
