@@ -9,7 +9,7 @@ from edge.errors import InputError
 from edge.mfcc import MfccSpec, mfcc
 from edge.normalize import Normalizer
 from tests.sounds import chirp
-from train import robustness
+from train import robustness, rooms
 from train.augment import Variants, drawn, masked, noise_files
 from train.config import Augmentation, TrainConfig
 from train.features import Cache
@@ -117,15 +117,15 @@ def test_noise_is_as_loud_as_it_says(noise, snr_db):
     assert 10 * np.log10(np.mean(sound**2) / np.mean(added**2)) == pytest.approx(snr_db, abs=0.1)
 
 
-@pytest.mark.parametrize("name", robustness.ROOMS)
+@pytest.mark.parametrize("name", rooms.ROOMS)
 def test_rooms_ring_as_long_as_they_say(name):
     """pyroomacoustics' own measurement of the decay is the reference."""
     from pyroomacoustics.experimental import measure_rt60
 
-    size_m, rt60_s = robustness.ROOMS[name]
-    response = robustness.impulse_response(size_m, rt60_s)
+    size_m, rt60_s = rooms.ROOMS[name]
+    response = rooms.impulse_response(size_m, rt60_s)
     assert measure_rt60(response, fs=16_000, decay_db=30) == pytest.approx(rt60_s, rel=0.45)
     sound = chirp(seconds=1.0)
-    wet = robustness.reverberant(sound, response)
+    wet = rooms.reverberant(sound, response)
     assert wet.shape == sound.shape
     assert np.std(wet) == pytest.approx(np.std(sound), rel=1e-3)

@@ -18,8 +18,10 @@ from edge.mfcc import MfccSpec, mfcc
 from train.config import Augmentation
 from train.features import Cache, Shipped, clip_frames, key_of
 from train.index import SUFFIXES, Clip
+from train.rooms import random_response, reverberant
 from train.windows import speech_bounds
 
+ROOMS = 100
 TEST_FOLD = "5-"  # ESC-10's fifth fold is kept for the robustness curves
 
 
@@ -34,6 +36,17 @@ def noise_files(folder: str | None) -> list[Path]:
     return files
 
 
+def responses(cache: Cache | Shipped) -> np.ndarray:
+    """Return what so many rooms do to a sound (train/rooms.py), always the same ones: float32 (ROOMS, n)."""
+
+    def made() -> np.ndarray:
+        rng = np.random.default_rng(0)
+        rooms = [random_response(rng) for _ in range(ROOMS)]
+        return np.stack([np.pad(room, (0, max(map(len, rooms)) - len(room))) for room in rooms])
+
+    return cache.get(key_of("rooms", ROOMS), made)
+
+
 class Variants:
     """Speed and noise variants of clips: MFCC frames of each, from the cache or made."""
 
@@ -44,6 +57,7 @@ class Variants:
         low_db, high_db = settings.snr_db
         files = noise_files(settings.noise)
         self._sources = [path.name for path in files]
+        self._rooms = responses(cache) if settings.reverb_share else []
         coloured = aug.AddColorNoise(min_snr_db=low_db, max_snr_db=high_db, p=1.0)
         recorded = [aug.AddBackgroundNoise(files, min_snr_db=low_db, max_snr_db=high_db, p=1.0)] if files else []
         weights = [0.3, 0.7] if files else [1.0]
@@ -55,7 +69,9 @@ class Variants:
         if variant == 0:
             frames = clip_frames(clip, spec, self._cache)
             return frames[slice(*speech_bounds(frames, spec))] if self._trim else frames
-        sound = (settings.speed, settings.snr_db, settings.noise_share, self._sources, self._trim)
+        sound = (
+            settings.speed, settings.snr_db, settings.noise_share, settings.reverb_share, self._sources, self._trim
+        )  # fmt: skip
         return self._cache.get(
             key_of("variant", clip.sha256, spec, variant, *sound), lambda: mfcc(self._sound(clip, variant), spec)
         )
@@ -71,6 +87,8 @@ class Variants:
         np.random.seed(random.randrange(2**32))
         speed = random.uniform(*self._settings.speed)
         faster = soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ, quality="HQ")
+        if random.random() < self._settings.reverb_share:
+            faster = reverberant(faster, self._rooms[random.randrange(len(self._rooms))])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a stretch of digital silence in a noise file: no noise is added
             return self._noise(faster.astype(np.float32), sample_rate=SAMPLE_RATE_HZ)

@@ -58,20 +58,41 @@ class Recurrent(Section, kw_only=True):
     dropout: Ratio = 0.0
 
 
+class CausalCnn(Section, kw_only=True):
+    """Convolutions that look back only, statistics over time, Dense ReLU. The first `halvings` of the convolutions
+    halve the bands; `dropout` leaves out whole channels, and units of Dense."""
+
+    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 96)
+    halvings: Annotated[int, msgspec.Meta(ge=0)] = 3
+    dropout: Ratio = 0.1
+    dense: Count = 96
+    momentum: Ratio = 0.9
+
+
+class Speech(Section, kw_only=True):
+    """Dense over a block of frames, then a GRU."""
+
+    dense: Count = 48
+    units: Count = 48
+
+
 class Networks(Section, kw_only=True):
-    """The study's networks and their sizes."""
+    """The study's networks and their sizes, and the speech gate's."""
 
     ann: Ann = Ann()
     cnn: Cnn = Cnn()
     lstm: Recurrent = Recurrent()
     gru: Recurrent = Recurrent(units=(128, 128), relu=True, dense=256)
     rnn: Recurrent = Recurrent()
+    causal_cnn: CausalCnn = CausalCnn()
+    speech: Speech = Speech()
 
 
 class Recipe(Section, kw_only=True):
     """How a network is trained.
 
     choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
+    window_frames: of the windows it is trained on; None: train.window_frames.
     trim: cut leading and trailing silence off a clip, as the sensor's gates do.
     """
 
@@ -89,6 +110,7 @@ class Recipe(Section, kw_only=True):
     balance: bool = False
     augment: bool = False
     choose: Literal["last", "validation"] = "last"
+    window_frames: Count | None = None
 
 
 class RecipeFor(Recipe, kw_only=True):
@@ -105,20 +127,29 @@ class Augmentation(Section, kw_only=True):
     snr_db: tuple[float, float] = (5.0, 35.0)
     noise: str | None = None
     noise_share: Ratio = 0.7
+    reverb_share: Ratio = 0.3
     gain_db: tuple[float, float] = (-10.0, 10.0)
     crop: tuple[Ratio, Ratio] = (0.6, 1.0)
     time_mask_frames: int = 12
     coefficient_mask: int = 6
 
 
+class Scenes(Section, kw_only=True):
+    """How many scenes (6.4 s each) the speech gate is trained and tested on."""
+
+    train: Count = 2_500
+    test: Count = 250
+
+
 class Protocols(Section, kw_only=True):
-    """What is fixed about the splits."""
+    """What is fixed about the splits. `speech_test`: speakers whom the speech gate is tested on, by corpus."""
 
     random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
     random_seed: int = 0
     folds: Count = 4
     default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
     default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    speech_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
 
 
 class Compare(Section, kw_only=True):
@@ -141,6 +172,7 @@ class TrainConfig(Section, kw_only=True):
     networks: Networks = Networks()
     recipes: dict[str, RecipeFor] = msgspec.field(default_factory=lambda: {"study": RecipeFor()})
     augmentation: Augmentation = Augmentation()
+    scenes: Scenes = Scenes()
     protocols: Protocols = Protocols()
     compare: Compare = Compare()
 
