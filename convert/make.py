@@ -12,7 +12,15 @@ from convert import child
 from convert.calibrate import Calibration, calibrate
 from convert.config import ConvertConfig
 from convert.ops import Graph, refuse_unsupported
-from convert.reference import has_step, logits, side_of
+from convert.reference import (
+    has_step,
+    has_window,
+    is_speech,
+    logits,
+    representative_scenes,
+    side_of,
+    step_frames_of,
+)
 from convert.slim import slim
 from convert.sound import TOLERANCE, with_golden
 from convert.verify import Verification, interpreters, verify
@@ -47,11 +55,14 @@ def make(
     """
     if form == "step" and not has_step(run):
         raise ArtifactError(f"{run.folder}: {run.record.network} declares no streaming state: only the window form")
+    if form == "window" and not has_window(run):
+        raise ArtifactError(f"{run.folder}: {run.record.network} answers for every block: only the step form")
     calibration = _calibration(run, form, config, cache)
     temperature = calibration.temperature if calibration else 1.0
     job = Job(
-        run=str(run.folder), form=form, precision=precision, step_frames=config.step_frames, temperature=temperature
-    )
+        run=str(run.folder), form=form, precision=precision, temperature=temperature,
+        step_frames=step_frames_of(run, config.step_frames),
+    )  # fmt: skip
     arrays = _representative(run, form, config, cache) if precision == "int8" else []
     graph = slim(child.convert(job, arrays, timeout_s=config.timeout_s))
     refuse_unsupported(Graph(graph))
@@ -77,12 +88,14 @@ def _calibration(run: Run, form: str, config: ConvertConfig, cache: Cache) -> Ca
     if not run.clips("validation"):
         return None
     side = side_of(run, "validation", cache)
-    found = logits(run, side.frames, form=form, step_frames=config.step_frames)
+    found = logits(run, side.frames, form=form, step_frames=step_frames_of(run, config.step_frames))
     return calibrate(side.truth, found, abstain_precision=config.abstain_precision)
 
 
 def _representative(run: Run, form: str, config: ConvertConfig, cache: Cache) -> list[np.ndarray]:
     """Return standardized frames of the training side: utterances for a step network, windows otherwise."""
+    if is_speech(run):
+        return representative_scenes(run)
     side = side_of(run, "train", cache, limit=config.representative_clips)
     utterances = standardized(side.frames, run.record.normalization)
     if form == "step":
@@ -139,6 +152,8 @@ def _metrics(run: Run, calibration: Calibration | None, verification: Verificati
         "keras_test_accuracy": round(verification.keras_accuracy, 4),
         "verified_in": [f"{device.runtime} {device.version}" for device in verification.devices],
     }
+    if "noise" in run.record.metrics:
+        metrics["noise"] = run.record.metrics["noise"]
     if calibration:
         metrics["validation"] = {
             "clips": calibration.clips,

@@ -13,7 +13,10 @@ from train import networks
 from train.config import Networks
 from train.features import Cache, utterance_frames
 from train.runs import Run
+from train.speech import SCENES
 from train.windows import speech_bounds, standardized, windowed
+
+_ENDS_PER_SCENE = 4
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +32,8 @@ def side_of(run: Run, name: str, cache: Cache, spec: MfccSpec | None = None, *, 
 
     `limit` takes that many, evenly spread. Raises InputError for an empty side or a bad recording.
     """
+    if is_speech(run):
+        return _of_scenes(run)
     spec = spec or run.record.features
     clips = run.clips(name)
     if not clips:
@@ -42,9 +47,45 @@ def side_of(run: Run, name: str, cache: Cache, spec: MfccSpec | None = None, *, 
     return Side(frames=frames, truth=truth, corpora=[clip.corpus for clip in clips])
 
 
+def _of_scenes(run: Run) -> Side:
+    """The speech gate's test side: scenes that end at blocks of which the truth is clear."""
+    with np.load(run.folder / SCENES) as file:
+        frames, speech, weight = file["frames"].astype(np.float32), file["speech"], file["weight"]
+    rng, ends = np.random.default_rng(0), []
+    for number, clear in enumerate(weight == 1.0):
+        ends += [(number, int(block)) for block in rng.choice(np.flatnonzero(clear), _ENDS_PER_SCENE)]
+    block = frames.shape[1] // speech.shape[1]
+    return Side(
+        frames=[frames[number, : (end + 1) * block] for number, end in ends],
+        truth=np.array([speech[number, end] for number, end in ends]),
+        corpora=["scenes"] * len(ends),
+    )
+
+
+def representative_scenes(run: Run) -> list[np.ndarray]:
+    """Return standardized frames of some of the speech gate's training scenes."""
+    with np.load(run.folder / SCENES) as file:
+        return standardized(list(file["representative"].astype(np.float32)), run.record.normalization)
+
+
+def is_speech(run: Run) -> bool:
+    """Whether the run is the speech gate's, judged on scenes and not on clips."""
+    return (run.folder / SCENES).exists()
+
+
 def has_step(run: Run) -> bool:
     """Whether the run's network declares its streaming state."""
     return hasattr(networks.module(run.record.network), "step")
+
+
+def has_window(run: Run) -> bool:
+    """Whether the run's network answers once per window, and not all along."""
+    return networks.step_frames(run.record.network) is None
+
+
+def step_frames_of(run: Run, wanted: int) -> int:
+    """Return the frames per call of a run's step form: as wanted, where the network leaves the choice."""
+    return networks.step_frames(run.record.network) or wanted
 
 
 def logits(run: Run, frames: Sequence[np.ndarray], *, form: str, step_frames: int) -> np.ndarray:
@@ -64,7 +105,8 @@ def logits(run: Run, frames: Sequence[np.ndarray], *, form: str, step_frames: in
     found = np.zeros((len(frames), len(record.labels)), np.float32)
     for length, indices in by_length.items():
         if length:
-            found[indices] = whole.predict_on_batch(np.stack([utterances[index][:length] for index in indices]))
+            said = whole.predict_on_batch(np.stack([utterances[index][:length] for index in indices]))
+            found[indices] = networks.final(said)
     return found
 
 

@@ -10,7 +10,7 @@ import yaml
 from edge.mfcc import MfccSpec
 from tests.sounds import ROOT
 from tests.tiny_corpus import write_corpus
-from train.config import Ann, Cnn, Networks, Recipe, Recurrent, TrainConfig
+from train.config import Ann, CausalCnn, Cnn, Networks, Recipe, Recurrent, Speech, TrainConfig
 from train.index import Clip, scan
 from train.job import Job
 from train.protocols import splits
@@ -22,6 +22,8 @@ NETWORKS = Networks(
     lstm=Recurrent(units=(8,), dense=8),
     gru=Recurrent(units=(8, 8), relu=True, dense=8),
     rnn=Recurrent(units=(8,), dense=8),
+    causal_cnn=CausalCnn(filters=(4, 8, 8), halvings=2, dense=8),
+    speech=Speech(dense=8, units=8),
 )
 
 
@@ -55,6 +57,7 @@ def write_config(folder: Path, **train) -> Path:
             "lstm": {"units": [8], "dense": 8},
             "gru": {"units": [8, 8], "dense": 8},
             "rnn": {"units": [8], "dense": 8},
+            "causal_cnn": {"filters": [4, 8], "dense": 8},
         },
         "compare": {"seeds": {"ann": 2}, "shares": [0.5]},
     }

@@ -4,10 +4,21 @@ import numpy as np
 import pytest
 
 from edge.audio import BLOCK_SAMPLES, load_recording, reblock
-from edge.gate import INITIAL_FLOOR_DBFS, SILENCE_DBFS, LevelGate, MicroVadGate, SpeechRule, clipped_ratio, level_dbfs
-from tests.sounds import corpus_clips
+from edge.errors import ArtifactError
+from edge.gate import (
+    INITIAL_FLOOR_DBFS,
+    SILENCE_DBFS,
+    LevelGate,
+    SpeechRule,
+    clipped_ratio,
+    level_dbfs,
+    load_speech_gate,
+)
+from edge.mfcc import MfccExtractor, MfccSpec
+from edge.run import DEFAULT_MODEL
+from tests.bench.micro_vad import MicroVadGate
+from tests.sounds import ROOT, chirp, corpus_clips
 
-NO_FRAMES = np.zeros((4, 40), np.float32)
 SECOND = 12  # blocks, and a little
 
 
@@ -56,17 +67,46 @@ def test_digital_silence_is_never_worth_a_look():
     assert made.process(INITIAL_FLOOR_DBFS)
 
 
+def probabilities(sound: np.ndarray) -> list[float]:
+    """Return what the bundled speech gate says of each block of a sound that begins with it."""
+    speech, extractor = load_speech_gate(MfccSpec()), MfccExtractor(MfccSpec())
+    nothing = np.zeros(MfccSpec().overlap_samples, np.float32)
+    extractor.reset(nothing)
+    speech.reset(nothing)
+    return [speech.process(block, extractor.process(block)) for block in reblock([sound])]
+
+
 def test_clips_hold_speech_and_noise_holds_none():
-    speech = MicroVadGate()
-    heard = []
     for path in corpus_clips(10):
         sound = load_recording(path)
-        peak = np.abs(sound).max()
-        probabilities = [speech.process(block, NO_FRAMES) for block in reblock([sound / peak * 0.5])]
-        heard.append(max(probabilities))
-    assert min(heard) > 0.5
+        assert max(probabilities(sound / np.abs(sound).max() * 0.5)) > 0.5, path
     noise = np.random.default_rng(0).normal(0, 0.05, 10 * 16_000).astype(np.float32)
-    assert max(MicroVadGate().process(block, NO_FRAMES) for block in reblock([noise])) < 0.5
+    assert max(probabilities(noise)) < 0.5
+
+
+def test_the_bundled_gate_hears_the_bundled_recording_as_another_detector_does():
+    sound = load_recording(ROOT / "edge" / "demo.flac")
+    ours = np.array(probabilities(sound)) > 0.5
+    theirs = MicroVadGate()
+    spoken = np.array([theirs.process(block, np.zeros(0)) for block in reblock([sound])]) > 0.5
+    agreeing = np.mean([ours[index] in spoken[max(0, index - 2) : index + 8] for index in range(len(ours))])
+    assert agreeing > 0.95  # the other one begins later, and lets go half a second after the voice
+
+
+def test_a_gate_made_for_other_features_computes_its_own():
+    sound = chirp(seconds=2)
+    same, other = load_speech_gate(MfccSpec()), load_speech_gate(MfccSpec(mels=32, coefficients=13))
+    extractor = MfccExtractor(MfccSpec())
+    for each in (extractor, same, other):
+        each.reset(np.zeros(MfccSpec().overlap_samples, np.float32))
+    for block in reblock([sound]):
+        no_frames = np.zeros((4, 13), np.float32)
+        assert other.process(block, no_frames) == same.process(block, extractor.process(block))
+
+
+def test_only_a_speech_artifact_is_a_speech_gate():
+    with pytest.raises(ArtifactError, match="a speech gate has other, speech"):
+        load_speech_gate(MfccSpec(), DEFAULT_MODEL)
 
 
 def test_doubt_is_enough_where_the_level_is_sure_or_speech_is_under_way():

@@ -8,7 +8,11 @@ from train import networks
 from train.config import Networks
 from train.costs import multiply_adds
 
-STEPPED = ("ann", "lstm", "gru", "rnn")
+STEPPED = [
+    *((name, frames) for name in ("ann", "lstm", "gru", "rnn") for frames in (1, 4)),
+    ("causal_cnn", 4),
+    ("speech", 4),
+]
 FULL = Networks()
 
 
@@ -17,6 +21,13 @@ def built(name: str, settings: Networks = NETWORKS, frames: int | None = 24):
 
     keras.utils.set_random_seed(1)
     return networks.module(name).build(getattr(settings, name), frames=frames, coefficients=40, labels=7)
+
+
+def built_like(model, name: str):
+    """Return the network for sounds of any length, with the same weights."""
+    unpadded = built(name, frames=None)
+    unpadded.set_weights(model.get_weights())
+    return unpadded
 
 
 def padded(frames: np.ndarray, window: int) -> np.ndarray:
@@ -31,6 +42,7 @@ PARAMETERS = {
     "rnn": (40 + 128 + 1) * 128 + 129 * 64 + 65 * 7,
     # Convolutions without bias, each followed by four BatchNorm values per filter.
     "cnn": 9 * (32 + 32 * 64 + 64 * 128) + 4 * (32 + 64 + 128) + 129 * 128 + 129 * 7,
+    "causal_cnn": 40 * 40 + 25 * 24 + 9 * (24 * 48 + 48 * 64 + 64 * 96) + 4 * (24 + 48 + 64 + 96) + 193 * 96 + 97 * 7,
 }
 MULTIPLY_ADDS = {
     "ann": 40 * 256 + 3 * 256 * 256 + 256 * 7,
@@ -38,19 +50,21 @@ MULTIPLY_ADDS = {
     "gru": 100 * 3 * ((40 + 128) * 128 + (128 + 128) * 128) + 128 * 256 + 256 * 7,
     "rnn": 100 * (40 + 128) * 128 + 128 * 64 + 64 * 7,
     "cnn": 9 * (100 * 40 * 32 + 50 * 20 * 32 * 64 + 25 * 10 * 64 * 128) + 128 * 128 + 128 * 7,
+    # 25 blocks, of which the first convolution makes two rows and the others one; bands 40, 20, 10, 5, 5.
+    "causal_cnn": 100 * 40 * 40
+    + 25 * (2 * 20 * 25 * 24 + 9 * (10 * 24 * 48 + 5 * 48 * 64 + 5 * 64 * 96) + 192 * 96 + 96 * 7),
 }
 
 
 @pytest.mark.parametrize("name", networks.NAMES)
 def test_sizes_and_costs_counted_by_hand(name):
     model = built(name, FULL, frames=100)
-    assert model.output_shape == (None, 7)
+    assert model.output_shape == ((None, 25, 7) if name == "causal_cnn" else (None, 7))
     assert model.count_params() == PARAMETERS[name]
     assert multiply_adds(model) == MULTIPLY_ADDS[name]
 
 
-@pytest.mark.parametrize("name", STEPPED)
-@pytest.mark.parametrize("frames", [1, 4])
+@pytest.mark.parametrize(("name", "frames"), STEPPED)
 def test_steps_give_what_the_window_gives(name, frames):
     model = built(name)
     sound = np.random.default_rng(0).normal(size=(16, 40)).astype(np.float32)
@@ -62,10 +76,10 @@ def test_steps_give_what_the_window_gives(name, frames):
         state = {key: after[f"{key}_out"] for key in state}
         # Whole-sequence Keras on as much of the clip as has been heard, without padding and with it.
         heard = sound[: start + frames]
-        assert np.allclose(logits, model(padded(heard, 24)), atol=1e-5)
-    unpadded = built(name, frames=None)
-    unpadded.set_weights(model.get_weights())
-    assert np.allclose(logits, unpadded(sound[None]), atol=1e-5)
+        # ... but for the speech gate, which is never given padding.
+        whole = built_like(model, name)(heard[None]) if name == "speech" else model(padded(heard, 24))
+        assert np.allclose(logits, networks.final(whole), atol=1e-5)
+    assert np.allclose(logits, networks.final(built_like(model, name)(sound[None])), atol=1e-5)
 
 
 def test_ann_hears_the_mean_of_the_frames():

@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--name", help="of the run's folder; default: network, protocol, fold, seed")
     verb.set_defaults(verb=commands.run_fit)
 
+    verb = verbs.add_parser("speech", parents=[common, data], help="train the speech gate's network")
+    verb.add_argument("--noise", help="folder of noise recordings (ESC-10); default: sounds by formula only")
+    verb.add_argument("--without", nargs="+", default=[], metavar="CLASS", help="folders of --noise to leave out")
+    verb.add_argument("--seed", type=int, default=0, help="of scenes and weights; default: 0")
+    verb.add_argument("--name", help="of the run's folder; default: speech-seed0, with what it is without")
+    verb.set_defaults(verb=commands.run_speech)
+
     verb = verbs.add_parser("evaluate", parents=[common], help="a model on anyone's data")
     verb.add_argument("model", help="a run folder, its model.keras, or a .tflite artifact")
     verb.add_argument("--index", required=True, help="CSV of clips: path,label[,speaker,corpus,side]")

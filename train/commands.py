@@ -63,6 +63,25 @@ def run_fit(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_speech(options: argparse.Namespace) -> int:
+    """Train the network that tells speech from other sound."""
+    options.protocol = options.recipe = "speech"
+    config, spec, clips, _, folds = _loaded(options)
+    name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
+    job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
+    from train.speech import recordings, scenes_of, train_speech
+
+    noise = recordings(config.augmentation.noise, options.without)
+    with bar("scenes") as tell:
+        made = scenes_of(job, clips, noise, config, spec, tell)
+    with bar(name) as tell:
+        run = train_speech(job, made, clips, noise, spec, folder=Path(options.out) / name, tell=tell)
+    test = run.record.metrics["test"]
+    print(f"{run.folder}: blocks of unheard speakers: AUC {test['auc']:.4f}, missed {test['missed']:.2%}, "
+          f"false {test['false']:.2%}")  # fmt: skip
+    return 0
+
+
 def run_evaluate(options: argparse.Namespace) -> int:
     """Print a model's figures on a table of clips."""
     config, _ = _settings(options)

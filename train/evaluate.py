@@ -11,7 +11,7 @@ from edge.errors import InputError
 from edge.mfcc import MfccSpec
 from edge.model import Model
 from edge.normalize import Normalization
-from train import metrics
+from train import metrics, networks
 from train.config import TrainConfig
 from train.features import Cache, clip_frames
 from train.index import Clip, scan_table
@@ -131,7 +131,7 @@ def _of_keras(
         whole = standardized([frames], normalization)[0]
         ends = [block.stop for block in _blocks(len(frames), spec.block_frames)]
         seen = [whole[:end] for end in (ends if reading == "mean" else ends[-1:])]
-        logits = np.asarray(model.predict_on_batch(windowed(seen, window_frames)), np.float64)
+        logits = networks.final(np.asarray(model.predict_on_batch(windowed(seen, window_frames)), np.float64))
         scores = np.exp(logits - logits.max(axis=1, keepdims=True))
         return _combined(scores / scores.sum(axis=1, keepdims=True), reading)
 

@@ -25,6 +25,7 @@ from train.index import Clip
 from train.job import Job
 from train.prepare import Prepared
 from train.protocols import Split
+from train.windows import along
 
 PREDICT_BATCH = 256
 UNROLL_FROM_STEPS = 1_000
@@ -48,11 +49,25 @@ def fit(
     Raises ConfigError where `folder` holds a training of other settings or data.
     """
     recipe = job.recipe
-    data = Prepared(clips, job.split, recipe, config, spec, cache or Cache(config.cache), seed=job.seed)
-    model = networks.module(job.network).build(
+    if recipe.window_frames:
+        config = msgspec.structs.replace(config, window_frames=recipe.window_frames)
+    module, step_frames = networks.module(job.network), networks.step_frames(job.network)
+    data = Prepared(
+        clips,
+        job.split,
+        recipe,
+        config,
+        spec,
+        cache or Cache(config.cache),
+        seed=job.seed,
+        step_frames=step_frames or 1,
+    )
+    model = module.build(
         job.settings, frames=config.window_frames, coefficients=spec.coefficients, labels=len(config.labels)
     )
     initialize(model, job.seed)
+    if hasattr(module, "adapt"):
+        module.adapt(model, data.normalization)
     steps = steps_of(job.split, recipe)
     compile_for(model, recipe, steps=steps)
     unroll(model, _pays_to_unroll(job.network, steps * recipe.epochs))
@@ -118,7 +133,8 @@ def compile_for(model: keras.Model, recipe: Recipe, *, steps: int) -> None:
         optimizer.exclude_from_weight_decay([value for value in model.trainable_variables if len(value.shape) < 2])
     # XLA on a CPU measured twelve times slower on convolutions and no faster on recurrent layers.
     jit = "auto" if gpus() else False
-    model.compile(optimizer, loss=_loss(model, recipe), metrics=["accuracy"], jit_compile=jit)
+    # Weighted: where a network answers all along, padding and the first moment count nothing.
+    model.compile(optimizer, loss=_loss(model, recipe), weighted_metrics=["accuracy"], jit_compile=jit)
 
 
 def unroll(model: keras.Model, on: bool) -> None:
@@ -144,17 +160,20 @@ def steps_of(split: Split, recipe: Recipe) -> int:
 
 def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:
     """Return float32 (n, labels) in inference mode."""
-    return model.predict(windows, batch_size=PREDICT_BATCH, verbose=0)
+    return networks.final(model.predict(windows, batch_size=PREDICT_BATCH, verbose=0))
 
 
 def _loss(model: keras.Model, recipe: Recipe) -> Any:
     if not recipe.label_smoothing:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     labels = model.output_shape[-1]
 
-    def loss(truth, logits):
-        return smooth(keras.ops.one_hot(keras.ops.reshape(truth, (-1,)), labels), logits)
+    def loss(truth, logits):  # per answer, so that weights of answers count
+        shape = keras.ops.shape(logits)[:-1]
+        wanted = keras.ops.one_hot(keras.ops.reshape(truth, shape), labels)
+        return keras.losses.categorical_crossentropy(
+            wanted, logits, from_logits=True, label_smoothing=recipe.label_smoothing
+        )
 
     return loss
 
@@ -166,8 +185,24 @@ def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int,
     for index, state in enumerate(value for value in model.variables if id(value) not in weights):
         drawn = np.random.default_rng([seed, number, index]).integers(2**31, size=state.shape)
         state.assign(drawn.astype(keras.backend.standardize_dtype(state.dtype)))
-    history = model.fit(windows, truth, batch_size=recipe.batch_size, epochs=1, shuffle=False, verbose=0).history
+    weight = None
+    if len(model.output_shape) == 3:
+        steps = model.output_shape[1]
+        step_frames = windows.shape[1] // steps
+        truth, weight = along(truth, windows, step_frames / data.frames_per_s, step_frames)
+    history = model.fit(
+        windows, truth, sample_weight=weight, batch_size=recipe.batch_size, epochs=1, shuffle=False, verbose=0
+    ).history
     return {name: float(values[-1]) for name, values in history.items()}
+
+
+def write_model(folder: Path, model: keras.Model) -> None:
+    """Write the network into its run's folder, without optimizer and loss."""
+    bare = type(model).from_config(model.get_config())
+    bare.set_weights(model.get_weights())
+    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
+        bare.save(file.name)
+        write_atomically(folder / runs.MODEL, Path(file.name).read_bytes())
 
 
 def _validated(model: keras.Model, windows: np.ndarray, truth: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
@@ -213,11 +248,7 @@ def _finish(
             name: metrics.measures(data.truth("test"), logits["test"] / warmth, config.labels)[name]
             for name in ("cross_entropy", "ece")
         }
-    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
-        bare = type(model).from_config(model.get_config())  # without optimizer and loss: nothing but the network
-        bare.set_weights(model.get_weights())
-        bare.save(file.name)
-        write_atomically(folder / runs.MODEL, Path(file.name).read_bytes())
+    write_model(folder, model)
     runs.write_split(folder, clips, job.split)
     box = io.BytesIO()
     np.savez_compressed(box, **{f"{side}_logits": values for side, values in logits.items()})

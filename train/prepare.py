@@ -28,7 +28,9 @@ class Prepared:
         cache: Cache | Shipped,
         *,
         seed: int,
+        step_frames: int = 1,
     ) -> None:
+        self._step_frames = step_frames
         self._recipe, self._config, self._spec, self._seed = recipe, config, spec, seed
         self._clips, self._split, self._cache = clips, split, cache
         settings = config.augmentation
@@ -45,6 +47,10 @@ class Prepared:
         self._shares = _shares([clips[index] for index in split.train]) if recipe.balance else None
         self._fixed = None if recipe.augment else self.windows("train")
 
+    @property
+    def frames_per_s(self) -> float:
+        return self._spec.frames_per_s
+
     def utterances(self, side: str) -> list[np.ndarray]:
         """Return raw frames of a side's clips, trimmed where the recipe says so."""
         found = [clip_frames(self._clips[index], self._spec, self._cache) for index in self._split.side(side)]
@@ -55,7 +61,7 @@ class Prepared:
         utterances = self.utterances(side)
         if not utterances:
             return np.zeros((0, self._config.window_frames, self._spec.coefficients), np.float32)
-        return windows_of(utterances, self.normalization, self._config.window_frames)
+        return windows_of(utterances, self.normalization, self._config.window_frames, self._step_frames)
 
     def truth(self, side: str) -> np.ndarray:
         """Return a side's labels as int32 indices."""
@@ -71,7 +77,7 @@ class Prepared:
             return self._fixed[order], self._truth[order]
         settings = self._config.augmentation
         utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in order]
-        windows = windowed(standardized(utterances, self.normalization), self._config.window_frames)
+        windows = windowed(standardized(utterances, self.normalization), self._config.window_frames, self._step_frames)
         return masked(windows, settings, rng), self._truth[order]
 
 

@@ -178,10 +178,20 @@ def _corpus_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The sensor's model: named speakers are held out for test and validation, everybody else trains."""
-    test, validation = config.protocols.default_test, config.protocols.default_validation
+    return [_named("default", clips, config.protocols.default_test, config.protocols.default_validation)]
+
+
+def _speech(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """The speech gate: named speakers are held out for test."""
+    return [_named("speech", clips, config.protocols.speech_test, {})]
+
+
+def _named(protocol: str, clips: Sequence[Clip], test: dict[str, list[str]], validation: dict[str, list[str]]) -> Split:
     for corpus, speakers in test.items():
         if both := set(speakers) & set(validation.get(corpus, ())):
-            raise InputError(f"protocol default: speaker {min(both)} of {corpus} is named for both test and validation")
+            raise InputError(
+                f"protocol {protocol}: speaker {min(both)} of {corpus} is named for both test and validation"
+            )
     sides: dict[str, list[int]] = {side: [] for side in SIDES}
     for index, clip in enumerate(clips):
         if clip.speaker in test.get(clip.corpus, ()):
@@ -190,7 +200,7 @@ def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
             sides["validation"].append(index)
         else:
             sides["train"].append(index)
-    return [_split("default", "0", 0, sides["train"], sides["validation"], sides["test"])]
+    return _split(protocol, "0", 0, sides["train"], sides["validation"], sides["test"])
 
 
 def _by_speaker(
@@ -254,5 +264,6 @@ _PROTOCOLS: dict[str, tuple[Callable[..., list[Split]], Callable[[Clip], object]
     "kfold": (_kfold, _speaker),
     "corpus": (_corpus_folds, None),
     "default": (_default, _speaker),
+    "speech": (_speech, _speaker),
 }
 NAMES = tuple(_PROTOCOLS)

@@ -12,6 +12,8 @@ SPEECH_BELOW_PEAK_DB = 25.0
 PRE_ROLL_S = 0.24
 HANG_OVER_S = 0.56
 
+UNASKED_S, ASKED_S = 0.3, 1.0  # of an utterance, for networks that answer all along
+
 
 def speech_bounds(frames: np.ndarray, spec: MfccSpec) -> tuple[int, int]:
     """Return first and one past last frame of the utterance in a clip, as the sensor would cut it.
@@ -47,15 +49,34 @@ def standardized(utterances: Sequence[np.ndarray], settings: Normalization) -> l
     return [together[: len(frames), index] for index, frames in enumerate(utterances)]
 
 
-def windowed(utterances: Sequence[np.ndarray], window_frames: int) -> np.ndarray:
-    """Return the last `window_frames` of each utterance, zeros in front of shorter ones: (n, window, coefficients)."""
+def windowed(utterances: Sequence[np.ndarray], window_frames: int, step_frames: int = 1) -> np.ndarray:
+    """Return the last `window_frames` of each utterance, zeros in front of shorter ones: (n, window, coefficients).
+
+    Of an utterance's whole steps, so that it begins with one.
+    """
     windows = np.zeros((len(utterances), window_frames, utterances[0].shape[1]), np.float32)
     for index, frames in enumerate(utterances):
-        last = frames[-window_frames:]
+        last = frames[: len(frames) - len(frames) % step_frames][-window_frames:]
         windows[index, window_frames - len(last) :] = last
     return windows
 
 
-def windows_of(utterances: Sequence[np.ndarray], settings: Normalization, window_frames: int) -> np.ndarray:
+def windows_of(
+    utterances: Sequence[np.ndarray], settings: Normalization, window_frames: int, step_frames: int = 1
+) -> np.ndarray:
     """Return standardized windows of whole utterances: float32 (n, window, coefficients)."""
-    return windowed(standardized(utterances, settings), window_frames)
+    return windowed(standardized(utterances, settings), window_frames, step_frames)
+
+
+def along(truth: np.ndarray, windows: np.ndarray, step_s: float, step_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth and weight of every step of windows, both (n, steps): the sooner, the less is asked of an answer.
+
+    Nothing is asked of the padding, nor of the first UNASKED_S unless there is no more; from ASKED_S on, all. Every
+    utterance counts the same.
+    """
+    steps = windows.reshape(len(windows), -1, step_frames * windows.shape[2]).any(axis=2)
+    since = np.cumsum(steps, axis=1) * step_s
+    weight = np.clip((since - UNASKED_S) / (ASKED_S - UNASKED_S), 0, 1) * steps
+    weight[:, -1] = np.maximum(weight[:, -1], 1e-3)
+    weight *= weight.shape[1] / weight.sum(axis=1, keepdims=True)
+    return np.repeat(truth[:, None], weight.shape[1], axis=1), weight.astype(np.float32)

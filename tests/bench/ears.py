@@ -3,6 +3,9 @@
 Ambience: ESC-10, clips joined by cross-fades; no label is true there, so every emotion event is false. Onsets: clips of
 held-out speakers in pink noise at a given SNR, with pauses. The truth about onset and offset is the clip's own level
 against that noise, and nothing of ours. Prints a table, and writes everything as JSON.
+
+`--speech` takes artifacts of the speech gate, and each class of ESC-10 is judged by one that never heard it (as the
+artifact's own manifest says), or by the bundled one on the fold that no training hears; or `pymicro-vad`, to compare.
 """
 
 import argparse
@@ -16,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.artifact import load
+from edge.artifact import load, read_artifact
 from edge.audio import SAMPLE_RATE_HZ, load_recording, timed_blocks
+from edge.config import Gate
+from edge.gate import DEFAULT_SPEECH, load_speech_gate
 from edge.payloads import QUIET, UNKNOWN
 from edge.pipeline import Observation, Pipeline
 from edge.run import DEFAULT_MODEL
@@ -29,15 +34,27 @@ FOUND_S = 0.3
 QUIET_S = 1.0
 PAUSES_S = (1.5, 4.0)
 LEAD_S = 6.0
+HELD_OUT_FOLD = "5"  # of ESC-10 (train/augment.py)
 RAVDESS_TEST = ("21", "22", "23", "24")
 _NOISE_SAMPLES = 120 * SAMPLE_RATE_HZ
 _TEN_MS = SAMPLE_RATE_HZ // 100
 
 
-def observe(model_file: Path, sound: np.ndarray) -> list[Observation]:
-    """Return what the sensor makes of a sound, block by block."""
+PYMICRO_VAD = "pymicro-vad"
+# What its probabilities mean, found as the defaults were for the bundled one (edge/config.py).
+PYMICRO_VAD_SETTINGS = Gate(speech_probability=0.5, doubtful_probability=0.3, certain_probability=0.9, certain_ms=320)
+
+
+def observe(model_file: Path, sound: np.ndarray, speech: str) -> list[Observation]:
+    """Return what the sensor makes of a sound, block by block, with a speech artifact or pymicro-vad."""
     artifact, model = load(model_file)
-    pipeline = Pipeline(model, artifact.manifest)
+    if speech == PYMICRO_VAD:
+        from tests.bench.micro_vad import MicroVadGate
+
+        pipeline = Pipeline(model, artifact.manifest, gate=PYMICRO_VAD_SETTINGS, speech_gate=MicroVadGate())
+    else:
+        gate = load_speech_gate(artifact.manifest.features, Path(speech))
+        pipeline = Pipeline(model, artifact.manifest, speech_gate=gate)
     return [pipeline.process(block) for block in timed_blocks([sound], started_at=0.0)]
 
 
@@ -66,15 +83,25 @@ def poisson_upper(count: int, confidence: float = 0.95) -> float:
     return high
 
 
-def ambience(model_file: Path, clips: int | None, folds: str) -> dict:
+def deaf_to(name: str, artifacts: list[str]) -> str:
+    """Return the first speech artifact that was not trained on a class of noise. Raises SystemExit if all were."""
+    for artifact in artifacts:
+        if artifact == PYMICRO_VAD or name not in read_artifact(artifact).manifest.provenance.metrics["noise"]:
+            return artifact
+    raise SystemExit(f"ears: every speech artifact given was trained on {name}; use --folds 5, or add one without it")
+
+
+def ambience(model_file: Path, clips: int | None, folds: str, speech: list[str]) -> dict:
     """Return false events and false utterances on ESC-10, by class and in all."""
     classes = {}
     for folder in sorted(path for path in (CORPORA / "ESC-10").iterdir() if path.is_dir()):
+        judge = speech[0] if folds == HELD_OUT_FOLD else deaf_to(folder.name, speech)
         files = [path for path in sorted(folder.glob("*.ogg")) if path.name[0] in folds]  # a name begins with its fold
         sound = joined([load_recording(path) for path in files[:clips]])
-        observed = observe(model_file, sound)
+        observed = observe(model_file, sound, judge)
         changes = [o.change.label for o in observed if o.change and o.change.label != QUIET]
         classes[folder.name] = {
+            "speech_gate": Path(judge).name,
             "seconds": round(len(sound) / SAMPLE_RATE_HZ, 1),
             "utterances": _utterances(observed),
             "utterance_seconds": round(0.08 * sum(o.speaking for o in observed), 1),
@@ -130,10 +157,10 @@ def laid_into_noise(clips: list[Path], snr_db: float, seed: int) -> tuple[np.nda
     return (clean + noise * np.sqrt(noise_power)).astype(np.float32), spans
 
 
-def onsets(model_file: Path, clips: list[Path], snr_db: float) -> dict:
+def onsets(model_file: Path, clips: list[Path], snr_db: float, speech: str) -> dict:
     """Return how soon speech is found, where its onset is dated, and how soon pauses are called quiet."""
     sound, spans = laid_into_noise(clips, snr_db, seed=1)
-    observed = observe(model_file, sound)
+    observed = observe(model_file, sound, speech)
     detected_s, dated_s, quiet_s, labelled = [], [], [], 0
     for index, (begin_s, end_s) in enumerate(spans):
         after = next((o for o in observed if o.at_s > begin_s and o.speaking and o.at_s < end_s + QUIET_S), None)
@@ -184,9 +211,11 @@ def held_out(corpus: str, count: int | None) -> list[Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the sensor's ears on the corpora.")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
+    parser.add_argument("--speech", nargs="+", default=[str(DEFAULT_SPEECH)],
+                        help=f"speech artifacts, or {PYMICRO_VAD} (the bundled one)")  # fmt: skip
     parser.add_argument("--clips", type=int, default=200, help="clips per speech corpus, 0 for all (200)")
     parser.add_argument("--ambience", type=int, default=0, help="clips per class of ESC-10, 0 for all (0)")
-    parser.add_argument("--folds", default="12345", help="of ESC-10: those that the model did not hear (12345)")
+    parser.add_argument("--folds", default=HELD_OUT_FOLD, help="of ESC-10: those that no model given heard (5)")
     parser.add_argument("--snr-db", type=float, default=20.0)
     parser.add_argument("--out", type=Path, default=Path("runs/ears.json"))
     options = parser.parse_args()
@@ -197,10 +226,11 @@ def main() -> int:
     found = {
         "model": manifest.model_id,
         "trained_on": [corpus.name for corpus in manifest.provenance.corpora],
+        "speech": [Path(speech).name for speech in options.speech],
         "folds": options.folds,
-        "ambience": ambience(options.model, options.ambience or None, options.folds),
+        "ambience": ambience(options.model, options.ambience or None, options.folds, options.speech),
         "onset": {
-            corpus: onsets(options.model, held_out(corpus, options.clips or None), options.snr_db)
+            corpus: onsets(options.model, held_out(corpus, options.clips or None), options.snr_db, options.speech[0])
             for corpus in ("TESS", "RAVDESS")
         },
     }
@@ -211,7 +241,7 @@ def main() -> int:
 
 
 def _print(found: dict) -> None:
-    print(f"{found['model']}, trained on {', '.join(found['trained_on'])}")
+    print(f"{found['model']}, speech by {', '.join(found['speech'])}; trained on {', '.join(found['trained_on'])}")
     row = "{:<16}{:>9}{:>12}{:>11}{:>9}"
     print(row.format("ambience", "seconds", "utterances", "emotions", "unknown"))
     for name, one in [*found["ambience"]["classes"].items(), ("all", found["ambience"]["total"])]:

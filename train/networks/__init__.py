@@ -1,5 +1,7 @@
 """The networks, each in its own file with `build` and, where it has a streaming state, `step`. Pure Keras 3.
 
+A module with STEP_FRAMES answers for every so many frames and not once; one with `adapt` sees the normalization first.
+
 Every network ends in logits: softmax belongs to the loss in training and to the graph at export.
 """
 
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-NAMES = ("ann", "cnn", "lstm", "gru", "rnn")
+NAMES = ("ann", "cnn", "lstm", "gru", "rnn", "causal_cnn")  # of emotions; `speech` is the speech gate's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,16 @@ class StepNetwork:
 
     states: dict[str, tuple[int, ...]]
     call: Callable[..., tuple[Any, dict[str, Any]]]
+
+
+def step_frames(name: str) -> int | None:
+    """Return the frames for each of which a network answers, where it answers all along; None where once per window."""
+    return getattr(module(name), "STEP_FRAMES", None)
+
+
+def final(logits):
+    """Return the answers at the end, (n, labels), of a network that answers once or all along."""
+    return logits if logits.ndim == 2 else logits[:, -1]
 
 
 def module(name: str) -> ModuleType:

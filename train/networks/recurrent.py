@@ -32,11 +32,11 @@ def build(
     return keras.Model(inputs, layers.Dense(labels, name="logits")(hidden), name=name)
 
 
-def _advance(cell: layers.Layer, inputs, states):
+def advance(cell: layers.Layer, inputs, states):
     return cell(inputs, states, training=False)
 
 
-def step(model: keras.Model, *, frames: int, advance: Callable = _advance) -> StepNetwork:
+def step(model: keras.Model, *, frames: int, advance: Callable = advance) -> StepNetwork:
     """Return the network `frames` unrolled, its states (one to three of them per layer) outside.
 
     `advance` is (cell, inputs, states) to the cell's outputs and next states.

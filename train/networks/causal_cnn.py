@@ -1,0 +1,139 @@
+"""Causal CNN: the sensor's own. Convolutions over log-mel bands that look back only, statistics from the onset on.
+
+It answers for every block, at the same cost however long the utterance, because what it looks back at is kept: the last
+rows of each convolution's input, and the running sums of the statistics. A block that is all zeros (the padding in
+front of an utterance) leaves no trace, so that a padded window and the blocks one after the other are the same
+function.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from edge.mfcc import dct_matrix
+from edge.normalize import Normalization
+from train.config import CausalCnn
+from train.networks import StepNetwork
+
+STEP_FRAMES = 4  # a block of the sensor: no other step fits the strides
+_VARIANCE_FLOOR = 1e-4
+
+
+def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels: int) -> keras.Model:
+    """Return a model of (batch, frames, coefficients) to logits (batch, frames // STEP_FRAMES, labels)."""
+    inputs = keras.Input((frames, coefficients), name="mfcc")
+    back = layers.Dense(coefficients, use_bias=False, trainable=False, name="log_mel")
+    hidden = ops.expand_dims(back(inputs), -1)
+    back.set_weights([dct_matrix(coefficients, coefficients)])
+    heard = _Heard(name="heard")(layers.Reshape((-1, STEP_FRAMES * coefficients), name="blocks")(inputs))
+    rows = STEP_FRAMES
+    for number, (filters, kernel, strides) in enumerate(_shapes(settings), start=1):
+        hidden = layers.ZeroPadding2D(((kernel - strides[0], 0), _sides(kernel)), name=f"past_{number}")(hidden)
+        hidden = layers.Conv2D(filters, kernel, strides=strides, use_bias=False, name=f"conv_{number}")(hidden)
+        hidden = layers.BatchNormalization(momentum=settings.momentum, name=f"norm_{number}")(hidden)
+        hidden = layers.ReLU(name=f"relu_{number}")(hidden)
+        rows //= strides[0]
+        hidden = _Silence(rows, name=f"silence_{number}")([hidden, heard])
+        if settings.dropout:
+            hidden = layers.SpatialDropout2D(settings.dropout, name=f"dropout_{number}")(hidden)
+    hidden = _Statistics(name="statistics")([ops.mean(hidden, axis=2), heard])
+    hidden = layers.Dense(settings.dense, activation="relu", name="dense")(hidden)
+    if settings.dropout:
+        hidden = layers.Dropout(settings.dropout, name="dropout")(hidden)
+    return keras.Model(inputs, layers.Dense(labels, name="logits")(hidden), name="causal_cnn")
+
+
+def adapt(model: keras.Model, normalization: Normalization) -> None:
+    """Let the network undo the DCT and the standardization of each coefficient, so that it sees log-mel bands.
+
+    Neighbours in frequency are neighbours again, each at its own loudness; all together have variance 1.
+    """
+    std = np.array(normalization.std, np.float32)
+    back = dct_matrix(len(std), len(std)) * std[:, None] / np.sqrt(np.mean(std**2))
+    model.get_layer("log_mel").set_weights([back])
+
+
+def step(model: keras.Model, *, frames: int) -> StepNetwork:
+    """Return the network for one block, its state outside. Raises ValueError for another number of frames."""
+    if frames != STEP_FRAMES:
+        raise ValueError(f"a step of {frames} frames, the network takes {STEP_FRAMES}")
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    bands, channels = model.input_shape[-1], 1
+    states: dict[str, tuple[int, ...]] = {}
+    for number, layer in enumerate(convolutions, start=1):
+        states[f"past_{number}"] = (1, layer.kernel_size[0] - layer.strides[0], bands, channels)
+        bands, channels = -(-bands // layer.strides[1]), layer.filters
+    states |= {"blocks": (1, 1), "sum": (1, channels), "squares": (1, channels)}
+
+    def call(mfcc, **carried):
+        following: dict[str, Any] = {}
+        hidden = ops.expand_dims(model.get_layer("log_mel")(mfcc), -1)
+        for number, layer in enumerate(convolutions, start=1):
+            past = carried[f"past_{number}"]
+            whole = ops.concatenate([past, hidden], axis=1)
+            following[f"past_{number}_out"] = whole[:, whole.shape[1] - past.shape[1] :]
+            padded = ops.pad(whole, ((0, 0), (0, 0), _sides(layer.kernel_size[1]), (0, 0)))
+            hidden = ops.relu(model.get_layer(f"norm_{number}")(layer(padded), training=False))
+        hidden = ops.mean(hidden, axis=2)[:, 0]
+        blocks, total, squares = carried["blocks"] + 1.0, carried["sum"] + hidden, carried["squares"] + hidden * hidden
+        following |= {"blocks_out": blocks, "sum_out": total, "squares_out": squares}
+        hidden = model.get_layer("dense")(_mean_and_spread(blocks, total, squares))
+        return model.get_layer("logits")(hidden), following
+
+    return StepNetwork(states=states, call=call)
+
+
+def _shapes(settings: CausalCnn) -> list[tuple[int, int, tuple[int, int]]]:
+    """Return filters, kernel and strides (time, frequency) of each convolution: together one row per block."""
+    time = [2, 2] + [1] * (len(settings.filters) - 2)
+    kernels = [5] + [3] * (len(settings.filters) - 1)
+    return [
+        (filters, kernel, (stride, 2 if number < settings.halvings else 1))
+        for number, (filters, kernel, stride) in enumerate(zip(settings.filters, kernels, time, strict=True))
+    ]
+
+
+def _sides(kernel: int) -> tuple[int, int]:
+    """Padding in frequency that keeps the bands, or half of them."""
+    return (kernel - 1) // 2, (kernel - 1) // 2
+
+
+def _mean_and_spread(blocks, total, squares):
+    mean = total / blocks
+    return ops.concatenate([mean, ops.sqrt(ops.relu(squares / blocks - mean * mean) + _VARIANCE_FLOOR)], axis=-1)
+
+
+@keras.saving.register_keras_serializable("roomtone")
+class _Heard(layers.Layer):
+    """1.0 for each block (batch, blocks, n) that holds anything: (batch, blocks, 1)."""
+
+    def call(self, blocks):
+        return ops.cast(ops.any(ops.not_equal(blocks, 0.0), axis=-1, keepdims=True), "float32")
+
+
+@keras.saving.register_keras_serializable("roomtone")
+class _Silence(layers.Layer):
+    """Rows (so many per block) of blocks in which nothing is heard, set to zero."""
+
+    def __init__(self, rows_per_block: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.rows_per_block = rows_per_block
+
+    def call(self, inputs):
+        rows, heard = inputs
+        return rows * ops.repeat(heard, self.rows_per_block, axis=1)[..., None]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"rows_per_block": self.rows_per_block}
+
+
+@keras.saving.register_keras_serializable("roomtone")
+class _Statistics(layers.Layer):
+    """Mean and standard deviation over all blocks heard so far: (batch, blocks, 2 * channels)."""
+
+    def call(self, inputs):
+        rows, heard = inputs
+        blocks = ops.maximum(ops.cumsum(heard, axis=1), 1.0)
+        return _mean_and_spread(blocks, ops.cumsum(rows * heard, axis=1), ops.cumsum(ops.square(rows) * heard, axis=1))
