@@ -1,17 +1,24 @@
 """What is worth listening to: a level gate over an adaptive noise floor, then a speech gate."""
 
 from collections import deque
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from pymicro_vad import MicroVad
 
-from edge.audio import BLOCK_S, SAMPLE_RATE_HZ, to_int16
+from edge.artifact import load
+from edge.audio import BLOCK_S
+from edge.errors import ArtifactError
+from edge.mfcc import MfccExtractor, MfccSpec
+from edge.model import Model
 
 SILENCE_DBFS = -100.0  # digital silence is called this
 QUIETEST_FLOOR_DBFS = -80.0
 INITIAL_FLOOR_DBFS = -60.0  # believed until a window has passed, so that a recording may begin with speech
 CLIPPING = 0.999
+SPEECH_LABELS = ("other", "speech")
+SPEECH = SPEECH_LABELS.index("speech")
+DEFAULT_SPEECH = Path(__file__).parent / "models" / "speech.tflite"
 
 
 def level_dbfs(samples: np.ndarray) -> float:
@@ -55,7 +62,7 @@ class LevelGate:
 
 
 class SpeechRule:
-    """Decides whether a block is speech, from both gates: the level is quick, the speech gate is sure but late.
+    """Decides whether a block is speech, from both gates.
 
     A doubtful probability is enough where the block stands well out of the noise or where speech is under way.
     """
@@ -64,7 +71,7 @@ class SpeechRule:
         self._sure, self._doubtful, self._strong_margin_db = sure, min(doubtful, sure), strong_margin_db
 
     def holds(self, probability: float, *, loud: bool, above_floor_db: float, speaking: bool) -> bool:
-        # The speech gate trails off half a second after speech; what is at the noise floor is none.
+        # What does not stand out of the noise is no speech, whatever it sounds like.
         if not loud:
             return False
         eager = speaking or above_floor_db >= self._strong_margin_db
@@ -72,25 +79,35 @@ class SpeechRule:
 
 
 class SpeechGate(Protocol):
-    """Tells speech from other sound; it may look at samples, at frames, or at both."""
+    """Tells speech from other sound, block by block; it may look at samples, at frames, or at both."""
+
+    def reset(self, history: np.ndarray) -> None:
+        """Begin anew: the next block does not follow on the last one, but on these samples."""
 
     def process(self, samples: np.ndarray, frames: np.ndarray) -> float:
         """Take a block (samples,) and its MFCC frames (frames, coefficients); return the probability of speech."""
 
 
-class MicroVadGate:
-    """pymicro-vad: a small streaming network over 10 ms pieces; the block's probability is the highest of theirs.
+class NetworkGate:
+    """A step network of our own on the model's frames, or on its own where the model was made for others."""
 
-    Measured on TESS and RAVDESS at 20 dB SNR: the mean would tell of speech 40 to 90 ms later.
-    """
+    def __init__(self, model: Model, extractor: MfccExtractor | None = None) -> None:
+        self._model, self._extractor = model, extractor
 
-    _PIECE = SAMPLE_RATE_HZ // 100
-
-    def __init__(self) -> None:
-        self._vad = MicroVad()
+    def reset(self, history: np.ndarray) -> None:
+        self._model.reset()
+        if self._extractor:
+            self._extractor.reset(history)
 
     def process(self, samples: np.ndarray, frames: np.ndarray) -> float:
-        data = to_int16(samples).tobytes()
-        step = 2 * self._PIECE
-        pieces = [self._vad.process_10ms(data[start : start + step]) for start in range(0, len(data), step)]
-        return max(0.0, *pieces)  # a piece is -1 while the network warms up
+        probs = self._model.process(self._extractor.process(samples) if self._extractor else frames)
+        return 0.0 if probs is None else float(probs[SPEECH])
+
+
+def load_speech_gate(features: MfccSpec, path: Path = DEFAULT_SPEECH) -> SpeechGate:
+    """Return the gate of a speech artifact (train/speech.py), to be given frames of this kind. Raises ArtifactError."""
+    artifact, model = load(path)
+    labels, own = tuple(artifact.manifest.labels), artifact.manifest.features
+    if labels != SPEECH_LABELS:
+        raise ArtifactError(f"{path}: labels are {', '.join(labels)}, a speech gate has {', '.join(SPEECH_LABELS)}")
+    return NetworkGate(model, None if own == features else MfccExtractor(own))

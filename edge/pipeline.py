@@ -19,7 +19,7 @@ from edge.mfcc import MfccExtractor
 from edge.model import Model
 
 GAP_BLOCKS = 2  # a level that falls for no longer than this has not fallen: consonants are short of sound
-LATE_BLOCKS = 5  # how late the speech gate is: what to date an onset back by where the level tells nothing
+LATE_BLOCKS = 2  # how late the speech gate is: what to date an onset back by where the level tells nothing
 SPEECH_RATIO_S = 10.0  # speech_ratio and clipped_ratio look back this far
 
 
@@ -68,7 +68,7 @@ class Pipeline:
         self._extractor = MfccExtractor(spec)
         self._overlap = spec.overlap_samples
         self._level_gate = gates.LevelGate(margin_db=gate.margin_db, floor_window_s=gate.floor_window_s)
-        self._speech_gate = speech_gate or gates.MicroVadGate()
+        self._speech_gate = speech_gate or gates.load_speech_gate(spec)
         self._rule = gates.SpeechRule(
             sure=gate.speech_probability, doubtful=gate.doubtful_probability, strong_margin_db=gate.strong_margin_db
         )
@@ -159,6 +159,7 @@ class Pipeline:
         """Return the block's own frames; the samples before it stand in for the past when attention begins."""
         if not self._attended_blocks:
             self._extractor.reset(history=self._history)
+            self._speech_gate.reset(self._history)
         self._attended_blocks += 1
         return self._extractor.process(samples)
 
