@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import msgspec
-import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.outbox import Outbox
+from edge.paho_client import paho
 from edge.payloads import Event
 from edge.refusals import Refusals
 from edge.sequence import Sequence

@@ -29,6 +29,8 @@ def level_dbfs(samples: np.ndarray) -> float:
 
 def clipped_ratio(samples: np.ndarray) -> float:
     """Return the share of samples at full scale."""
+    if samples.max() < CLIPPING and samples.min() > -CLIPPING:  # nearly always, and ten times as fast as counting
+        return 0.0
     return float(np.count_nonzero(np.abs(samples) >= CLIPPING)) / len(samples)
 
 

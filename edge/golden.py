@@ -14,6 +14,7 @@ from edge.mfcc import MfccSpec, mfcc
 from edge.model import Model
 
 EVERY_FRAMES = 20  # so much of the features stands in a manifest
+_PIECE = 4_096
 FEATURE_TOLERANCE_DB = 0.01  # numpy 1 computes the FFT of float32 in float64: 1e-3 dB apart at the floor
 
 
@@ -32,21 +33,27 @@ class GoldenSound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def samples(self, rate_hz: int) -> np.ndarray:
         """Return the sound: float32 (duration_s * rate_hz,)."""
         count = int(self.duration_s * rate_hz)
-        t = np.arange(count) / rate_hz
+        sound = np.empty(count, np.float32)
+        for start in range(0, count, _PIECE):  # so that a start needs no memory which the sensor does not
+            piece = np.arange(start, min(start + _PIECE, count), dtype=np.uint32)
+            sound[piece] = self._at(piece, rate_hz)
+        return sound
+
+    def _at(self, samples: np.ndarray, rate_hz: int) -> np.ndarray:
+        t = samples / rate_hz
         glide = (self.pitch_end_hz - self.pitch_start_hz) / (2 * self.duration_s)
         phase = 2 * np.pi * (self.pitch_start_hz * t + glide * t**2)
         voice = sum(np.sin(k * phase) / k for k in range(1, self.harmonics + 1))
         syllables = 0.5 - 0.5 * np.cos(2 * np.pi * self.syllables_per_s * t)
-        noise = uniform_noise(self.noise_seed, count)
-        return (self.amplitude * syllables * voice + self.noise_amplitude * noise).astype(np.float32)
+        noise = uniform_noise(samples + np.uint32(self.noise_seed))
+        return self.amplitude * syllables * voice + self.noise_amplitude * noise
 
 
-def uniform_noise(seed: int, count: int) -> np.ndarray:
-    """Return float64 (count,) in [-1, 1): `seed` + 0, 1, 2, ... through the finalizer of MurmurHash3 (fmix32).
+def uniform_noise(mixed: np.ndarray) -> np.ndarray:
+    """Return float64 in [-1, 1), same shape: uint32 counters through the finalizer of MurmurHash3 (fmix32).
 
     A formula of its own, because loading numpy's generators takes 6.6 MB, which a sensor would carry for nothing else.
     """
-    mixed = np.arange(count, dtype=np.uint32) + np.uint32(seed)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
         mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
     return mixed / 2.0**31 - 1.0

@@ -8,7 +8,6 @@ import queue
 from typing import Any
 
 import msgspec
-import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge import __version__
@@ -16,6 +15,7 @@ from edge.access import access
 from edge.config import Device, EdgeConfig
 from edge.errors import ConfigError, UnavailableError
 from edge.mqtt import ROOT, Link
+from edge.paho_client import paho
 from edge.payloads import QUIET, UNKNOWN
 from edge.session import Owner, Session
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -10,6 +9,7 @@ from edge.access import access
 from edge.config import Mqtt
 from edge.courier import PAST, Courier, Message
 from edge.outbox import Outbox
+from edge.paho_client import paho
 from edge.payloads import BrokerLink, Event, rfc3339
 from edge.sequence import Sequence
 from edge.session import Owner, Session, Will

@@ -48,11 +48,11 @@ class Normalizer:
         """Return standardized frames, same shape: (frames, ..., coefficients); axes between are independent sounds."""
         if not self._running:
             return (frames - self._training_mean) * self._scale
-        centred = np.empty_like(frames)
-        mean = self._mean
-        for index, frame in enumerate(frames):
+        means, mean = np.empty_like(frames), self._mean
+        for frame, following in zip(frames, means, strict=True):
             self._seen += 1
-            mean = mean + (frame - mean) * np.float32(1.0 / min(self._seen, self._horizon_frames))
-            np.subtract(frame, mean, out=centred[index])
-        self._mean = mean
-        return centred * self._scale
+            np.subtract(frame, mean, out=following)
+            np.multiply(following, np.float32(1.0 / min(self._seen, self._horizon_frames)), out=following)
+            mean = np.add(mean, following, out=following)
+        self._mean = mean.copy()  # not a row that keeps all the others
+        return (frames - means) * self._scale

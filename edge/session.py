@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -18,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.access import Access
 from edge.errors import UnavailableError
+from edge.paho_client import paho
 
 log = logging.getLogger("roomtone.mqtt")
 

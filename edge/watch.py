@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
-import paho.mqtt.client as paho
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -21,6 +20,7 @@ from edge.access import access
 from edge.broker import HOST
 from edge.config import Mqtt
 from edge.mqtt import ROOT
+from edge.paho_client import paho
 from edge.payloads import QUIET, UNKNOWN, Event, Health, State
 from edge.session import Owner, Session
 

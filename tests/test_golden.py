@@ -34,13 +34,17 @@ def golden(tolerance: float = 1e-4, same_argmax: bool = False) -> Golden:
     return record(Stub(), SPEC, GoldenSound(), probs_tolerance=tolerance, same_argmax=same_argmax)
 
 
+def counted(first: int, count: int) -> np.ndarray:
+    return np.arange(count, dtype=np.uint32) + np.uint32(first)
+
+
 def test_the_sound_is_its_formula():
     sound = GoldenSound(duration_s=0.5, harmonics=3)
     t = np.arange(8_000) / 16_000
     pitch_hz = 110 + (260 - 110) / 0.5 * t
     phase = 2 * np.pi * (np.cumsum(pitch_hz) - pitch_hz[0]) / 16_000  # numerically; the code integrates exactly
     voice = sum(np.sin(k * phase) / k for k in (1, 2, 3))
-    noise = uniform_noise(1, 8_000) * 0.002
+    noise = uniform_noise(counted(1, 8_000)) * 0.002
     made = sound.samples(16_000)
     assert made.dtype == np.float32
     np.testing.assert_allclose(made - noise, 0.1 * (0.5 - 0.5 * np.cos(2 * np.pi * 3.5 * t)) * voice, atol=2e-2)
@@ -49,9 +53,9 @@ def test_the_sound_is_its_formula():
 
 def test_the_noise_is_murmurhash3_s_finalizer_of_a_count():
     # fmix32 of 1 and of 0xFFFFFFFF + 1 = 0, as the author's own code gives them
-    np.testing.assert_array_equal(uniform_noise(1, 1), [0x514E28B7 / 2**31 - 1])
-    np.testing.assert_array_equal(uniform_noise(0xFFFFFFFF, 2)[1:], [-1.0])
-    long = uniform_noise(7, 100_000)
+    np.testing.assert_array_equal(uniform_noise(counted(1, 1)), [0x514E28B7 / 2**31 - 1])
+    np.testing.assert_array_equal(uniform_noise(counted(0xFFFFFFFF, 2))[1:], [-1.0])
+    long = uniform_noise(counted(7, 100_000))
     assert scipy.stats.kstest(long, "uniform", args=(-1, 2)).pvalue > 0.01
     assert np.abs(np.correlate(long, long[:1_000], "valid")[1:]).max() / 333 < 0.2  # white
 

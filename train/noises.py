@@ -23,7 +23,7 @@ def ambient(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 def event(rng: np.random.Generator) -> np.ndarray:
     """Return one of the kinds below, of power 1 and 0.1 to several seconds long."""
-    kinds = (_burst, _steady_tones, _glide, _knocks, _music, _modulated_noise, calls, calls, calls)
+    kinds = (_burst, _steady_tones, _engine, _glide, _knocks, _music, _modulated_noise, calls, calls, calls)
     return _loud(kinds[rng.integers(len(kinds))](rng)).astype(np.float32)
 
 
@@ -69,7 +69,7 @@ def _burst(rng: np.random.Generator) -> np.ndarray:
 
 
 def _steady_tones(rng: np.random.Generator) -> np.ndarray:
-    """Engines, hum, beeps."""
+    """Hum and beeps."""
     count, hz = _length(rng), 10 ** rng.uniform(1.7, 3.3)
     t = np.arange(count) / SAMPLE_RATE_HZ
     tones = [number for number in range(1, rng.integers(1, 20) + 1) if hz * number < _HIGHEST_HZ]
@@ -80,6 +80,20 @@ def _steady_tones(rng: np.random.Generator) -> np.ndarray:
         for number, gain, phase in zip(tones, gains, phases, strict=True)
     )
     return sound * _envelope(count, rng)
+
+
+def _engine(rng: np.random.Generator) -> np.ndarray:
+    """A motor that idles and revs: many harmonics of a low and rough pitch, in noise of its own."""
+    count = round(SAMPLE_RATE_HZ * rng.uniform(1.0, 5.0))
+    knots = rng.integers(2, 8)
+    revolutions = np.interp(np.linspace(0, knots - 1, count), np.arange(knots), rng.uniform(-1, 1, knots))
+    pitch_hz = 10 ** rng.uniform(1.5, 2.5) * 2 ** (rng.uniform(0, 0.8) * revolutions)
+    pitch_hz *= 1 + rng.uniform(0, 0.03) * np.interp(
+        np.arange(count), np.arange(0, count, 160), rng.standard_normal(-(-count // 160))
+    )
+    resonances = [(10 ** rng.uniform(2.0, 3.7), rng.uniform(200, 2_000)) for _ in range(rng.integers(1, 5))]
+    sound = _harmonics(np.maximum(pitch_hz, 25.0), resonances, rng.uniform(0, 1))
+    return _loud(sound) + ambient(count, rng) * rng.uniform(0.05, 1.0) * (1 + 0.5 * sound)
 
 
 def _glide(rng: np.random.Generator) -> np.ndarray:

@@ -17,6 +17,7 @@ from edge.errors import InputError
 from edge.manifest import Corpus
 from edge.mfcc import MfccSpec
 from edge.normalize import Normalization
+from train import networks
 from train.config import Augmentation, Recipe
 from train.corpora import LICENCES
 from train.index import COLUMNS, Clip
@@ -67,6 +68,7 @@ class Run:
         """The Keras model, ending in logits."""
         import keras  # slow to import; a record can be read without it
 
+        networks.module(self.record.network)  # which may have layers of its own
         return keras.saving.load_model(self.folder / MODEL, compile=False)
 
     def logits(self, side: str) -> np.ndarray:

@@ -46,9 +46,9 @@ def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels:
 
 
 def adapt(model: keras.Model, normalization: Normalization) -> None:
-    """Let the network undo the DCT and the standardization of each coefficient, so that it sees log-mel bands.
+    """Let the network undo the standardization of each coefficient, too, so that it sees log-mel bands as they are.
 
-    Neighbours in frequency are neighbours again, each at its own loudness; all together have variance 1.
+    All of them together have variance 1.
     """
     std = np.array(normalization.std, np.float32)
     back = dct_matrix(len(std), len(std)) * std[:, None] / np.sqrt(np.mean(std**2))
