@@ -1,6 +1,6 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train compare convert bench deploy bundle lock ears soak \
+.PHONY: help setup setup-dev demo run test check train train-default compare convert bench deploy bundle lock ears soak \
   test-systemd test-install test-make-deploy test-arm64 test-homeassistant
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
@@ -12,7 +12,8 @@ TFLITE := .venv-tflite-runtime/.ready
 PYTHON_DEV := .venv/bin/python
 needs = $(if $($(1)),,$(error make $(firstword $(MAKECMDGOALS)) needs $(1)=$(2)))
 # Said before anything is installed for it.
-$(if $(filter train compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter train train-default compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter train-default,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
 $(if $(filter deploy,$(MAKECMDGOALS)),$(call needs,HOST,pi@sensor))
 
 help:  ## this list
@@ -35,6 +36,12 @@ check: $(DEV)  ## lint
 
 train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
 	@$(PYTHON_DEV) -m train fit --network $(or $(NETWORK),cnn) --data $(DATA) $(ARGS)
+
+train-default: $(DEV) $(TFLITE)  ## the two bundled networks anew, in half an hour DATA=folders NOISE=folder
+	@$(PYTHON_DEV) -m train speech --data $(DATA) --noise $(NOISE) --name speech
+	@$(PYTHON_DEV) -m convert runs/speech --form step --name speech --out edge/models/speech.tflite
+	@$(PYTHON_DEV) -m train fit --network causal_cnn --protocol default --data $(DATA) --noise $(NOISE) --name default
+	@$(PYTHON_DEV) -m convert runs/default --form step --name default --out edge/models/default.tflite
 
 compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=...]
 	@$(PYTHON_DEV) -m train compare --data $(DATA) $(ARGS)
