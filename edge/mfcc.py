@@ -68,21 +68,22 @@ class MfccExtractor:
         self._mel = np.ascontiguousarray(mel_filters(spec).T)
         self._dct = np.ascontiguousarray(dct_matrix(spec.coefficients, spec.mels).T)
         self._pending = np.zeros(0, np.float32)
+        self._overlap_samples, self._block_samples = spec.overlap_samples, spec.block_samples
+        self._power_floor = np.float32(spec.power_floor)
 
     def reset(self, history: np.ndarray | None = None) -> None:
         """Begin a new sound. With `history` (at least `overlap_samples` samples that precede it), each
         block of `block_samples` gives `block_frames` frames at once instead of one block later."""
-        overlap = self.spec.overlap_samples
-        self._pending = np.zeros(0, np.float32) if history is None else history[len(history) - overlap :]
+        self._pending = np.zeros(0, np.float32) if history is None else history[len(history) - self._overlap_samples :]
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Return the frames that `samples` (float32, full scale 1.0) complete: (k * block_frames, coefficients)."""
-        spec = self.spec
         pending = np.concatenate([self._pending, samples])
-        blocks = max(0, (len(pending) - spec.overlap_samples) // spec.block_samples)
-        self._pending = pending[blocks * spec.block_samples :]
+        blocks = max(0, (len(pending) - self._overlap_samples) // self._block_samples)
+        self._pending = pending[blocks * self._block_samples :]
         if blocks == 1:
             return self._frames(pending)
+        spec = self.spec
         frames = np.empty((blocks * spec.block_frames, spec.coefficients), np.float32)
         for block in range(blocks):
             rows = slice(block * spec.block_frames, (block + 1) * spec.block_frames)
@@ -100,7 +101,7 @@ class MfccExtractor:
         )
         spectrum = np.fft.rfft(framed * self._window, axis=1)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
-        decibels = 10.0 * np.log10(np.maximum(power @ self._mel, np.float32(spec.power_floor)))
+        decibels = 10.0 * np.log10(np.maximum(power @ self._mel, self._power_floor))
         return decibels @ self._dct
 
 
