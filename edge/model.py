@@ -87,7 +87,7 @@ class StepModel:
         self._interpreter, self._normalizer, self._probs = interpreter, normalizer, probs
         self._step_frames = step_frames
         # Views of the runtime's own memory, taken anew for each use, as it does not run while one is held. The state is
-        # copied there from the graph's outputs to its inputs: half the time of carrying it in and out.
+        # copied there from the graph's outputs to its inputs, which is quicker than carrying it in and out.
         self._mfcc = interpreter.tensor(mfcc)
         self._carried = [(interpreter.tensor(into), interpreter.tensor(out)) for into, out in carried.items()]
         self.reset()
