@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from edge.mfcc import MfccSpec
-from train import baselines, metrics, robustness, runs
+from train import baselines, metrics, networks, robustness, runs
 from train.config import TrainConfig
 from train.features import Cache
 from train.index import Clip
@@ -110,7 +110,9 @@ def robust(
                     frames[slice(*speech_bounds(original, spec))] if record.recipe.trim else frames
                     for frames, original in zip(heard, clean, strict=True)
                 ]
-                said = logits_of(run.model, windows_of(cut, record.normalization, record.window_frames)).argmax(axis=1)
+                step_frames = networks.step_frames(record.network) or 1
+                windows = windows_of(cut, record.normalization, record.window_frames, step_frames)
+                said = logits_of(run.model, windows).argmax(axis=1)
                 truth = np.array([record.labels.index(clip.label) for clip in tested])
                 right[record.network][condition].append(said == truth)
         tell(number + 1, len(names), condition)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import math
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,16 +15,18 @@ from tensorboard.summary import Writer
 
 from edge.artifact import write_atomically
 from edge.mfcc import MfccSpec
+from edge.normalize import Normalization
+from edge.section import Section
 from train import checkpoint, metrics, networks, runs
 from train.config import Recipe, TrainConfig
 from train.costs import multiply_adds
-from train.device import device, gpus
+from train.device import gpus
 from train.features import Cache, Shipped
+from train.finish import finished
 from train.index import Clip
 from train.job import Job
 from train.prepare import Prepared
 from train.protocols import Split
-from train.windows import along
 
 PREDICT_BATCH = 256
 UNROLL_FROM_STEPS = 1_000
@@ -49,25 +50,10 @@ def fit(
     Raises ConfigError where `folder` holds a training of other settings or data.
     """
     recipe = job.recipe
-    if recipe.window_frames:
-        config = msgspec.structs.replace(config, window_frames=recipe.window_frames)
-    module, step_frames = networks.module(job.network), networks.step_frames(job.network)
     data = Prepared(
-        clips,
-        job.split,
-        recipe,
-        config,
-        spec,
-        cache or Cache(config.cache),
-        seed=job.seed,
-        step_frames=step_frames or 1,
+        clips, job.split, recipe, config, spec, cache or Cache(config.cache), seed=job.seed, network=job.network
     )
-    model = module.build(
-        job.settings, frames=config.window_frames, coefficients=spec.coefficients, labels=len(config.labels)
-    )
-    initialize(model, job.seed)
-    if hasattr(module, "adapt"):
-        module.adapt(model, data.normalization)
+    model = network_for(job, job.settings, data.normalization, spec, frames=data.window_frames, labels=config.labels)
     steps = steps_of(job.split, recipe)
     compile_for(model, recipe, steps=steps)
     unroll(model, _pays_to_unroll(job.network, steps * recipe.epochs))
@@ -94,6 +80,18 @@ def fit(
     if recipe.choose == "validation":
         checkpoint.load_best(folder, model)
     return _finish(job, data, clips, config, spec, model, progress, folder)
+
+
+def network_for(
+    job: Job, settings: Section, normalization: Normalization, spec: MfccSpec, *, frames: int, labels: Sequence[str]
+) -> keras.Model:
+    """Return a job's network at these sizes, its weights drawn from the job's seed."""
+    module = networks.module(job.network)
+    model = module.build(settings, frames=frames, coefficients=spec.coefficients, labels=len(labels))
+    initialize(model, job.seed)
+    if hasattr(module, "adapt"):
+        module.adapt(model, normalization)
+    return model
 
 
 def initialize(model: keras.Model, seed: int) -> None:
@@ -180,29 +178,15 @@ def _loss(model: keras.Model, recipe: Recipe) -> Any:
 
 def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int, seed: int) -> dict[str, float]:
     """Train one epoch; randomness (order, augmentation, dropout) depends on seed and epoch alone."""
-    windows, truth = data.epoch(number)
+    windows, truth, weight = data.epoch(number)
     weights = {id(value) for value in model.weights}
     for index, state in enumerate(value for value in model.variables if id(value) not in weights):
         drawn = np.random.default_rng([seed, number, index]).integers(2**31, size=state.shape)
         state.assign(drawn.astype(keras.backend.standardize_dtype(state.dtype)))
-    weight = None
-    if len(model.output_shape) == 3:
-        steps = model.output_shape[1]
-        step_frames = windows.shape[1] // steps
-        truth, weight = along(truth, windows, step_frames / data.frames_per_s, step_frames)
     history = model.fit(
         windows, truth, sample_weight=weight, batch_size=recipe.batch_size, epochs=1, shuffle=False, verbose=0
     ).history
     return {name: float(values[-1]) for name, values in history.items()}
-
-
-def write_model(folder: Path, model: keras.Model) -> None:
-    """Write the network into its run's folder, without optimizer and loss."""
-    bare = type(model).from_config(model.get_config())
-    bare.set_weights(model.get_weights())
-    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
-        bare.save(file.name)
-        write_atomically(folder / runs.MODEL, Path(file.name).read_bytes())
 
 
 def _validated(model: keras.Model, windows: np.ndarray, truth: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
@@ -234,7 +218,7 @@ def _finish(
     progress: checkpoint.Progress,
     folder: Path,
 ) -> runs.Run:
-    """Measure the network, write the run's files, its record last, and return it."""
+    """Measure the network and return its finished run."""
     figures: dict[str, Any] = {"parameters": model.count_params(), "multiply_adds": multiply_adds(model)}
     logits = {
         side: logits_of(model, data.windows(side)) for side in ("train", "validation", "test") if job.split.side(side)
@@ -248,35 +232,10 @@ def _finish(
             name: metrics.measures(data.truth("test"), logits["test"] / warmth, config.labels)[name]
             for name in ("cross_entropy", "ece")
         }
-    write_model(folder, model)
-    runs.write_split(folder, clips, job.split)
     box = io.BytesIO()
     np.savez_compressed(box, **{f"{side}_logits": values for side, values in logits.items()})
     write_atomically(folder / runs.LOGITS, box.getvalue())
-    record = runs.RunRecord(
-        name=job.name,
-        network=job.network,
-        settings=msgspec.to_builtins(job.settings),
-        recipe=job.recipe,
-        labels=list(config.labels),
-        features=spec,
-        normalization=data.normalization,
-        window_frames=config.window_frames,
-        protocol=job.split.protocol,
-        fold=job.split.fold,
-        split_seed=job.split.seed,
-        seed=job.seed,
-        corpora=runs.corpora_of([clips[index] for index in job.split.train]),
-        commit=runs.commit(),
-        created=runs.now(),
-        versions=runs.versions(),
-        epochs=progress.epochs,
-        chosen_epoch=progress.best_epoch or progress.epochs,
-        curves=progress.curves,
-        seconds=round(progress.seconds, 1),
-        metrics=figures,
-        device=device(),
-        augmentation=config.augmentation if job.recipe.augment else None,
-    )
-    runs.write_record(folder, record)
-    return runs.Run(folder, record)
+    return finished(
+        job, clips, model, progress, folder=folder, labels=config.labels, spec=spec, normalization=data.normalization,
+        window_frames=data.window_frames, figures=figures, augmentation=config.augmentation,
+    )  # fmt: skip

@@ -7,12 +7,13 @@ import numpy as np
 
 from edge.mfcc import MfccSpec
 from edge.normalize import Normalization
+from train import networks
 from train.augment import Variants, drawn, masked
 from train.config import Recipe, TrainConfig
 from train.features import Cache, Shipped, clip_frames
 from train.index import Clip
 from train.protocols import Split
-from train.windows import normalization_of, speech_bounds, standardized, windowed, windows_of
+from train.windows import along, normalization_of, speech_bounds, standardized, windowed, windows_of
 
 
 class Prepared:
@@ -28,9 +29,10 @@ class Prepared:
         cache: Cache | Shipped,
         *,
         seed: int,
-        step_frames: int = 1,
+        network: str,
     ) -> None:
-        self._step_frames = step_frames
+        self._step_frames = networks.step_frames(network)
+        self.window_frames = recipe.window_frames or config.window_frames
         self._recipe, self._config, self._spec, self._seed = recipe, config, spec, seed
         self._clips, self._split, self._cache = clips, split, cache
         settings = config.augmentation
@@ -47,10 +49,6 @@ class Prepared:
         self._shares = _shares([clips[index] for index in split.train]) if recipe.balance else None
         self._fixed = None if recipe.augment else self.windows("train")
 
-    @property
-    def frames_per_s(self) -> float:
-        return self._spec.frames_per_s
-
     def utterances(self, side: str) -> list[np.ndarray]:
         """Return raw frames of a side's clips, trimmed where the recipe says so."""
         found = [clip_frames(self._clips[index], self._spec, self._cache) for index in self._split.side(side)]
@@ -60,16 +58,25 @@ class Prepared:
         """Return a side's standardized windows, not augmented: float32 (n, window, coefficients)."""
         utterances = self.utterances(side)
         if not utterances:
-            return np.zeros((0, self._config.window_frames, self._spec.coefficients), np.float32)
-        return windows_of(utterances, self.normalization, self._config.window_frames, self._step_frames)
+            return np.zeros((0, self.window_frames, self._spec.coefficients), np.float32)
+        return windows_of(utterances, self.normalization, self.window_frames, self._step_frames or 1)
 
     def truth(self, side: str) -> np.ndarray:
         """Return a side's labels as int32 indices."""
         labels = {label: index for index, label in enumerate(self._config.labels)}
         return np.array([labels[self._clips[index].label] for index in self._split.side(side)], np.int32)
 
-    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return windows and labels in the order of one epoch (numbers from 0)."""
+    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return windows, labels and their weights in the order of one epoch (numbers from 0).
+
+        A label and no weights per window; where the network answers all along, both for each of its answers.
+        """
+        windows, truth = self._drawn(number)
+        if self._step_frames is None:
+            return windows, truth, None
+        return windows, *along(truth, windows, self._step_frames / self._spec.frames_per_s, self._step_frames)
+
+    def _drawn(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self._seed, number])
         count = len(self._truth)
         order = rng.permutation(count) if self._shares is None else rng.choice(count, count, p=self._shares)
@@ -77,7 +84,7 @@ class Prepared:
             return self._fixed[order], self._truth[order]
         settings = self._config.augmentation
         utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in order]
-        windows = windowed(standardized(utterances, self.normalization), self._config.window_frames, self._step_frames)
+        windows = windowed(standardized(utterances, self.normalization), self.window_frames, self._step_frames or 1)
         return masked(windows, settings, rng), self._truth[order]
 
 

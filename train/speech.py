@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -14,12 +13,12 @@ from edge.errors import InputError
 from edge.gate import SPEECH_LABELS
 from edge.mfcc import MfccSpec
 from edge.normalize import Normalization
-from train import checkpoint, networks, runs
+from train import checkpoint, runs
 from train.augment import noise_files
 from train.config import TrainConfig
-from train.device import device
 from train.features import Cache, key_of
-from train.fit import compile_for, initialize, write_model
+from train.finish import finished
+from train.fit import compile_for, network_for
 from train.index import Clip
 from train.job import Job
 from train.progress import Tell
@@ -71,10 +70,7 @@ def train_speech(
     """
     train, test, recipe = made["train"], made["test"], job.recipe
     normalization = normalization_of(list(train.frames), recipe.normalization, spec)
-    model = networks.module("speech").build(
-        job.settings, frames=train.frames.shape[1], coefficients=spec.coefficients, labels=len(SPEECH_LABELS)
-    )
-    initialize(model, job.seed)
+    model = network_for(job, job.settings, normalization, spec, frames=train.frames.shape[1], labels=SPEECH_LABELS)
     compile_for(model, recipe, steps=-(-len(train.frames) // recipe.batch_size))
     fingerprint = key_of(
         job.seed, recipe, job.settings, len(train.frames), normalization,
@@ -96,34 +92,10 @@ def train_speech(
     metrics["parameters"] = model.count_params()
     metrics["noise"] = sorted({path.parent.name for path in noise})
     _write_scenes(folder, train, test)
-    write_model(folder, model)
-    runs.write_split(folder, clips, job.split)
-    record = runs.RunRecord(
-        name=job.name,
-        network=job.network,
-        settings=msgspec.to_builtins(job.settings),
-        recipe=recipe,
-        labels=list(SPEECH_LABELS),
-        features=spec,
-        normalization=normalization,
-        window_frames=train.frames.shape[1],
-        protocol=job.split.protocol,
-        fold=job.split.fold,
-        split_seed=job.split.seed,
-        seed=job.seed,
-        corpora=runs.corpora_of([clips[index] for index in job.split.train]),
-        commit=runs.commit(),
-        created=runs.now(),
-        versions=runs.versions(),
-        epochs=progress.epochs,
-        chosen_epoch=progress.epochs,
-        curves=progress.curves,
-        seconds=round(progress.seconds, 1),
-        metrics=metrics,
-        device=device(),
-    )
-    runs.write_record(folder, record)
-    return runs.Run(folder, record)
+    return finished(
+        job, clips, model, progress, folder=folder, labels=SPEECH_LABELS, spec=spec, normalization=normalization,
+        window_frames=train.frames.shape[1], figures=metrics,
+    )  # fmt: skip
 
 
 def measured(model, of: Scenes, normalization: Normalization) -> dict[str, float]:

@@ -9,10 +9,10 @@ import keras_tuner
 import msgspec
 
 from edge.mfcc import MfccSpec
-from train import metrics, networks
+from train import metrics
 from train.config import TrainConfig
 from train.features import Cache
-from train.fit import compile_for, initialize, logits_of, steps_of, train_epoch
+from train.fit import compile_for, logits_of, network_for, steps_of, train_epoch
 from train.index import Clip
 from train.job import Job
 from train.prepare import Prepared
@@ -30,13 +30,10 @@ class _Network(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         recipe = self._recipe(hp)
-        model = networks.module(self._job.network).build(
-            sized(self._job.settings, hp),
-            frames=self._config.window_frames,
-            coefficients=self._spec.coefficients,
-            labels=len(self._config.labels),
-        )
-        initialize(model, self._job.seed)
+        model = network_for(
+            self._job, sized(self._job.settings, hp), self._data.normalization, self._spec,
+            frames=self._data.window_frames, labels=self._config.labels,
+        )  # fmt: skip
         compile_for(model, recipe, steps=steps_of(self._job.split, recipe))
         return model
 
@@ -70,7 +67,7 @@ def tune(
     job: Job, clips: Sequence[Clip], config: TrainConfig, spec: MfccSpec, *, folder: Path, trials: int
 ) -> list[dict[str, Any]]:
     """Run trials until there are `trials` of them in `folder` (an earlier call's count) and return them, best first."""
-    data = Prepared(clips, job.split, job.recipe, config, spec, Cache(config.cache), seed=job.seed)
+    data = Prepared(clips, job.split, job.recipe, config, spec, Cache(config.cache), seed=job.seed, network=job.network)
     tuner = keras_tuner.BayesianOptimization(
         _Network(job, config, spec, data),
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
