@@ -1,6 +1,7 @@
 """What roomtone says on MQTT: schema 1. Fields are only ever added.
 
-Times are RFC 3339 in UTC with milliseconds; confidences and ratios are 0 to 1; levels are dB of full scale.
+Times are RFC 3339 in UTC with milliseconds; confidences and ratios are 0 to 1; levels are dB of full scale;
+arousal and valence are -1 to 1 (edge/affect.py).
 """
 
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ SCHEMA = 1
 
 Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="RFC 3339, UTC")]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Signed = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="an emotion, `unknown` or `quiet`")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -33,6 +35,8 @@ class State(Payload, kw_only=True):
     confidence: Ratio
     since: Time
     scores: dict[str, Ratio]
+    arousal: Signed | None = None
+    valence: Signed | None = None
     speech_ratio: Ratio
     snr_db: float | None
     level_dbfs: float

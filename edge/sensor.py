@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from edge.affect import affect
 from edge.audio import Block, Fault
 from edge.config import EdgeConfig
 from edge.decision import Change
@@ -220,12 +221,14 @@ class Sensor:
             self._on_event(event)
 
     def _publish_state(self, observation: Observation, began_at: float) -> None:
+        named = scores(self._pipeline, observation)
         state = State(
             ts=rfc3339(began_at + observation.at_s),
             emotion=observation.label,
             confidence=round(observation.confidence, 4),
             since=rfc3339(began_at + observation.since_s),
-            scores=scores(self._pipeline, observation),
+            scores=named,
+            **affect(named),
             speech_ratio=round(observation.speech_ratio, 3),
             snr_db=None if observation.snr_db is None else round(observation.snr_db, 1),
             level_dbfs=round(observation.level_dbfs, 1),

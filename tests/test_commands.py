@@ -43,6 +43,7 @@ def test_off_ends_the_utterance_and_on_begins_again_and_off_outlives_a_restart(b
             watcher.wait_for(lambda w: last(w, "listening") == "OFF" and microphone_state(w) == "off")
             state = json.loads(last(watcher, "state"))
             assert (state["emotion"], state["confidence"], state["scores"]) == ("quiet", 0.0, {})
+            assert (state["arousal"], state["valence"]) == (None, None)
             assert json.loads(last(watcher, "event"))["event_type"] == "quiet"
             heard = len(watcher.on("event"))
             for payload in ("on", "ON ", "", "1", '{"state": "ON"}'):

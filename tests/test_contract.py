@@ -53,6 +53,8 @@ def test_there_are_payloads_of_old_for_every_topic():
         ("state", {"confidence": 1.5}),
         ("state", {"ts": "yesterday"}),
         ("state", {"emotion": None}),
+        ("state", {"arousal": -1.01}),
+        ("state", {"valence": "pleasant"}),
         ("event", {"late": "yes"}),
         ("event", {"seq": -1}),
         ("timeline", {"runs": [["2026-01-31T12:00:00Z", "happy"]]}),
