@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.affect import affect
 from edge.audio import SAMPLE_RATE_HZ, read_recording, timed_blocks
 from edge.config import EdgeConfig
 from edge.decision import settings
@@ -55,14 +56,15 @@ def classify(
 
 def event(pipeline: Pipeline, observation: Observation) -> dict[str, Any]:
     """Return a change with the wire's names, but seconds of the recording for times."""
-    change = observation.change
+    change, scores = observation.change, named(pipeline, observation)
     return {
         "event_type": change.label,
         "t_s": round(change.at_s, 2),
         "previous": change.previous,
         "confidence": round(change.confidence, 4),
         "previous_duration_ms": round(1_000 * change.previous_duration_s),
-        "scores": named(pipeline, observation),
+        "scores": scores,
+        **affect(scores),
     }
 
 
@@ -91,9 +93,11 @@ class _Summary:
     def result(self) -> dict[str, Any]:
         mean = self._total / max(1, self._answers)
         best = int(mean.argmax())
+        scores = {label: round(float(p), 4) for label, p in zip(self._labels, mean, strict=True)}
         return {
             "emotion": QUIET if not self._answers else self._labels[best] if mean[best] >= self._enter else UNKNOWN,
-            "scores": {label: round(float(p), 4) for label, p in zip(self._labels, mean, strict=True)},
+            "scores": scores,
+            **affect(scores if self._answers else {}),
             "speech_ratio": round(self._spoken / self.blocks, 3),
         }
 

@@ -169,7 +169,8 @@ def test_classify_answers_for_every_clip_of_the_corpus_as_published(tmp_path):
     summaries = [line["summary"] for line in lines if "summary" in line]
     assert [summary["file"] for summary in summaries] == [str(file) for file in files]
     for file, summary in zip(files, summaries, strict=True):
-        assert set(summary) == {"file", "duration_s", "emotion", "scores", "speech_ratio", "realtime_factor"}
+        fields = {"file", "duration_s", "emotion", "scores", "arousal", "valence", "speech_ratio", "realtime_factor"}
+        assert set(summary) == fields
         assert summary["duration_s"] == pytest.approx(soundfile.info(file).duration, abs=0.01)
         assert summary["speech_ratio"] > 0
         assert sum(summary["scores"].values()) == pytest.approx(1, abs=1e-3)
