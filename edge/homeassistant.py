@@ -77,12 +77,17 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
         )  # fmt: skip
 
     percent = {"unit_of_measurement": "%", "state_class": "measurement"}
+    affect = {"state_class": "measurement", "suggested_display_precision": 2}
     decibels = {"state_class": "measurement", "entity_category": "diagnostic"}
     components = dict(
         [
             state("emotion", "sensor", "Emotion", "value_json.emotion", device_class="enum", options=said,
                   icon="mdi:account-voice"),
             state("confidence", "sensor", "Confidence", "(value_json.confidence * 100) | round(0)", **percent),
+            # None, which Home Assistant shows as unknown; also for what an older sensor left on the broker.
+            state("arousal", "sensor", "Arousal", "value_json.arousal | default(none)", icon="mdi:pulse", **affect),
+            state("valence", "sensor", "Valence", "value_json.valence | default(none)", icon="mdi:emoticon-outline",
+                  **affect),
             state("speech", "binary_sensor", "Speech", f"'OFF' if value_json.emotion == '{QUIET}' else 'ON'",
                   device_class="sound"),
             state("microphone", "binary_sensor", "Microphone problem",

@@ -208,20 +208,24 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
 
     with Home(tmp_path / "home", broker.port) as home, Subscriber(broker.port, "roomtone/attic/#") as watcher:
-        sensor = sense()
-        entities = home.wait_for(lambda: len(found := home.states()) >= 14 and found, timeout_s=60)
         described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
-        assert len(entities) == len(described["components"])
+        sensor = sense()
+        count = len(described["components"])
+        entities = home.wait_for(lambda: len(found := home.states()) >= count and found, timeout_s=60)
+        assert len(entities) == count
         emotion, switch, speech = "sensor.attic_emotion", "switch.attic_listening", "binary_sensor.attic_speech"
 
-        # Every label that is published is followed.
+        # Every label that is published is followed; arousal and valence are unknown while nobody speaks.
         followed = set()
+        affect = ("arousal", "valence")
 
         def in_step() -> bool:
-            last = watcher.on("state")[-1].json["emotion"]
-            if home.states()[emotion]["state"] == last:
-                followed.add(last)
-            return len(followed) >= 3
+            last, known = watcher.on("state")[-1].json, home.states()
+            shown = [known[f"sensor.attic_{name}"]["state"] for name in affect]
+            told = ["unknown" if last[name] is None else str(last[name]) for name in affect]
+            if (known[emotion]["state"], shown) == (last["emotion"], told):
+                followed.add(last["emotion"])
+            return len(followed) >= 3 and "quiet" in followed
 
         home.wait_for(in_step, timeout_s=60)
         states = home.states()
