@@ -75,8 +75,8 @@ class Normalizer:
 
 @lru_cache(maxsize=1_024)
 def _less_mean(seen: int, horizon: int) -> np.ndarray:
-    """Return the matrix that makes, of a mean over `seen` frames and the group of frames after them, each frame less the
-    mean with it in, and the last mean: float32 (GROUP_FRAMES + 1, GROUP_FRAMES + 1)."""
+    """Return the matrix that makes, of a mean over `seen` frames and the group of frames after them, each frame less
+    the mean with it in, and the last mean: float32 (GROUP_FRAMES + 1, GROUP_FRAMES + 1)."""
     mean, *frames = np.eye(GROUP_FRAMES + 1)
     rows = []
     for frame in frames:
