@@ -84,18 +84,16 @@ class StepModel:
         step_frames: int,
         carried: dict[int, int],
     ):
-        self._interpreter, self._normalizer, self._probs = interpreter, normalizer, probs
+        self._interpreter, self._normalizer, self._mfcc, self._probs = interpreter, normalizer, mfcc, probs
         self._step_frames = step_frames
-        # Views of the runtime's own memory, taken anew for each use, as it does not run while one is held. The state is
-        # copied there from the graph's outputs to its inputs, which is quicker than carrying it in and out.
-        self._mfcc = interpreter.tensor(mfcc)
-        self._carried = [(interpreter.tensor(into), interpreter.tensor(out)) for into, out in carried.items()]
+        # Views of new states in the runtime's own memory, taken anew for each use: it does not run while one is held.
+        self._carried = [(into, interpreter.tensor(out)) for into, out in carried.items()]
         self.reset()
 
     def reset(self) -> None:
         self._normalizer.reset()
-        for into, _ in self._carried:
-            into().fill(0.0)
+        for into, out in self._carried:
+            self._interpreter.set_tensor(into, np.zeros_like(out()))
         self._pending: np.ndarray | None = None
 
     def process(self, frames: np.ndarray) -> np.ndarray | None:
@@ -110,10 +108,11 @@ class StepModel:
         return self._interpreter.get_tensor(self._probs)[0] if steps else None
 
     def _step(self, frames: np.ndarray) -> None:
-        self._mfcc()[0] = frames
-        self._interpreter.invoke()
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._mfcc, frames[None])
+        interpreter.invoke()
         for into, out in self._carried:
-            np.copyto(into(), out())
+            interpreter.set_tensor(into, out())
 
 
 def _expect(what: str, details: dict, shapes: dict[str, tuple[int, ...]]) -> None:
