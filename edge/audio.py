@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import numpy as np
 
 from edge.errors import InputError
@@ -18,8 +19,7 @@ BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE_HZ
 _READ_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(msgspec.Struct, frozen=True, kw_only=True):
     """80 ms of sound.
 
     samples: float32 (BLOCK_SAMPLES,), full scale is 1.0.

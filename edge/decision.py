@@ -58,10 +58,9 @@ class Decision:
         While it is not `certain` that somebody speaks they are taken into account, but cause none.
         """
         self._smooth(probs, now_s)
-        wanted = self._wanted()
+        wanted, best = self._wanted()
         if wanted != self._candidate:
             self._candidate, self._candidate_since_s = wanted, now_s
-        best = float(self.scores.max())
         if wanted == self.label:
             self.confidence = best
             return None
@@ -95,13 +94,15 @@ class Decision:
             weight = 1.0 - math.exp(-elapsed_ms / self._settings.smoothing_ms)
             self.scores = self.scores + np.float32(weight) * (probs - self.scores)
 
-    def _wanted(self) -> str:
-        best = int(self.scores.argmax())
-        if self.scores[best] >= self._settings.enter:
-            return self._labels[best]
+    def _wanted(self) -> tuple[str, float]:
+        """Return the label that the scores speak for, and the highest score."""
+        likeliest = int(self.scores.argmax())
+        best = float(self.scores[likeliest])
+        if best >= self._settings.enter:
+            return self._labels[likeliest], best
         if self.label in self._labels and self.scores[self._labels.index(self.label)] >= self._settings.exit:
-            return self.label
-        return UNKNOWN
+            return self.label, best
+        return UNKNOWN, best
 
     def _become(self, label: str, confidence: float, now_s: float) -> Change:
         change = Change(

@@ -19,7 +19,7 @@ from edge.credentials import located
 from edge.devices import require_device
 from edge.errors import RoomtoneError
 from edge.faults import explain
-from edge.gate import clipped_ratio, level_dbfs
+from edge.gate import clipped, level_dbfs
 from edge.golden import replay
 from edge.microphone import Microphone
 from edge.model import load_model
@@ -115,7 +115,7 @@ def _level(config: EdgeConfig) -> Finding:
     words = f"{statistics.median(levels):.0f} dBFS, loudest {max(levels):.0f}, in {len(blocks) * 0.08:.1f} s"
     if all(block.samples.min() == block.samples.max() for block in blocks):
         return Finding(subject="level", words=words, remedy=explain("constant" if blocks[0].samples[0] else "zeros"))
-    if statistics.median(clipped_ratio(block.samples) for block in blocks) > 0:
+    if statistics.median(clipped(block.samples) for block in blocks) > 0:
         return Finding(subject="level", words=words, remedy=explain("clipped"))
     if max(levels) < FAINT_DBFS:
         return Finding(subject="level", words=words, remedy="very faint: turn the capture level up (alsamixer)")

@@ -28,9 +28,9 @@ def level_dbfs(samples: np.ndarray) -> float:
     return max(SILENCE_DBFS, 10.0 * math.log10(power)) if power > 0.0 else SILENCE_DBFS
 
 
-def clipped_ratio(samples: np.ndarray) -> float:
-    """Return the share of samples at full scale."""
-    return np.count_nonzero(np.abs(samples) >= CLIPPING) / len(samples)
+def clipped(samples: np.ndarray) -> int:
+    """Return how many samples are at full scale."""
+    return int(np.count_nonzero(np.abs(samples) >= CLIPPING))
 
 
 class LevelGate:
@@ -47,6 +47,7 @@ class LevelGate:
         self._parts = deque([INITIAL_FLOOR_DBFS], maxlen=max(1, round(floor_window_s)))
         self._parts.extend([INITIAL_FLOOR_DBFS] * (self._parts.maxlen - 1))
         self._part, self._part_blocks = 0.0, 0
+        self._past_floor = INITIAL_FLOOR_DBFS
         self.floor_dbfs = INITIAL_FLOOR_DBFS
         self.above_floor_db = 0.0
 
@@ -54,9 +55,10 @@ class LevelGate:
         """Take a block's level in dBFS; return whether the block is worth a look."""
         self._part = level if self._part_blocks == 0 else min(self._part, level)
         self._part_blocks += 1
-        self.floor_dbfs = max(QUIETEST_FLOOR_DBFS, min(self._part, *self._parts))
+        self.floor_dbfs = max(QUIETEST_FLOOR_DBFS, min(self._part, self._past_floor))
         if self._part_blocks == self._blocks_per_part:
             self._parts.append(self._part)
+            self._past_floor = min(self._parts)
             self._part_blocks = 0
         self.above_floor_db = level - self.floor_dbfs
         return self.above_floor_db > self._margin_db

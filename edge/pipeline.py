@@ -4,8 +4,8 @@ No clock, no thread, no file: the same blocks always give the same observations.
 """
 
 from collections import deque
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from edge import gate as gates
@@ -23,8 +23,7 @@ LATE_BLOCKS = 2  # how late the speech gate is: what to date an onset back by wh
 SPEECH_RATIO_S = 10.0  # speech_ratio and clipped_ratio look back this far
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """The room at the end of a block. `scores` are smoothed, None without speech; `probs` are the model's own;
     `onset_s` is where the utterance under way began, which is before it was recognised as one."""
 
@@ -42,6 +41,23 @@ class Observation:
     level_dbfs: float
     clipped_ratio: float
     onset_s: float | None = None
+
+
+class Recent:
+    """The mean of the last so many counts, kept as a sum (of integers, which does not drift)."""
+
+    def __init__(self, length: int) -> None:
+        self._counts: deque[int] = deque(maxlen=length)
+        self._sum = 0
+
+    def mean_with(self, count: int) -> float:
+        """Take one more count; return the mean with it."""
+        counts = self._counts
+        if len(counts) == counts.maxlen:
+            self._sum -= counts[0]
+        counts.append(count)
+        self._sum += count
+        return self._sum / len(counts)
 
 
 class Pipeline:
@@ -79,8 +95,7 @@ class Pipeline:
         self._pre_roll: deque[np.ndarray] = deque(maxlen=max(1, round(gate.pre_roll_ms / 1_000 / BLOCK_S) + 1))
         self._history = np.zeros(self._overlap, np.float32)
         recent = round(SPEECH_RATIO_S / BLOCK_S)
-        self._spoken: deque[bool] = deque(maxlen=recent)
-        self._clipped: deque[float] = deque(maxlen=recent)
+        self._spoken, self._clipped = Recent(recent), Recent(recent)
         self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
         self._low_blocks = 0  # in a row, the last ones, while attending
         self._speaking = False
@@ -107,14 +122,11 @@ class Pipeline:
         self._segment(is_speech, block.end_s)
         self._certain_blocks += self._speaking and speech >= self._certain_probability
         if self._speaking:
-            probs = self._model.process(np.concatenate(self._pre_roll))
-            self._pre_roll.clear()
+            probs = self._model.process(self._unheard())
             if probs is not None:
                 change = self._decision.speech(probs, block.end_s, certain=self._certain)
         else:
             change = self._decision.quiet(1.0 - speech if loud else 1.0, block.end_s)
-        self._spoken.append(is_speech)
-        self._clipped.append(gates.clipped_ratio(samples))
         return Observation(
             at_s=block.end_s,
             label=self._decision.label,
@@ -125,10 +137,10 @@ class Pipeline:
             speech=is_speech,
             probs=probs,
             scores=self._decision.scores,
-            speech_ratio=sum(self._spoken) / len(self._spoken),
+            speech_ratio=self._spoken.mean_with(is_speech),
             snr_db=None if self._speech_level_dbfs is None else self._speech_level_dbfs - self._level_gate.floor_dbfs,
             level_dbfs=level,
-            clipped_ratio=sum(self._clipped) / len(self._clipped),
+            clipped_ratio=self._clipped.mean_with(gates.clipped(samples)) / BLOCK_SAMPLES,
             onset_s=self._onset_s,
         )
 
@@ -162,6 +174,12 @@ class Pipeline:
             self._speech_gate.reset(self._history)
         self._attended_blocks += 1
         return self._extractor.process(samples)
+
+    def _unheard(self) -> np.ndarray:
+        """Return the utterance's frames that the model has not seen: (n, coefficients), a block's except at onset."""
+        frames = self._pre_roll[0] if len(self._pre_roll) == 1 else np.concatenate(self._pre_roll)
+        self._pre_roll.clear()
+        return frames
 
     def _segment(self, is_speech: bool, now_s: float) -> None:
         """Keep `speaking` from the first speech block to the end of the hang-over."""

@@ -6,8 +6,9 @@ import queue
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from edge.affect import affect
 from edge.audio import Block, Fault

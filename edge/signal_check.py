@@ -3,7 +3,7 @@
 import numpy as np
 
 from edge.audio import BLOCK_S, Block
-from edge.gate import clipped_ratio
+from edge.gate import clipped
 
 DEAD_S = 10.0  # even a quiet room moves the last bit of a working converter far more often
 CLIPPED_S = 3.0  # longer than a shout
@@ -43,4 +43,4 @@ class SignalCheck:
 def _kind(samples: np.ndarray) -> str | None:
     if samples.min() == samples.max():
         return "constant" if samples[0] else "zeros"
-    return "clipped" if clipped_ratio(samples) >= CLIPPED_RATIO else None
+    return "clipped" if clipped(samples) >= CLIPPED_RATIO * len(samples) else None

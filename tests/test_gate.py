@@ -10,7 +10,7 @@ from edge.gate import (
     SILENCE_DBFS,
     LevelGate,
     SpeechRule,
-    clipped_ratio,
+    clipped,
     level_dbfs,
     load_speech_gate,
 )
@@ -28,8 +28,8 @@ def test_levels_follow_their_definition():
     assert level_dbfs(sine) == pytest.approx(-3.01, abs=0.01)
     assert level_dbfs(sine / 100) == pytest.approx(-43.01, abs=0.01)
     assert level_dbfs(np.zeros(BLOCK_SAMPLES, np.float32)) == SILENCE_DBFS
-    assert clipped_ratio(np.clip(4 * sine, -1, 1)) == pytest.approx(2 * np.arccos(0.25) / np.pi, abs=0.02)
-    assert clipped_ratio(sine / 2) == 0
+    assert clipped(np.clip(4 * sine, -1, 1)) / len(sine) == pytest.approx(2 * np.arccos(0.25) / np.pi, abs=0.02)
+    assert clipped(sine / 2) == 0
 
 
 def gate() -> LevelGate:

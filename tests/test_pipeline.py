@@ -12,7 +12,7 @@ from edge.audio import BLOCK_S, load_recording, read_recording, timed_blocks
 from edge.demo import RECORDING
 from edge.mfcc import MfccExtractor
 from edge.payloads import QUIET, UNKNOWN
-from edge.pipeline import Pipeline
+from edge.pipeline import Pipeline, Recent
 from edge.run import DEFAULT_MODEL
 from tests.sounds import corpus_clips
 
@@ -68,6 +68,13 @@ def test_an_utterance_reaches_the_model_whole_from_the_onset_that_is_told():
         np.testing.assert_array_equal(MfccExtractor(spec).process(SOUND[begin:])[: len(frames)], frames)
         detected_s = next(facts[0] for facts in observed if facts[3] and facts[0] > onset_s)
         assert 0 < detected_s - onset_s <= 0.9
+
+
+@given(st.lists(st.integers(0, 1_280), min_size=1, max_size=40), st.integers(1, 12))
+def test_recent_is_the_mean_of_the_last_counts(counts, length):
+    recent = Recent(length)
+    for number, count in enumerate(counts, start=1):
+        assert recent.mean_with(count) == pytest.approx(np.mean(counts[max(0, number - length) : number]))
 
 
 def observations(chunks) -> list:
