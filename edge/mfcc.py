@@ -80,26 +80,22 @@ class MfccExtractor:
         block of `block_samples` gives `block_frames` frames at once instead of one block later."""
         self._held = 0
         if history is not None:
-            self._hold(history[len(history) - self._overlap_samples :])
+            self._held = self._overlap_samples
+            self._samples[: self._held] = history[len(history) - self._held :]
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Return the frames that `samples` (float32, full scale 1.0) complete: (k * block_frames, coefficients)."""
-        blocks = []
-        while len(samples) >= (missing := len(self._samples) - self._held):
-            self._hold(samples[:missing])
+        blocks, block, held = [], self._samples, self._held
+        while len(samples) >= (missing := len(block) - held):
+            block[held:], samples = samples[:missing], samples[missing:]
             blocks.append(self._frames())
-            self._held = 0
-            self._hold(self._samples[self.spec.block_samples :])
-            samples = samples[missing:]
-        self._hold(samples)
+            held = self._overlap_samples
+            block[:held] = block[len(block) - held :]
+        self._held = held + len(samples)
+        block[held : self._held] = samples
         if len(blocks) == 1:
             return blocks[0]
         return np.concatenate(blocks) if blocks else np.empty((0, self.spec.coefficients), np.float32)
-
-    def _hold(self, samples: np.ndarray) -> None:
-        end = self._held + len(samples)
-        self._samples[self._held : end] = samples
-        self._held = end
 
     def _frames(self) -> np.ndarray:
         spectrum = np.fft.rfft(self._framed * self._window)

@@ -100,16 +100,15 @@ class StepModel:
         frames = self._normalizer.process(frames)
         if self._pending is not None:
             frames = np.concatenate([self._pending, frames])
-        steps = len(frames) // self._step_frames
-        for step in range(steps):
-            self._step(frames[step * self._step_frames : (step + 1) * self._step_frames])
-        rest = frames[steps * self._step_frames :]
-        self._pending = rest if len(rest) else None
-        return self._interpreter.get_tensor(self._probs)[0] if steps else None
+        whole = len(frames) - len(frames) % self._step_frames
+        for start in range(0, whole, self._step_frames):
+            self._step(frames[None, start : start + self._step_frames])
+        self._pending = frames[whole:] if whole < len(frames) else None
+        return self._interpreter.get_tensor(self._probs)[0] if whole else None
 
     def _step(self, frames: np.ndarray) -> None:
         interpreter = self._interpreter
-        interpreter.set_tensor(self._mfcc, frames[None])
+        interpreter.set_tensor(self._mfcc, frames)
         interpreter.invoke()
         for into, out in self._carried:
             interpreter.set_tensor(into, out())
