@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -23,7 +24,9 @@ RECORDING = ROOT / "edge" / "demo.flac"
 class Daemon:
     """Runs the sensor on a recording while the context lasts, with the state folder `folder/state`.
 
-    status: what it tells systemd of itself, newest last. log: its standard error so far.
+    status: what it tells systemd of itself, newest last. log: its standard error so far. began_at: Unix time of its
+    start; ready_at: of its telling that it is ready, None before. cores: those of the machine that it may use, None
+    for all.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Daemon:
         wrapper: tuple[str, ...] = (),
         stdin: int | None = None,
         env: dict[str, str] | None = None,
+        cores: set[int] | None = None,
     ) -> None:
         self.state = folder / "state"
         self.status: list[str] = []
@@ -46,7 +50,7 @@ class Daemon:
         command = [sys.executable, "-m", "edge", "--config", str(config), "run"]
         self._command = [*wrapper, *command, *(["--input", str(recording)] if recording else [])]
         self._log = folder / "daemon.log"
-        self._stdin = stdin
+        self._stdin, self._cores = stdin, cores
         self._notify = str(folder / "notify")
         self._env = {**os.environ, "NOTIFY_SOCKET": self._notify, "PYTHONUNBUFFERED": "1", **(env or {})}
 
@@ -56,12 +60,15 @@ class Daemon:
         self._socket.bind(self._notify)
         self._socket.settimeout(0.2)
         self._running = True
+        self.ready_at: float | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.began_at = time.time()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command, stdin=self._stdin, stdout=log, stderr=log, cwd=ROOT, env=self._env
-            )
+                self._command, stdin=self._stdin, stdout=log, stderr=log, cwd=ROOT, env=self._env,
+                preexec_fn=self._take_cores if self._cores else None,
+            )  # fmt: skip
         return self
 
     def __exit__(
@@ -90,6 +97,17 @@ class Daemon:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
+    def finish(self) -> resource.struct_rusage:
+        """Wait until it ends by itself, and return what it used. Raises RuntimeError if it failed."""
+        _, status, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        if status:
+            raise RuntimeError(f"the daemon ended with status {self.process.returncode}: {self.log}")
+        return usage
+
+    def wait_until_ready(self, timeout_s: float = 20.0) -> None:
+        self._wait(lambda: self.ready_at is not None, "READY", timeout_s)
+
     def wait_for_log(self, pattern: str, timeout_s: float = 20.0) -> float:
         """Return how many seconds passed until the log matches."""
         return self._wait(lambda: re.search(pattern, self.log), pattern, timeout_s)
@@ -106,10 +124,15 @@ class Daemon:
             time.sleep(0.02)
         raise TimeoutError(f"after {timeout_s:.0f} s no {pattern!r} in status {self.status[-3:]} nor in\n{self.log}")
 
+    def _take_cores(self) -> None:
+        os.sched_setaffinity(0, self._cores)
+
     def _read(self) -> None:
         while self._running:
             try:
                 message = self._socket.recv(10_000).decode()
             except TimeoutError:
                 continue
+            if self.ready_at is None and "READY=1" in message:
+                self.ready_at = time.time()
             self.status += re.findall(r"^STATUS=(.*)$", message, re.MULTILINE)

@@ -8,26 +8,24 @@ time of its last sample, so the difference is all that lies between the sound an
 import argparse
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import paho.mqtt.client as paho
 import soundfile
-import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.bench.cost import sounds
 from tests.bench.peers import GRAPHS, RATE_HZ
 from tests.broker import HOST, Broker
-from tests.sounds import ROOT
+from tests.daemon import Daemon
 
 SETTLED_S = 2.0
 
@@ -49,17 +47,14 @@ def run_together(count: int, seconds: float, cores: set[int]) -> dict:
         observer.connect(HOST, broker.port)
         observer.subscribe("roomtone/+/state")
         observer.loop_start()
-        daemons = [
-            _started(folder, number, broker.port, np.roll(speech, -number * RATE_HZ), cores) for number in range(count)
-        ]
-        ready = [_ready_s(*daemon[1:]) for daemon in daemons]
-        peaks, cpu = [], []
-        for process, *_ in daemons:
-            _, status, usage = os.wait4(process.pid, 0)
-            if status:
-                raise SystemExit(f"a daemon ended with status {os.waitstatus_to_exitcode(status)}")
-            peaks.append(usage.ru_maxrss / 1_000)
-            cpu.append((usage.ru_utime + usage.ru_stime) / seconds)
+        with ExitStack() as stack:
+            daemons = [
+                stack.enter_context(_daemon(folder, number, broker.port, np.roll(speech, -number * RATE_HZ), cores))
+                for number in range(count)
+            ]
+            for daemon in daemons:
+                daemon.wait_until_ready(120.0)
+            usages = [daemon.finish() for daemon in daemons]
         observer.disconnect()
         observer.loop_stop()
         # The recording's clock begins before the model is loaded: its first blocks are late for that alone.
@@ -69,50 +64,27 @@ def run_together(count: int, seconds: float, cores: set[int]) -> dict:
             for seen, said in times
             if said > times[0][0] + SETTLED_S
         ]
-        first_s = [arrivals[f"room-{number}"][0][0] - began for number, (_, began, _) in enumerate(daemons)]
+        first_s = [arrivals[f"room-{number}"][0][0] - daemon.began_at for number, daemon in enumerate(daemons)]
         return {
             "daemons": count,
             "seconds": seconds,
-            "ready_s": statistics.median(ready),
+            "ready_s": statistics.median(daemon.ready_at - daemon.began_at for daemon in daemons),
             "first_state_s": statistics.median(first_s),
             "states": len(late_ms),
             "latency_ms": dict(
                 zip(("p50", "p99", "worst"), np.percentile(late_ms, [50, 99, 100]).round(1), strict=True)
             ),
-            "cpu_per_audio_s": statistics.median(cpu),
-            "peak_rss_mb": max(peaks),
+            "cpu_per_audio_s": statistics.median(usage.ru_utime + usage.ru_stime for usage in usages) / seconds,
+            "peak_rss_mb": max(usage.ru_maxrss for usage in usages) / 1_000,
         }
 
 
-def _started(folder: Path, number: int, port: int, sound: np.ndarray, cores: set[int]):
-    """Return the process, the Unix time of its start, and the socket on which it says that it is ready."""
+def _daemon(folder: Path, number: int, port: int, sound: np.ndarray, cores: set[int]) -> Daemon:
     home = folder / str(number)
     home.mkdir()
     soundfile.write(home / "speech.flac", sound, RATE_HZ)
-    edge = {
-        "device": {"id": f"room-{number}"},
-        "mqtt": {"host": HOST, "port": port},
-        "state_folder": str(home / "state"),
-    }
-    (home / "config.yaml").write_text(yaml.safe_dump({"edge": edge}))
-    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    told.bind(str(home / "notify"))
-    command = [sys.executable, "-m", "edge", "--config", str(home / "config.yaml"), "--log-level", "error", "run"]
-    environment = os.environ | {"NOTIFY_SOCKET": str(home / "notify")}
-    began_s = time.time()
-    process = subprocess.Popen(
-        [*command, "--input", str(home / "speech.flac")],
-        cwd=ROOT, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )  # fmt: skip
-    return process, began_s, told
-
-
-def _ready_s(began_s: float, told: socket.socket) -> float:
-    told.settimeout(120)
-    with told:
-        while "READY=1" not in told.recv(10_000).decode():
-            pass
-        return time.time() - began_s
+    edge = {"device": {"id": f"room-{number}"}, "log_level": "error"}
+    return Daemon(home, port, recording=home / "speech.flac", edge=edge, cores=cores)
 
 
 def main() -> int:
