@@ -85,15 +85,13 @@ class StepModel:
         carried: dict[int, int],
     ):
         self._interpreter, self._normalizer, self._mfcc, self._probs = interpreter, normalizer, mfcc, probs
-        self._step_frames = step_frames
-        # Views of new states in the runtime's own memory, taken anew for each use: it does not run while one is held.
-        self._carried = [(into, interpreter.tensor(out)) for into, out in carried.items()]
+        self._step_frames, self._carried = step_frames, carried
         self.reset()
 
     def reset(self) -> None:
         self._normalizer.reset()
-        for into, out in self._carried:
-            self._interpreter.set_tensor(into, np.zeros_like(out()))
+        for into in self._carried:
+            self._interpreter.set_tensor(into, np.zeros_like(self._interpreter.get_tensor(into)))
         self._pending: np.ndarray | None = None
 
     def process(self, frames: np.ndarray) -> np.ndarray | None:
@@ -110,8 +108,8 @@ class StepModel:
         interpreter = self._interpreter
         interpreter.set_tensor(self._mfcc, frames)
         interpreter.invoke()
-        for into, out in self._carried:
-            interpreter.set_tensor(into, out())
+        for into, out in self._carried.items():
+            interpreter.set_tensor(into, interpreter.get_tensor(out))
 
 
 def _expect(what: str, details: dict, shapes: dict[str, tuple[int, ...]]) -> None:
