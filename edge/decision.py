@@ -92,7 +92,7 @@ class Decision:
             self.scores = probs
         else:
             weight = 1.0 - math.exp(-elapsed_ms / self._settings.smoothing_ms)
-            self.scores = self.scores + np.float32(weight) * (probs - self.scores)
+            self.scores = self.scores + weight * (probs - self.scores)
 
     def _wanted(self) -> tuple[str, float]:
         """Return the label that the scores speak for, and the highest score."""
