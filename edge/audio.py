@@ -144,8 +144,3 @@ def paced(blocks: Iterable[Block], stopping: Callable[[], bool] = lambda: False)
 def from_int16(samples: np.ndarray) -> np.ndarray:
     """Return int16 samples as float32 of full scale 1.0, exactly as libsndfile reads a 16-bit file."""
     return samples.astype(np.float32) / np.float32(32_768)
-
-
-def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Return float32 samples as int16, saturating; the inverse of `from_int16`."""
-    return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.int16)

@@ -28,3 +28,8 @@ def chirp(*, seconds: float, seed: int = 0, rate_hz: int = 16_000) -> np.ndarray
     voice = sum(np.sin(k * phase) / k for k in range(1, 20))
     syllables = np.maximum(0, np.sin(2 * np.pi * 4 * t + rng.uniform(0, 6)))
     return (0.1 * syllables * voice + 0.001 * rng.standard_normal(len(t))).astype(np.float32)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Return float32 samples as int16, saturating; the inverse of edge.audio.from_int16."""
+    return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.int16)

@@ -20,10 +20,9 @@ from edge.audio import (
     read_recording,
     reblock,
     timed_blocks,
-    to_int16,
 )
 from edge.errors import InputError
-from tests.sounds import CORPORA, ROOT, chirp
+from tests.sounds import CORPORA, ROOT, chirp, to_int16
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 24_414, 44_100, 48_000, 96_000])

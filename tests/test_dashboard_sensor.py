@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from edge.audio import load_recording, to_int16
+from edge.audio import load_recording
 from edge.demo import RECORDING
 from edge.payloads import QUIET
 from tests.broker import Broker
 from tests.chromium import labels, wait_until, word
-from tests.sounds import ROOT
+from tests.sounds import ROOT, to_int16
 from tests.subscriber import Subscriber
 from tests.virtual_microphone import VirtualMicrophone
 

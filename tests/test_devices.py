@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import soxr
 
-from edge.audio import SAMPLE_RATE_HZ, to_int16
+from edge.audio import SAMPLE_RATE_HZ
 from edge.cli import main
 from edge.config import Audio
 from edge.devices import require_device
 from edge.errors import UnavailableError
 from edge.portaudio import input_devices
 from tests.ears import listening
-from tests.sounds import chirp
+from tests.sounds import chirp, to_int16
 from tests.system import require_program
 from tests.virtual_microphone import VirtualMicrophone
 

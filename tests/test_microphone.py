@@ -12,11 +12,12 @@ import psutil
 import pytest
 
 from edge import capture
-from edge.audio import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, to_int16
+from edge.audio import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
 from edge.config import Audio
 from edge.faults import REASONS
 from edge.microphone import Microphone
 from tests.ears import PATIENCE_S, Ears, listening
+from tests.sounds import to_int16
 from tests.virtual_microphone import VirtualMicrophone
 
 REPORTED_WITHIN_S = 3.0

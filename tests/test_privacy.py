@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.audio import load_recording, to_int16
+from edge.audio import load_recording
 from tests.broker import HOST
 from tests.daemon import RECORDING, Daemon
+from tests.sounds import to_int16
 from tests.subscriber import Subscriber
 from tests.system import require_program
 

@@ -11,24 +11,25 @@ import pytest
 import soundfile
 
 from edge.artifact import load
-from edge.audio import load_recording, to_int16
+from edge.audio import load_recording
 from edge.classify import classify
 from edge.config import EdgeConfig
 from edge.demo import RECORDING
 from edge.payloads import QUIET
 from edge.run import DEFAULT_MODEL
 from tests.broker import free_port
-from tests.sounds import ROOT, corpus_clips
+from tests.sounds import ROOT, corpus_clips, to_int16
 from tests.subscriber import Subscriber
 
 # The sensor itself, with its microphone's blocks kept aside: only a test may do that.
 SENSOR_WITH_A_COPY = """
 import sys
 import numpy as np, soundfile
-from edge.audio import Block, to_int16
+from edge.audio import Block
 from edge.config import load_edge
 from edge.microphone import Microphone
 from edge.run import sense, stop_signal
+from tests.sounds import to_int16
 config, kept = load_edge(sys.argv[1]), []
 def copied(items):
     for item in items:

@@ -3,7 +3,8 @@
 import numpy as np
 from pymicro_vad import MicroVad
 
-from edge.audio import SAMPLE_RATE_HZ, to_int16
+from edge.audio import SAMPLE_RATE_HZ
+from tests.sounds import to_int16
 
 
 class MicroVadGate:
