@@ -199,6 +199,12 @@ def librosa_per_hop() -> AbstractContextManager[Hear]:
     return nullcontext(lambda samples: every(samples, 512, 320, lambda window: librosa_mfcc(librosa, window)))
 
 
+def peak_rss_mb(process: int | str = "self") -> float:
+    """Return a living process's own; getrusage's figure is its parent's, where the parent was larger."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) / 1_000
+
+
 WINDOW = (2 * RATE_HZ, RATE_HZ // 2)
 
 
@@ -249,12 +255,8 @@ def main() -> None:
         cpu_s = time.process_time()
         hear(samples)
         cpu_s = time.process_time() - cpu_s
-    # Not getrusage's figure: that one is the parent's, where the parent was larger.
-    rss_kb = next(
-        int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
-    )
     seconds = len(samples) / RATE_HZ
-    print(json.dumps({"cpu_per_audio_s": cpu_s / seconds, "first_result_s": first_s, "rss_mb": rss_kb / 1_000}))
+    print(json.dumps({"cpu_per_audio_s": cpu_s / seconds, "first_result_s": first_s, "rss_mb": peak_rss_mb()}))
 
 
 if __name__ == "__main__":
