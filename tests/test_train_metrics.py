@@ -67,6 +67,27 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(answers):
     assert metrics.auc(truth, probs) == pytest.approx(np.mean(areas))
 
 
+def test_calibration_error_over_bins_of_equally_many_answers(answers):
+    truth, logits = answers
+    probs = np.array(probabilities(logits))
+    ranked = sorted((max(row), row.index(max(row)) == right) for row, right in zip(probs.tolist(), truth, strict=True))
+    gaps = [
+        abs(sum(confidence - hit for confidence, hit in ranked[start : start + 20])) for start in range(0, 200, 20)
+    ]
+    assert metrics.ece_equal_mass(truth, probs, bins=10) == pytest.approx(sum(gaps) / 200)
+
+
+def test_coverage_begins_with_the_surest_and_ends_with_the_accuracy(answers):
+    truth, logits = answers
+    probs = np.array(probabilities(logits))
+    kept, accuracy = metrics.coverage_curve(truth, probs)
+    threshold = sorted(probs.max(axis=1), reverse=True)[49]
+    sure = probs.max(axis=1) >= threshold
+    assert kept[49] == 0.25
+    assert accuracy[49] == pytest.approx((probs[sure].argmax(axis=1) == truth[sure]).mean())
+    assert accuracy[-1] == pytest.approx(metrics.measures(truth, logits, LABELS)["accuracy"])
+
+
 def test_a_label_that_does_not_occur_is_not_in_the_means(answers):
     truth, logits = answers
     two = truth < 2

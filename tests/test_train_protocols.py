@@ -38,6 +38,23 @@ def test_random_is_the_study_s():
     assert splits("random", clips, CONFIG) == [split]
 
 
+def test_unheard_tests_every_speaker_once_and_every_corpus_as_a_whole():
+    clips = many({"A": 2, "B": 13}, words=1)
+    folds = {fold.fold: fold for fold in splits("unheard", clips, CONFIG)}
+    assert [name for name in folds if name.startswith(("A", "unseen"))] == [
+        "A:s1->s0", "A:s0->s1", "unseen:A", "unseen:B"
+    ]  # fmt: skip
+    by_speaker = [fold for name, fold in folds.items() if not name.startswith("unseen")]
+    assert sorted(index for fold in by_speaker for index in fold.test) == list(range(len(clips)))
+    for name, fold in folds.items():
+        sides = [{(clips[index].corpus, clips[index].speaker) for index in fold.side(side)} for side in SIDES]
+        assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2], name
+        assert len(fold.train) + len(fold.validation) + len(fold.test) == len(clips)
+        assert all(corpus == "B" for corpus, _ in sides[1]), name
+    assert {clips[index].corpus for index in folds["unseen:A"].train} == {"B"}
+    assert {clips[index].corpus for index in folds["A:s0->s1"].train} == {"A", "B"}
+
+
 @settings(max_examples=30, deadline=None)
 @given(first=st.integers(2, 7), second=st.integers(2, 7), name=st.sampled_from(["speaker", "kfold", "word", "corpus"]))
 def test_sides_share_nothing_they_must_not(first, second, name):

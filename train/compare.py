@@ -20,18 +20,24 @@ from train.windows import speech_bounds, windows_of
 
 FIGURES = ("cross_entropy", "accuracy", "uar", "macro_f1", "auc", "ece")
 LEARNED = 0.98
-_SLOWEST_FIRST = ("gru", "cnn", "lstm", "rnn", "ann")
+_SLOWEST_FIRST = ("gru", "causal_cnn", "cnn", "lstm", "rnn", "ann")
 
 
 def jobs_of(
     names: Sequence[str], folds: Sequence[Split], recipe: str, config: TrainConfig, *, epochs: int | None = None
 ) -> list[Job]:
     """Return the trainings of a comparison: networks x folds x seeds, the longest first."""
+
+    def seeds(name: str, fold: Split) -> int:
+        if len(folds) == 1:
+            return config.compare.seeds.get(name, 1)
+        return config.compare.fold_seeds.get(fold.fold.partition(":")[0], 1) if fold.protocol == "unheard" else 1
+
     return [
         job_of(name, recipe, fold, config, seed=seed, epochs=epochs)
         for name in sorted(names, key=_SLOWEST_FIRST.index)
         for fold in folds
-        for seed in range(config.compare.seeds.get(name, 1) if len(folds) == 1 else 1)
+        for seed in range(seeds(name, fold))
     ]
 
 

@@ -59,14 +59,15 @@ class Recurrent(Section, kw_only=True):
 
 
 class CausalCnn(Section, kw_only=True):
-    """Convolutions that look back only, statistics over time, Dense ReLU. The first `halvings` of the convolutions
-    halve the bands; `dropout` leaves out whole channels, and units of Dense."""
+    """Convolutions that look back only, a projection of all bands, statistics over time, Dense ReLU. The first
+    `halvings` of the convolutions halve the bands; `dropout` leaves out whole channels, and units of Dense."""
 
-    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 96)
+    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 80)
     halvings: Annotated[int, msgspec.Meta(ge=0)] = 3
+    projection: Count = 64
     dropout: Ratio = 0.1
-    dense: Count = 96
-    momentum: Ratio = 0.9
+    dense: Count = 64
+    momentum: Ratio = 0.95
 
 
 class Speech(Section, kw_only=True):
@@ -93,6 +94,8 @@ class Recipe(Section, kw_only=True):
 
     choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
     window_frames: of the windows it is trained on; None: train.window_frames.
+    precision: `mixed_bfloat16` multiplies in 16 bits while it trains, half again as fast where the processor can; what
+        comes of it, and every figure, is float32.
     trim: cut leading and trailing silence off a clip, as the sensor's gates do.
     """
 
@@ -111,6 +114,7 @@ class Recipe(Section, kw_only=True):
     augment: bool = False
     choose: Literal["last", "validation"] = "last"
     window_frames: Count | None = None
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
 
 class RecipeFor(Recipe, kw_only=True):
@@ -147,17 +151,19 @@ class Protocols(Section, kw_only=True):
     random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
     random_seed: int = 0
     folds: Count = 4
+    unheard_folds: Annotated[int, msgspec.Meta(ge=2)] = 6
     default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
     default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
     speech_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
 
 
 class Compare(Section, kw_only=True):
-    """What a comparison trains and measures besides: seeds per network (under protocols of one fold), shares of the
-    training data, ratios of speech to noise."""
+    """What a comparison trains and measures besides: seeds per network (under protocols of one fold) and per corpus of
+    folds (`unheard`), shares of the training data, ratios of speech to noise."""
 
     networks: tuple[str, ...] = ("ann", "cnn", "lstm", "gru", "rnn")
     seeds: dict[str, Count] = msgspec.field(default_factory=lambda: {"ann": 5, "rnn": 5})
+    fold_seeds: dict[str, Count] = msgspec.field(default_factory=dict)
     shares: tuple[Ratio, ...] = (0.1, 0.25, 0.5)
     snr_db: tuple[float, ...] = (20.0, 10.0, 5.0, 0.0)
 

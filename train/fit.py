@@ -53,7 +53,10 @@ def fit(
     data = Prepared(
         clips, job.split, recipe, config, spec, cache or Cache(config.cache), seed=job.seed, network=job.network
     )
-    model = network_for(job, job.settings, data.normalization, spec, frames=data.window_frames, labels=config.labels)
+    model = network_for(
+        job, job.settings, data.normalization, spec,
+        frames=data.window_frames, labels=config.labels, precision=recipe.precision,
+    )  # fmt: skip
     steps = steps_of(job.split, recipe)
     compile_for(model, recipe, steps=steps)
     unroll(model, _pays_to_unroll(job.network, steps * recipe.epochs))
@@ -79,15 +82,33 @@ def fit(
     unroll(model, False)
     if recipe.choose == "validation":
         checkpoint.load_best(folder, model)
+    if recipe.precision != "float32":
+        weights = model.get_weights()
+        model = network_for(
+            job, job.settings, data.normalization, spec, frames=data.window_frames, labels=config.labels
+        )
+        model.set_weights(weights)
     return _finish(job, data, clips, config, spec, model, progress, folder)
 
 
 def network_for(
-    job: Job, settings: Section, normalization: Normalization, spec: MfccSpec, *, frames: int, labels: Sequence[str]
+    job: Job,
+    settings: Section,
+    normalization: Normalization,
+    spec: MfccSpec,
+    *,
+    frames: int,
+    labels: Sequence[str],
+    precision: str = "float32",
 ) -> keras.Model:
     """Return a job's network at these sizes, its weights drawn from the job's seed."""
     module = networks.module(job.network)
-    model = module.build(settings, frames=frames, coefficients=spec.coefficients, labels=len(labels))
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = module.build(settings, frames=frames, coefficients=spec.coefficients, labels=len(labels))
+    finally:
+        keras.config.set_dtype_policy(before)
     initialize(model, job.seed)
     if hasattr(module, "adapt"):
         module.adapt(model, normalization)

@@ -62,6 +62,22 @@ def ece(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
     return float(gaps.sum() / counts.sum())
 
 
+def ece_equal_mass(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
+    """Return the expected calibration error over bins of equally many answers (Nguyen and O'Connor, 2015)."""
+    order = np.argsort(probs.max(axis=1), kind="stable")
+    confidence, right = probs.max(axis=1)[order], (probs.argmax(axis=1) == truth)[order]
+    parts = zip(np.array_split(confidence, bins), np.array_split(right, bins), strict=True)
+    return float(sum(abs(part.mean() - hits.mean()) * len(part) for part, hits in parts if len(part)) / len(truth))
+
+
+def coverage_curve(truth: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of answers kept, the surest first, and the accuracy of those: float (n,) each."""
+    order = np.argsort(-probs.max(axis=1), kind="stable")
+    right = (probs.argmax(axis=1) == truth)[order]
+    kept = np.arange(1, len(right) + 1)
+    return kept / len(right), np.cumsum(right) / kept
+
+
 def temperature(truth: np.ndarray, logits: np.ndarray) -> float:
     """Return the temperature by which dividing the logits makes the cross-entropy least (measured on validation)."""
     logits = logits.astype(np.float64)

@@ -12,6 +12,7 @@ import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.mfcc import MfccSpec, dct_matrix
+from train import metrics
 
 DPI = 80
 
@@ -56,6 +57,27 @@ def robustness(found: dict[str, dict[str, float]]) -> bytes:
     axis.set(ylabel="accuracy", ylim=(0, 1.02), title="noise (speech to noise) and rooms")
     axis.tick_params(axis="x", labelsize=8)
     axis.legend(fontsize="small")
+    return _png(figure)
+
+
+def coverage(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """Accuracy of the surest answers over their share of all, and how sure against how right: a line per corpus.
+
+    found: truth (n,) and probabilities (n, labels) by corpus.
+    """
+    figure, (kept, sure) = plt.subplots(1, 2, figsize=(9, 3.4))
+    sure.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for corpus, (truth, probs) in found.items():
+        shares, accuracy = metrics.coverage_curve(truth, probs)
+        kept.plot(shares[10:], accuracy[10:], label=corpus)
+        order = np.argsort(probs.max(axis=1))
+        confidence, right = probs.max(axis=1)[order], (probs.argmax(axis=1) == truth)[order]
+        bins = zip(np.array_split(confidence, metrics.BINS), np.array_split(right, metrics.BINS), strict=True)
+        points = np.array([(part.mean(), hits.mean()) for part, hits in bins])
+        sure.plot(*points.T, marker="o", markersize=3, label=corpus)
+    kept.set(xlabel="share of clips that get a label", ylabel="accuracy of these", xlim=(0, 1), ylim=(0, 1.02))
+    sure.set(xlabel="probability", ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
+    kept.legend(fontsize="small")
     return _png(figure)
 
 

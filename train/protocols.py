@@ -181,6 +181,39 @@ def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     return [_named("default", clips, config.protocols.default_test, config.protocols.default_validation)]
 
 
+def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """The sensor's model on voices it has not heard: speakers of each corpus in turn, with all the rest to train on,
+    then each corpus as a whole. A few training speakers of the larger corpora validate, which calibrates the model."""
+    names = list(dict.fromkeys(clip.corpus for clip in clips))
+    among = {name: [index for index, clip in enumerate(clips) if clip.corpus == name] for name in names}
+    speakers = {name: _speakers(clips, mine, "unheard") for name, mine in among.items()}
+    folds = []
+    for name, mine in speakers.items():
+        count = min(config.protocols.unheard_folds, len(mine))
+        for group in ([str(speaker) for speaker in part] for part in np.array_split(mine, count)):
+            rest = [speaker for speaker in mine if speaker not in group]
+            fold = f"{name}:{'+'.join(rest)}->{'+'.join(group)}" if len(mine) == 2 else f"{name}:{'+'.join(group)}"
+            folds.append(_without(fold, clips, speakers, name, group))
+    if len(names) > 1:
+        folds += [_without(f"unseen:{name}", clips, speakers, name, mine) for name, mine in speakers.items()]
+    return folds
+
+
+def _without(
+    fold: str, clips: Sequence[Clip], speakers: dict[str, list[str]], tested: str, group: Sequence[str]
+) -> Split:
+    """Some speakers of a corpus are tested, of all the others about a tenth validates."""
+    rest = {name: [s for s in mine if name != tested or s not in group] for name, mine in speakers.items()}
+    validating = {(name, speaker) for name, mine in rest.items() if len(mine) > 2 for speaker in mine[2::9]}
+    sides: dict[str, list[int]] = {side: [] for side in SIDES}
+    for index, clip in enumerate(clips):
+        if clip.speaker not in rest[clip.corpus]:
+            sides["test"].append(index)
+        else:
+            sides["validation" if (clip.corpus, clip.speaker) in validating else "train"].append(index)
+    return _split("unheard", fold, 0, sides["train"], sides["validation"], sides["test"])
+
+
 def _speech(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The speech gate: named speakers are held out for test."""
     return [_named("speech", clips, config.protocols.speech_test, {})]
@@ -264,6 +297,7 @@ _PROTOCOLS: dict[str, tuple[Callable[..., list[Split]], Callable[[Clip], object]
     "kfold": (_kfold, _speaker),
     "corpus": (_corpus_folds, None),
     "default": (_default, _speaker),
+    "unheard": (_unheard, _speaker),
     "speech": (_speech, _speaker),
 }
 NAMES = tuple(_PROTOCOLS)

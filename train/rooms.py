@@ -5,12 +5,14 @@ from scipy.signal import fftconvolve
 
 from edge.audio import SAMPLE_RATE_HZ
 
-# Rooms by name: size in m, reverberation time in s; the speaker stands 2 m from the sensor.
+# Rooms by name: size in m, reverberation time in s, and how far the speaker stands from the sensor in m.
 ROOMS = {
-    "bedroom": ((4.0, 3.5, 2.5), 0.3),
-    "living room": ((6.5, 5.0, 2.7), 0.6),
-    "hall": ((12.0, 9.0, 4.0), 1.2),
+    "bedroom": ((4.0, 3.5, 2.5), 0.3, 2.0),
+    "living room": ((6.5, 5.0, 2.7), 0.6, 2.0),
+    "hall": ((12.0, 9.0, 4.0), 1.2, 2.0),
+    "3 m": ((6.0, 4.5, 2.6), 0.4, 3.0),
 }
+_TOWARDS = np.array([1.9, 0.4, 0.5]) / np.linalg.norm([1.9, 0.4, 0.5])
 
 # Rooms drawn at random: sizes in m, reverberation times in s, distances in m.
 _SIZES = ((2.5, 8.0), (2.5, 6.0), (2.2, 3.5))
@@ -21,10 +23,10 @@ _MOST_REFLECTIONS = 20  # later ones are below what is left of the sound, and ta
 _LONGEST_S = 0.8
 
 
-def impulse_response(size_m: tuple[float, float, float], rt60_s: float) -> np.ndarray:
-    """Return a named room's response from the speaker to the sensor, its direct sound first and of unit gain."""
+def impulse_response(size_m: tuple[float, float, float], rt60_s: float, distance_m: float) -> np.ndarray:
+    """Return a room's response from the speaker to the sensor, its direct sound first and of unit gain."""
     sensor = np.array([size_m[0] * 0.3, size_m[1] * 0.4, 1.0])
-    response = _simulated(size_m, rt60_s, sensor, np.add(sensor, (1.9, 0.4, 0.5)))
+    response = _simulated(size_m, rt60_s, sensor, sensor + distance_m * _TOWARDS)
     return response / np.abs(response).max()
 
 

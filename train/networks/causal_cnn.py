@@ -1,5 +1,8 @@
 """Causal CNN: the sensor's own. Convolutions over log-mel bands that look back only, statistics from the onset on.
 
+What the convolutions find in each band keeps its place in frequency: a matrix over all of them comes before the
+statistics (a mean over the bands instead was 11 points worse on actors never heard).
+
 It answers for every block, at the same cost however long the utterance, because what it looks back at is kept: the last
 rows of each convolution's input, and the running sums of the statistics. A block that is all zeros (the padding in
 front of an utterance) leaves no trace, so that a padded window and the blocks one after the other are the same
@@ -24,10 +27,12 @@ _VARIANCE_FLOOR = 1e-4
 def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels: int) -> keras.Model:
     """Return a model of (batch, frames, coefficients) to logits (batch, frames // STEP_FRAMES, labels)."""
     inputs = keras.Input((frames, coefficients), name="mfcc")
-    back = layers.Dense(coefficients, use_bias=False, trainable=False, name="log_mel")
+    back = layers.Dense(coefficients, use_bias=False, trainable=False, dtype="float32", name="log_mel")
     hidden = ops.expand_dims(back(inputs), -1)
     back.set_weights([dct_matrix(coefficients, coefficients)])
-    heard = _Heard(name="heard")(layers.Reshape((-1, STEP_FRAMES * coefficients), name="blocks")(inputs))
+    heard = _Heard(dtype="float32", name="heard")(
+        layers.Reshape((-1, STEP_FRAMES * coefficients), dtype="float32", name="blocks")(inputs)
+    )
     rows = STEP_FRAMES
     for number, (filters, kernel, strides) in enumerate(_shapes(settings), start=1):
         hidden = layers.ZeroPadding2D(((kernel - strides[0], 0), _sides(kernel)), name=f"past_{number}")(hidden)
@@ -38,11 +43,14 @@ def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels:
         hidden = _Silence(rows, name=f"silence_{number}")([hidden, heard])
         if settings.dropout:
             hidden = layers.SpatialDropout2D(settings.dropout, name=f"dropout_{number}")(hidden)
-    hidden = _Statistics(name="statistics")([ops.mean(hidden, axis=2), heard])
+    hidden = layers.Conv2D(settings.projection, (1, hidden.shape[2]), use_bias=False, name="project")(hidden)
+    hidden = layers.BatchNormalization(momentum=settings.momentum, name="norm_project")(hidden)
+    hidden = layers.Reshape((-1, settings.projection), name="rows")(layers.ReLU(name="relu_project")(hidden))
+    hidden = _Statistics(dtype="float32", name="statistics")([hidden, heard])  # sums over seconds
     hidden = layers.Dense(settings.dense, activation="relu", name="dense")(hidden)
     if settings.dropout:
         hidden = layers.Dropout(settings.dropout, name="dropout")(hidden)
-    return keras.Model(inputs, layers.Dense(labels, name="logits")(hidden), name="causal_cnn")
+    return keras.Model(inputs, layers.Dense(labels, dtype="float32", name="logits")(hidden), name="causal_cnn")
 
 
 def adapt(model: keras.Model, normalization: Normalization) -> None:
@@ -59,13 +67,13 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
     """Return the network for one block, its state outside. Raises ValueError for another number of frames."""
     if frames != STEP_FRAMES:
         raise ValueError(f"a step of {frames} frames, the network takes {STEP_FRAMES}")
-    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    *convolutions, project = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     bands, channels = model.input_shape[-1], 1
     states: dict[str, tuple[int, ...]] = {}
     for number, layer in enumerate(convolutions, start=1):
         states[f"past_{number}"] = (1, layer.kernel_size[0] - layer.strides[0], bands, channels)
         bands, channels = -(-bands // layer.strides[1]), layer.filters
-    states |= {"blocks": (1, 1), "sum": (1, channels), "squares": (1, channels)}
+    states |= {"blocks": (1, 1), "sum": (1, project.filters), "squares": (1, project.filters)}
 
     def call(mfcc, **carried):
         following: dict[str, Any] = {}
@@ -76,7 +84,7 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
             following[f"past_{number}_out"] = whole[:, whole.shape[1] - past.shape[1] :]
             padded = ops.pad(whole, ((0, 0), (0, 0), _sides(layer.kernel_size[1]), (0, 0)))
             hidden = ops.relu(model.get_layer(f"norm_{number}")(layer(padded), training=False))
-        hidden = ops.mean(hidden, axis=2)[:, 0]
+        hidden = ops.relu(model.get_layer("norm_project")(project(hidden), training=False))[:, 0, 0]
         blocks, total, squares = carried["blocks"] + 1.0, carried["sum"] + hidden, carried["squares"] + hidden * hidden
         following |= {"blocks_out": blocks, "sum_out": total, "squares_out": squares}
         hidden = model.get_layer("dense")(_mean_and_spread(blocks, total, squares))
@@ -123,7 +131,7 @@ class _Silence(layers.Layer):
 
     def call(self, inputs):
         rows, heard = inputs
-        return rows * ops.repeat(heard, self.rows_per_block, axis=1)[..., None]
+        return rows * ops.cast(ops.repeat(heard, self.rows_per_block, axis=1)[..., None], rows.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"rows_per_block": self.rows_per_block}

@@ -1,0 +1,219 @@
+"""What the sensor's model is worth on voices it has not heard: every run of protocol `unheard` as the int8 artifact.
+
+python -m convert.unheard runs/compare-unheard --noise /data/ESC-10 --out train/reports/unheard
+
+Each run becomes an artifact beside it, which answers its fold's test side through `edge/model.py`: clean, in noise at
+10 dB, and from 3 m away in a simulated room. Stopped, the same command goes on.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from scipy.special import softmax
+
+from convert.config import ConvertConfig
+from edge.affect import COORDINATES, affect
+from edge.artifact import read_artifact, write_atomically
+from edge.errors import ArtifactError, InputError, RoomtoneError
+from edge.section import load_section
+from train import metrics, pictures, robustness, runs
+from train.config import TrainConfig
+from train.evaluate import open_model
+from train.features import Cache
+from train.progress import bar
+from train.windows import speech_bounds
+
+CONDITIONS = (robustness.CLEAN, "10 dB", "3 m")
+MALE_PARITY = 1  # RAVDESS: odd actors are men
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """What one artifact said to its fold's test side: probabilities (clips, labels) by condition; Keras's, clean."""
+
+    fold: str
+    seed: int
+    labels: list[str]
+    enter: float
+    file_bytes: int
+    truth: np.ndarray
+    corpora: np.ndarray
+    speakers: np.ndarray
+    keras: np.ndarray
+    probs: dict[str, np.ndarray]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Convert, measure and write the report; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m convert.unheard", description=__doc__)
+    parser.add_argument("folder", help="of the runs: what `python -m train compare --protocol unheard` wrote")
+    parser.add_argument("--noise", required=True, help="folder of noise recordings (ESC-10, of which the fifth fold)")
+    parser.add_argument("--out", required=True, help="folder for report.json and pictures")
+    parser.add_argument("--config", default="config.yaml", help="default: config.yaml")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
+        if not found:
+            raise InputError(f"{options.folder}: no finished run in it")
+        config = load_section(options.config, "convert", ConvertConfig)
+        cache = Cache(load_section(options.config, "train", TrainConfig).cache)
+        noises = robustness.noise_recordings(options.noise)
+        answers = []
+        with bar("artifacts") as tell:
+            for number, run in enumerate(found, start=1):
+                answers.append(_answers(run, config, cache, noises))
+                tell(number, len(found), run.record.fold)
+        written(Path(options.out), report(answers) | {"runs": [_run(run) for run in found]}, answers)
+    except RoomtoneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _answers(run: runs.Run, config: ConvertConfig, cache: Cache, noises: dict[str, np.ndarray]) -> Answers:
+    from convert.make import make  # brings Keras
+
+    path, record = run.folder.with_suffix(".tflite"), run.record
+    if not path.exists():
+        made = make(run, precision="int8", form="step", out=path, config=config, cache=cache)
+        if made.path is None:
+            raise ArtifactError(f"{run.folder}: {'; '.join(made.verification.failures)}")
+    model, manifest = open_model(path), read_artifact(path).manifest
+    clips = run.clips("test")
+    clean = robustness.degraded(clips, robustness.CLEAN, noises, record.features, cache)
+    bounds = [slice(*speech_bounds(frames, record.features)) for frames in clean]
+    probs = {}
+    for condition in CONDITIONS:
+        heard = robustness.degraded(clips, condition, noises, record.features, cache)
+        said = [model.answer(frames[cut], "last") for frames, cut in zip(heard, bounds, strict=True)]
+        probs[condition] = np.exp(np.array(said))
+    return Answers(
+        fold=record.fold,
+        seed=record.seed,
+        labels=record.labels,
+        enter=manifest.decision.enter,
+        file_bytes=path.stat().st_size,
+        truth=np.array([record.labels.index(clip.label) for clip in clips]),
+        corpora=np.array([clip.corpus for clip in clips]),
+        speakers=np.array([clip.speaker for clip in clips]),
+        keras=softmax(run.logits("test").astype(np.float64), axis=1),
+        probs=probs,
+    )
+
+
+def report(answers: Sequence[Answers]) -> dict[str, Any]:
+    """Return the figures by fold (over its seeds), and by corpus with its folds' first seeds pooled."""
+    folds: dict[str, list[Answers]] = defaultdict(list)
+    for one in answers:
+        folds[one.fold].append(one)
+    corpora: dict[str, list[Answers]] = defaultdict(list)
+    for fold, members in folds.items():
+        if not fold.startswith("unseen:"):
+            corpora[fold.partition(":")[0]].append(members[0])
+    return {
+        "labels": answers[0].labels,
+        "file_bytes": max(one.file_bytes for one in answers),
+        "folds": {fold: _over_seeds(members) for fold, members in folds.items()},
+        "corpora": {corpus: _pooled(members) for corpus, members in corpora.items()},
+    }
+
+
+def _over_seeds(members: Sequence[Answers]) -> dict[str, Any]:
+    """Return mean and spread over the seeds of a fold, in every condition, and Keras's beside it."""
+    uars = {condition: [_uar(one.truth, one.probs[condition]) for one in members] for condition in CONDITIONS}
+    uars["keras"] = [_uar(one.truth, one.keras) for one in members]
+    first = members[0]
+    recalls = np.mean([_recalls(one.truth, one.probs[robustness.CLEAN], len(one.labels)) for one in members], axis=0)
+    return {
+        "clips": len(first.truth),
+        "seeds": len(members),
+        "uar": {
+            name: {"mean": float(np.mean(found)), "spread": float(np.std(found, ddof=1)) if len(found) > 1 else 0.0}
+            for name, found in uars.items()
+        },
+        "recall": dict(zip(first.labels, recalls.tolist(), strict=True)),
+        "arousal": _arousal(first.labels, first.truth, first.probs[robustness.CLEAN]),
+    }
+
+
+def _pooled(members: Sequence[Answers]) -> dict[str, Any]:
+    """Return the figures of all answers of a corpus together."""
+    labels = members[0].labels
+    truth, speakers = (np.concatenate([getattr(one, name) for one in members]) for name in ("truth", "speakers"))
+    by_condition = {name: np.concatenate([one.probs[name] for one in members]) for name in CONDITIONS}
+    keras, clean = np.concatenate([one.keras for one in members]), by_condition[robustness.CLEAN]
+    said = np.concatenate([one.probs[robustness.CLEAN].max(axis=1) >= one.enter for one in members])
+    right = clean.argmax(axis=1) == truth
+    groups = speakers if len(set(speakers)) >= 4 else None
+    found = {
+        "clips": len(truth),
+        "speakers": len(set(speakers)),
+        "accuracy": float(right.mean()),
+        "uar": {name: _uar(truth, probs) for name, probs in by_condition.items()} | {"keras": _uar(truth, keras)},
+        "uar_interval": metrics.interval(truth, clean.argmax(axis=1), metrics.uar, groups=groups),
+        "agreement_with_keras": float((clean.argmax(axis=1) == keras.argmax(axis=1)).mean()),
+        "recall": dict(zip(labels, _recalls(truth, clean, len(labels)).tolist(), strict=True)),
+        "confusion": metrics.measures(truth, np.log(clean), labels)["confusion"],
+        "ece_equal_mass": metrics.ece_equal_mass(truth, clean),
+        "said": {"coverage": float(said.mean()), "accuracy": float(right[said].mean()) if said.any() else None},
+        "arousal": _arousal(labels, truth, clean),
+    }
+    if set(members[0].corpora) == {"RAVDESS"}:
+        men = np.array([int(speaker) % 2 == MALE_PARITY for speaker in speakers])
+        found["uar_by_sex"] = {"men": _uar(truth[men], clean[men]), "women": _uar(truth[~men], clean[~men])}
+    return found
+
+
+def _uar(truth: np.ndarray, probs: np.ndarray) -> float:
+    return metrics.uar(truth, probs.argmax(axis=1))
+
+
+def _recalls(truth: np.ndarray, probs: np.ndarray, labels: int) -> np.ndarray:
+    said = probs.argmax(axis=1)
+    return np.array([(said[truth == label] == label).mean() if (truth == label).any() else np.nan
+                     for label in range(labels)])  # fmt: skip
+
+
+def _arousal(labels: Sequence[str], truth: np.ndarray, probs: np.ndarray) -> float | None:
+    """Return Pearson's correlation of the published arousal with that of the true labels."""
+    if not set(labels) <= COORDINATES.keys():
+        return None
+    heard = [affect(dict(zip(labels, row.tolist(), strict=True)))["arousal"] for row in probs]
+    return float(np.corrcoef(heard, [COORDINATES[labels[label]][1] for label in truth])[0, 1])
+
+
+def _run(run: runs.Run) -> dict[str, Any]:
+    record = run.record
+    told = ("name", "fold", "seed", "seconds", "epochs", "commit")
+    return {name: getattr(record, name) for name in told} | {"corpora": msgspec.to_builtins(record.corpora)}
+
+
+def written(folder: Path, found: dict[str, Any], answers: Sequence[Answers]) -> None:
+    """Write report.json and the pictures, and print the figures."""
+    write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(found), indent=1))
+    pooled: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for corpus, figures in found["corpora"].items():
+        members = [one for one in answers if one.seed == 0 and one.fold.startswith(f"{corpus}:")]
+        pooled[corpus] = (
+            np.concatenate([one.truth for one in members]),
+            np.concatenate([one.probs[robustness.CLEAN] for one in members]),
+        )
+        matrix = pictures.confusion(corpus, figures["confusion"], found["labels"])
+        write_atomically(folder / f"confusion-{corpus.lower()}.png", matrix)
+    write_atomically(folder / "coverage.png", pictures.coverage(pooled))
+    print(json.dumps({name: found[name] for name in ("folds", "corpora")}, indent=1))
+    print(folder / "report.json")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
