@@ -8,8 +8,9 @@ import msgspec
 from playwright.sync_api import Page, expect
 
 from edge import payloads
+from edge.affect import COORDINATES
 from tests.broker import Broker
-from tests.chromium import labels, word
+from tests.chromium import labels, wait_until, word
 from tests.puppet import Puppet, spread
 from tests.subscriber import Subscriber
 
@@ -73,6 +74,48 @@ def test_the_probabilities_become_a_curve(room: Broker, visit):
         happy = tone(page, "happy")
         assert colours_in(page, "#curve canvas")[happy] > 20
         assert page.evaluate("Traces.of({device: 'living-room'}).columns().map(column => column.length)") == [6] * 8
+
+
+def test_arousal_and_valence_are_a_dot_on_a_plane(room: Broker, visit):
+    page = visit(reduced_motion="reduce").page
+    plane, dot = page.locator("#affect"), page.locator("#affect-dot")
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet", arousal=None, valence=None)
+        expect(word(page)).to_have_text("quiet")
+        expect(plane).to_be_hidden()
+        for valence, arousal in ((0.0, 0.0), (-0.75, 0.5), (0.5, -0.25), (1.0, 1.0), (-1.0, -1.0)):
+            sensor.state("unknown", 0.4, arousal=arousal, valence=valence)
+            wait_until(lambda place=(valence, arousal): place_of(page, "#affect-dot") == place)
+        expect(plane).to_have_attribute("aria-label", re.compile("^Valence −1.00 .* arousal −1.00 "))
+        assert plane.get_attribute("role") == "img"
+        sensor.state("quiet", arousal=None, valence=None)
+        expect(word(page)).to_have_text("quiet")
+        expect(dot).to_be_hidden()  # and the plane stays, so that nothing moves
+        expect(plane).to_have_attribute("aria-label", "Valence and arousal: nobody speaks")
+        sensor.state("sad", microphone="stalled", arousal=0.1, valence=0.1)
+        expect(word(page)).to_have_text("deaf")
+        expect(plane).to_be_hidden()
+
+
+def test_a_sensor_of_before_arousal_and_valence_shows_no_plane(room: Broker, visit):
+    with Puppet(room.port) as sensor:
+        sensor.state("happy")
+        page = visit().page
+        expect(word(page)).to_have_text("happy")
+        expect(page.locator("#affect")).to_be_hidden()
+        sensor.state("sad", arousal=None, valence=None)  # a model with labels of its own
+        expect(word(page)).to_have_text("sad")
+        expect(page.locator("#affect")).to_be_hidden()
+
+
+def test_the_plane_has_the_emotions_where_the_sensor_has_them(room: Broker, visit):
+    page = visit(reduced_motion="reduce").page
+    assert page.evaluate("Affect.PLACES") == {label: list(place) for label, place in COORDINATES.items()}
+    with Puppet(room.port) as sensor:
+        sensor.state("happy", arousal=0.4, valence=0.6)
+        expect(page.locator("#affect")).to_be_visible()
+        for label, place in COORDINATES.items():
+            assert place_of(page, f".affect-place[data-tone={label}]") == place
 
 
 def test_a_reload_keeps_the_past_day(room: Broker, visit):
@@ -220,6 +263,25 @@ def test_what_our_own_payloads_say_is_understood(room: Broker, visit):
 def tone(page: Page, label: str) -> str:
     """The colour of a label as the style sheet has it, e.g. `f0b429`."""
     return page.evaluate("label => Labels.colour(label).slice(1)", label)
+
+
+def place_of(page: Page, selector: str) -> tuple[float, float]:
+    """Where something stands on the plane, in hundredths: its middle, as right and up of the plane's.
+
+    The plane's ends are half a rem inside its edges, so that a dot there is whole.
+    """
+    plane, thing, rem = page.evaluate(
+        """selector => {
+            const box = each => document.querySelector(each).getBoundingClientRect();
+            const { fontSize } = getComputedStyle(document.documentElement);
+            return [box(".affect-plane"), box(selector), parseFloat(fontSize)];
+        }""",
+        selector,
+    )
+    right = thing["x"] + thing["width"] / 2 - plane["x"] - plane["width"] / 2
+    down = thing["y"] + thing["height"] / 2 - plane["y"] - plane["height"] / 2
+    place = round(2 * right / (plane["width"] - rem), 2), round(-2 * down / (plane["height"] - rem), 2)
+    return place[0] + 0.0, place[1] + 0.0
 
 
 def colours_in(page: Page, canvas: str) -> dict[str, int]:

@@ -76,7 +76,7 @@ def test_axe_finds_nothing_in_any_emotion(room: Broker, visit, scheme: str):
         sensor.timeline(plausible_day(time.time()))
         sensor.health(dropped_blocks=3)
         for label in LABELS:
-            sensor.state(label, 0.62, scores=spread(label, 0.62))
+            sensor.state(label, 0.62, scores=spread(label, 0.62), arousal=0.3, valence=-0.4)
             expect(word(page)).to_have_text(label)
             assert violations(page, "#now") == []
         assert violations(page) == []

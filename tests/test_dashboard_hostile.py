@@ -24,7 +24,7 @@ def good(name: str) -> dict:
         "state": {
             "ts": now, "emotion": "happy", "confidence": 0.8, "since": now, "scores": {"happy": 0.8, "sad": 0.2},
             "speech_ratio": 0.5, "snr_db": 10.0, "level_dbfs": -30.0, "clipped_ratio": 0.0, "microphone": "ok",
-            "model": "m-1", "seq": 1,
+            "model": "m-1", "seq": 1, "arousal": 0.4, "valence": 0.6,
         },
         "event": {
             "event_id": "1", "event_type": "happy", "ts": now, "previous": "quiet", "confidence": 0.8,

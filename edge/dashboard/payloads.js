@@ -48,6 +48,8 @@ const Payloads = (() => {
         confidence: ratio(raw.confidence),
         since: time(raw.since),
         scores: scores(raw.scores),
+        arousal: signed(raw.arousal),
+        valence: signed(raw.valence),
         speechRatio: ratio(raw.speech_ratio),
         snrDb: number(raw.snr_db),
         levelDbfs: number(raw.level_dbfs),
@@ -117,6 +119,12 @@ const Payloads = (() => {
   function ratio(value) {
     const known = number(value);
     return known === null ? null : Math.min(1, Math.max(0, known));
+  }
+
+  /* -1 to 1. */
+  function signed(value) {
+    const known = number(value);
+    return known === null ? null : Math.min(1, Math.max(-1, known));
   }
 
   /* Milliseconds since 1970 from RFC 3339. */

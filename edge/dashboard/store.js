@@ -9,6 +9,7 @@ class Sensor {
     this.name = Format.deviceName(device);
     this.status = null; // "online" | "offline"
     this.state = null;
+    this.tellsAffect = false; // it has told arousal and valence
     this.stateAt = 0; // the times ending in At are on this page's clock
     this.health = null;
     this.healthAt = 0;
@@ -87,6 +88,7 @@ class Store {
     if (retained && known && known.seq !== null && state.seq !== null && state.seq < known.seq) return;
     if (!retained) sensor.clockAheadMs = state.ts - nowMs;
     sensor.state = state;
+    sensor.tellsAffect ||= state.arousal !== null && state.valence !== null;
     sensor.stateAt = retained ? Math.min(nowMs, state.ts - (sensor.clockAheadMs ?? 0)) : nowMs;
     sensor.past.setPresent(state);
   }

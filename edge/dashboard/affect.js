@@ -1,0 +1,55 @@
+/* Where the room is between unpleasant and pleasant, calm and excited: a dot on a plane with the emotions' places.
+ *
+ * Shown once a sensor has told both (one with labels of its own, or of before they were told, never does), and empty
+ * while nobody speaks: what came and went with every pause would move the page. */
+"use strict";
+
+const Affect = (() => {
+  /* [valence, arousal], as edge/affect.py has them. */
+  const PLACES = {
+    angry: [-0.51, 0.59],
+    disgust: [-0.6, 0.35],
+    fear: [-0.64, 0.6],
+    happy: [0.81, 0.51],
+    neutral: [0, 0],
+    sad: [-0.63, -0.27],
+    surprise: [0.4, 0.67],
+  };
+  const dot = Dom.byId("affect-dot");
+
+  function build() {
+    for (const [label, [valence, arousal]] of Object.entries(PLACES)) {
+      const place = Dom.make("span", { class: "affect-place", "data-tone": Labels.tone(label) });
+      put(place, valence, arousal);
+      dot.before(place);
+    }
+  }
+
+  function update(sensor, { condition }) {
+    const live = condition.kind === "live";
+    Dom.setHidden(Dom.byId("affect"), !live || !sensor.tellsAffect);
+    const { valence, arousal } = live ? sensor.state : { valence: null, arousal: null };
+    const known = valence !== null && arousal !== null;
+    Dom.setHidden(dot, !known);
+    if (known) put(dot, valence, arousal);
+    Dom.setAttribute(Dom.byId("affect"), "aria-label", known ? words(valence, arousal) : "Valence and arousal: nobody speaks");
+  }
+
+  function put(node, valence, arousal) {
+    node.style.setProperty("--valence", valence);
+    node.style.setProperty("--arousal", arousal);
+  }
+
+  function words(valence, arousal) {
+    return `Valence ${signed(valence)} of −1, unpleasant, to +1, pleasant; arousal ${signed(arousal)} of −1, calm, to +1, excited`;
+  }
+
+  function signed(value) {
+    return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+  }
+
+  build();
+  return { PLACES, update };
+})();
+
+Page.addRoomView(Affect);
