@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from edge.affect import affect
 from tests.broker import Broker
 from tests.chromium import launch, word
 from tests.conftest import DASHBOARD
@@ -63,7 +64,7 @@ def talk(sensor: Puppet) -> None:
                 since = time.time()
                 sensor.event(heard, label, scores.get(heard, 0.97))
                 label = heard
-            sensor.state(label, scores.get(label, 0.97), since_s=since, scores=scores)
+            sensor.state(label, scores.get(label, 0.97), since_s=since, scores=scores, **affect(scores))
             time.sleep(1)
 
 
