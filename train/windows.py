@@ -12,7 +12,7 @@ SPEECH_BELOW_PEAK_DB = 25.0
 PRE_ROLL_S = 0.24
 HANG_OVER_S = 0.56
 
-UNASKED_S, ASKED_S = 0.3, 1.0  # of an utterance, for networks that answer all along
+UNASKED_S, ASKED_S = 0.3, 3.0  # of an utterance, for networks that answer all along (1.0 s: 3 points worse at the end)
 
 
 def speech_bounds(frames: np.ndarray, spec: MfccSpec) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from train.networks import StepNetwork
 
 STEP_FRAMES = 4  # a block of the sensor: no other step fits the strides
 _VARIANCE_FLOOR = 1e-4
+_CEILING = 6.0  # of ReLU: few values are above it, and int8 halves its steps; half as far from Keras
 
 
 def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels: int) -> keras.Model:
@@ -38,14 +39,14 @@ def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels:
         hidden = layers.ZeroPadding2D(((kernel - strides[0], 0), _sides(kernel)), name=f"past_{number}")(hidden)
         hidden = layers.Conv2D(filters, kernel, strides=strides, use_bias=False, name=f"conv_{number}")(hidden)
         hidden = layers.BatchNormalization(momentum=settings.momentum, name=f"norm_{number}")(hidden)
-        hidden = layers.ReLU(name=f"relu_{number}")(hidden)
+        hidden = layers.ReLU(_CEILING, name=f"relu_{number}")(hidden)
         rows //= strides[0]
         hidden = _Silence(rows, name=f"silence_{number}")([hidden, heard])
         if settings.dropout:
             hidden = layers.SpatialDropout2D(settings.dropout, name=f"dropout_{number}")(hidden)
     hidden = layers.Conv2D(settings.projection, (1, hidden.shape[2]), use_bias=False, name="project")(hidden)
     hidden = layers.BatchNormalization(momentum=settings.momentum, name="norm_project")(hidden)
-    hidden = layers.Reshape((-1, settings.projection), name="rows")(layers.ReLU(name="relu_project")(hidden))
+    hidden = layers.Reshape((-1, settings.projection), name="rows")(layers.ReLU(_CEILING, name="relu_project")(hidden))
     hidden = _Statistics(dtype="float32", name="statistics")([hidden, heard])  # sums over seconds
     hidden = layers.Dense(settings.dense, activation="relu", name="dense")(hidden)
     if settings.dropout:
@@ -73,7 +74,9 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
     for number, layer in enumerate(convolutions, start=1):
         states[f"past_{number}"] = (1, layer.kernel_size[0] - layer.strides[0], bands, channels)
         bands, channels = -(-bands // layer.strides[1]), layer.filters
-    states |= {"blocks": (1, 1), "sum": (1, project.filters), "squares": (1, project.filters)}
+    # How many blocks, their sum and the sum of their squares: one state, as each costs time to hand in and out. The
+    # pasts are states of their own, because int8 would give parts of one tensor one scale.
+    states["moments"] = (1, 1 + 2 * project.filters)
 
     def call(mfcc, **carried):
         following: dict[str, Any] = {}
@@ -83,12 +86,12 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
             whole = ops.concatenate([past, hidden], axis=1)
             following[f"past_{number}_out"] = whole[:, whole.shape[1] - past.shape[1] :]
             padded = ops.pad(whole, ((0, 0), (0, 0), _sides(layer.kernel_size[1]), (0, 0)))
-            hidden = ops.relu(model.get_layer(f"norm_{number}")(layer(padded), training=False))
-        hidden = ops.relu(model.get_layer("norm_project")(project(hidden), training=False))[:, 0, 0]
-        blocks, total, squares = carried["blocks"] + 1.0, carried["sum"] + hidden, carried["squares"] + hidden * hidden
-        following |= {"blocks_out": blocks, "sum_out": total, "squares_out": squares}
+            hidden = ops.relu6(model.get_layer(f"norm_{number}")(layer(padded), training=False))
+        hidden = ops.relu6(model.get_layer("norm_project")(project(hidden), training=False))[:, 0, 0]
+        moments = carried["moments"] + ops.concatenate([ops.ones((1, 1)), hidden, hidden * hidden], axis=1)
+        blocks, total, squares = ops.split(moments, [1, 1 + project.filters], axis=1)
         hidden = model.get_layer("dense")(_mean_and_spread(blocks, total, squares))
-        return model.get_layer("logits")(hidden), following
+        return model.get_layer("logits")(hidden), following | {"moments_out": moments}
 
     return StepNetwork(states=states, call=call)
 
