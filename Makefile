@@ -1,6 +1,6 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-default compare convert bench deploy bundle lock ears soak \
+.PHONY: help setup setup-dev demo run test check train train-default unheard compare convert bench deploy bundle lock ears soak \
   test-systemd test-install test-make-deploy test-arm64 test-homeassistant
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
@@ -12,8 +12,8 @@ TFLITE := .venv-tflite-runtime/.ready
 PYTHON_DEV := .venv/bin/python
 needs = $(if $($(1)),,$(error make $(firstword $(MAKECMDGOALS)) needs $(1)=$(2)))
 # Said before anything is installed for it.
-$(if $(filter train train-default compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
-$(if $(filter train-default,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
+$(if $(filter train train-default unheard compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter train-default unheard,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
 $(if $(filter deploy,$(MAKECMDGOALS)),$(call needs,HOST,pi@sensor))
 
 help:  ## this list
@@ -42,6 +42,11 @@ train-default: $(DEV) $(TFLITE)  ## the two bundled networks anew, in half an ho
 	@$(PYTHON_DEV) -m convert runs/speech --form step --name speech --out edge/models/speech.tflite
 	@$(PYTHON_DEV) -m train fit --network causal_cnn --protocol default --data $(DATA) --noise $(NOISE) --name default
 	@$(PYTHON_DEV) -m convert runs/default --form step --name default --out edge/models/default.tflite
+
+unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard (2 hours) DATA=folders NOISE=folder
+	@$(PYTHON_DEV) -m train compare --protocol unheard --networks causal_cnn --recipe default --data $(DATA) --noise $(NOISE) \
+	  --name unheard
+	@$(PYTHON_DEV) -m convert.unheard runs/unheard --noise $(NOISE) --out train/reports/unheard
 
 compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=...]
 	@$(PYTHON_DEV) -m train compare --data $(DATA) $(ARGS)

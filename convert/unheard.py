@@ -71,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
             for number, run in enumerate(found, start=1):
                 answers.append(_answers(run, config, cache, noises))
                 tell(number, len(found), run.record.fold)
-        written(Path(options.out), report(answers) | {"runs": [_run(run) for run in found]}, answers)
+        made = report(answers) | {"baselines": _baselines(Path(options.folder)), "runs": [_run(run) for run in found]}
+        written(Path(options.out), made, answers)
     except RoomtoneError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -121,7 +122,10 @@ def report(answers: Sequence[Answers]) -> dict[str, Any]:
         if not fold.startswith("unseen:"):
             corpora[fold.partition(":")[0]].append(members[0])
     return {
+        "protocol": "unheard",
         "labels": answers[0].labels,
+        # Folds of few speakers, which only say something together.
+        "pooled": [corpus for corpus, members in corpora.items() if len(members) > 2],
         "file_bytes": max(one.file_bytes for one in answers),
         "folds": {fold: _over_seeds(members) for fold, members in folds.items()},
         "corpora": {corpus: _pooled(members) for corpus, members in corpora.items()},
@@ -185,11 +189,23 @@ def _recalls(truth: np.ndarray, probs: np.ndarray, labels: int) -> np.ndarray:
 
 
 def _arousal(labels: Sequence[str], truth: np.ndarray, probs: np.ndarray) -> float | None:
-    """Return Pearson's correlation of the published arousal with that of the true labels."""
-    if not set(labels) <= COORDINATES.keys():
+    """Return Pearson's correlation of the published arousal with that of the true labels; None where there is none."""
+    if not set(labels) <= COORDINATES.keys() or len(set(truth.tolist())) < 2:
         return None
     heard = [affect(dict(zip(labels, row.tolist(), strict=True)))["arousal"] for row in probs]
     return float(np.corrcoef(heard, [COORDINATES[labels[label]][1] for label in truth])[0, 1])
+
+
+def _baselines(folder: Path) -> dict[str, Any]:
+    """Return the UAR of the baselines by fold and by corpus, from the comparison's own report."""
+    table = json.loads((folder / "report.json").read_text())["table"]
+    return {
+        name: {
+            "folds": {fold: row["uar"]["mean"] for fold, row in table[name]["folds"].items()},
+            "corpora": {corpus: row["uar"] for corpus, row in table[name]["corpora"].items()},
+        }
+        for name in ("linear", "length")
+    }
 
 
 def _run(run: runs.Run) -> dict[str, Any]:

@@ -122,8 +122,8 @@ def test_rooms_ring_as_long_as_they_say(name):
     """pyroomacoustics' own measurement of the decay is the reference."""
     from pyroomacoustics.experimental import measure_rt60
 
-    size_m, rt60_s = rooms.ROOMS[name]
-    response = rooms.impulse_response(size_m, rt60_s)
+    size_m, rt60_s, distance_m = rooms.ROOMS[name]
+    response = rooms.impulse_response(size_m, rt60_s, distance_m)
     assert measure_rt60(response, fs=16_000, decay_db=30) == pytest.approx(rt60_s, rel=0.45)
     sound = chirp(seconds=1.0)
     wet = rooms.reverberant(sound, response)

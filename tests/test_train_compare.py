@@ -48,7 +48,7 @@ def test_the_report_holds_everything(compared):
         assert np.sum(row["confusion"]) == 8
         assert {point["clips"] for point in found["scalability"][name]} == {33, 68}
         assert found["robustness"][name]["clean"] == row["runs"][0]["accuracy"]
-        assert set(found["robustness"][name]) == {"clean", "bedroom", "living room", "hall"}
+        assert set(found["robustness"][name]) == {"clean", "bedroom", "living room", "hall", "3 m"}
     assert [sample["label"] for sample in found["samples"]] == sorted({sample["label"] for sample in found["samples"]})
     page = (folder / "here" / "compare-random" / "report.html").read_text()
     assert "1.1745" in page

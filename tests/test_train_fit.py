@@ -57,6 +57,15 @@ def test_unrolled_for_training_it_is_the_same_network(lab, monkeypatch):
     assert not any(getattr(layer, "unroll", False) for layer in unrolled.model.layers)
 
 
+def test_trained_in_16_bits_it_is_a_network_of_32(lab):
+    job = tiny_job("causal_cnn", lab[2], lab[1], precision="mixed_bfloat16")
+    run = fitted(lab, job, "bfloat16")
+    assert {layer.dtype_policy.name for layer in run.model.layers} == {"float32"}
+    whole = fitted(lab, tiny_job("causal_cnn", lab[2], lab[1]), "float32")
+    assert run.record.curves["loss"] != whole.record.curves["loss"]
+    np.testing.assert_allclose(run.logits("test"), whole.logits("test"), atol=0.2)
+
+
 def test_first_weights_depend_on_the_seed_alone(lab):
     import random
 

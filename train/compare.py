@@ -147,7 +147,7 @@ def _network(members: Sequence[runs.Run], truth: dict[str, np.ndarray], speakers
     costs = {key: first.metrics[key] for key in ("parameters", "multiply_adds")}
     reached = [epochs_to(run.record.curves["accuracy"], LEARNED) for run in members]
     tested = [(run.record.fold, run.logits("test"), run.record.metrics["test"]) for run in members]
-    sides = [side for side in ("train", "validation", "test") if side in first.metrics]
+    sides = [side for side in ("train", "validation", "test") if all(side in run.record.metrics for run in members)]
     return {
         **_summary(tested, truth, speakers),
         "seeds": len({run.record.seed for run in members}),

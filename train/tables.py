@@ -43,6 +43,32 @@ def speaker_table(found: dict[str, Any]) -> str:
     return markdown(["network", *sides, *(f"{corpus}, all actors" for corpus in pooled)], rows)
 
 
+def unheard_table(found: dict[str, Any]) -> str:
+    """Return UAR in percent by who is tested, for a report of protocol `unheard` (convert/unheard.py)."""
+    rows = []
+    for fold, row in found["folds"].items():
+        if fold.partition(":")[0] not in found["pooled"]:
+            lines = {name: row["uar"][name] for name in ("clean", "keras", "10 dB", "3 m")}
+            cells = [_mean_and_spread(value) for value in lines.values()]
+            rows.append([fold, str(row["clips"]), *cells, *_beside(found, "folds", fold)])
+    for corpus in found["pooled"]:
+        row = found["corpora"][corpus]
+        low, high = row["uar_interval"]
+        cells = [f"{100 * row['uar'][name]:.1f}" for name in ("clean", "keras", "10 dB", "3 m")]
+        cells[0] += f" ({100 * low:.0f} to {100 * high:.0f})"
+        what = f"{corpus}, all {row['speakers']} speakers"
+        rows.append([what, str(row["clips"]), *cells, *_beside(found, "corpora", corpus)])
+    return markdown(["tested", "clips", "int8", "Keras", "10 dB", "3 m", *found["baselines"]], rows)
+
+
+def _mean_and_spread(value: dict[str, float]) -> str:
+    return f"{100 * value['mean']:.1f}" + (f" ± {100 * value['spread']:.1f}" if value["spread"] else "")
+
+
+def _beside(found: dict[str, Any], part: str, name: str) -> list[str]:
+    return [f"{100 * row[part][name]:.1f}" for row in found["baselines"].values()]
+
+
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table, figures to the right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
@@ -62,7 +88,9 @@ def percent(figures: dict[str, Any]) -> str:
     return f"{100 * uar:.1f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"random": study_table, "speaker": speaker_table}
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "random": study_table, "speaker": speaker_table, "unheard": unheard_table
+}  # fmt: skip
 
 if __name__ == "__main__":
     for path in sys.argv[1:]:

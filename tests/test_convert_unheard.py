@@ -1,0 +1,65 @@
+"""The report on unheard voices: its figures by hand, and the whole way from trainings to artifacts on a tiny corpus."""
+
+import json
+
+import numpy as np
+import pytest
+
+from convert import unheard
+from convert.unheard import CONDITIONS, Answers, report
+from tests.lab import run_train, write_config
+from tests.tiny_corpus import write_corpus
+from train.config import LABELS
+
+
+def answers(fold, speakers: list[str], truth: list[int], said: list[int], *, corpus: str, seed: int = 0) -> Answers:
+    """Every answer has a probability of .7, by Keras and in every condition."""
+    probs = np.full((len(truth), len(LABELS)), 0.3 / (len(LABELS) - 1))
+    probs[np.arange(len(said)), said] = 0.7
+    return Answers(
+        fold=fold, seed=seed, labels=list(LABELS), enter=0.5, file_bytes=10, truth=np.array(truth),
+        corpora=np.array([corpus] * len(truth)), speakers=np.array(speakers), keras=probs,
+        probs=dict.fromkeys(CONDITIONS, probs),
+    )  # fmt: skip
+
+
+def test_figures_by_hand():
+    found = report([
+        answers("RAVDESS:01+02", ["01", "02", "02"], [0, 0, 5], [0, 1, 5], corpus="RAVDESS"),
+        answers("RAVDESS:03", ["03", "03"], [0, 5], [5, 5], corpus="RAVDESS"),
+        answers("RAVDESS:04", ["04"], [5], [5], corpus="RAVDESS"),
+        answers("TESS:YAF->OAF", ["OAF"] * 2, [0, 5], [0, 5], corpus="TESS"),
+        answers("TESS:YAF->OAF", ["OAF"] * 2, [0, 5], [0, 0], corpus="TESS", seed=1),
+        answers("unseen:TESS", ["OAF"], [3], [2], corpus="TESS"),
+    ])  # fmt: skip
+    assert found["pooled"] == ["RAVDESS"]
+    together = found["corpora"]["RAVDESS"]
+    assert together["uar"]["clean"] == pytest.approx((1 / 3 + 1) / 2)
+    assert together["accuracy"] == pytest.approx(4 / 6)
+    assert together["uar_by_sex"]["men"] == pytest.approx((1 / 2 + 1) / 2)  # actors 01 and 03
+    assert together["ece_equal_mass"] == pytest.approx(2 / 6 * 0.7 + 4 / 6 * 0.3)  # a bin for each answer
+    assert together["said"] == {"coverage": 1.0, "accuracy": pytest.approx(4 / 6)}
+    there = found["folds"]["TESS:YAF->OAF"]
+    assert there["seeds"] == 2
+    assert there["uar"]["clean"] == {"mean": 0.75, "spread": pytest.approx(0.5 / 2**0.5)}
+    assert "unseen" not in found["corpora"]
+
+
+def test_a_folder_without_runs_is_one_line(tmp_path, capsys):
+    assert unheard.main([str(tmp_path), "--noise", str(tmp_path), "--out", str(tmp_path / "out")]) == 66
+    assert capsys.readouterr().err == f"error: {tmp_path}: no finished run in it\n"
+
+
+@pytest.mark.slow
+def test_from_trainings_to_the_report(tmp_path):
+    config = ["--config", str(write_config(tmp_path))]
+    corpus = write_corpus(tmp_path / "corpus")
+    run_train("compare", *config, "--data", corpus, "--protocol", "unheard", "--networks", "causal_cnn", "--epochs", 2,
+              "--jobs", 1, "--out", tmp_path, "--name", "runs")  # fmt: skip
+    made = tmp_path / "made"
+    assert unheard.main([str(tmp_path / "runs"), *config, "--noise", str(corpus), "--out", str(made)]) == 0
+    found = json.loads((made / "report.json").read_text())
+    assert set(found["folds"]) == {"TESS:YAF->OAF", "TESS:OAF->YAF"} == set(found["baselines"]["linear"]["folds"])
+    for row in found["folds"].values():
+        assert set(row["uar"]) == {*CONDITIONS, "keras"}
+    assert {path.name for path in made.glob("*.png")} == {"coverage.png", "confusion-tess.png"}
