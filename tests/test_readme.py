@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from convert.tables import artifact_table
+from tests.bench.cost import table
 from tests.sounds import ROOT
 from train.tables import TABLES
 
@@ -28,3 +29,7 @@ def test_the_readme_has_each_reports_table(path: Path):
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
 def test_the_readme_has_the_artifacts_table(path: Path):
     assert artifact_table(json.loads(path.read_text())) in README
+
+
+def test_the_readme_has_the_bench_s_table():
+    assert table(json.loads((ROOT / "tests" / "bench" / "reports" / "cost.json").read_text())) in README
