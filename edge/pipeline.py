@@ -189,7 +189,7 @@ class Pipeline:
                 self._speaking = True
                 self._date_back(now_s)
                 self._model.reset()
-                self._decision.onset(now_s)
+                self._decision.onset(self._onset_s)
         elif self._speaking:
             self._silent_blocks += 1
             if self._silent_blocks >= self._hang_over_blocks:
