@@ -52,7 +52,10 @@ def test_a_folder_without_runs_is_one_line(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_from_trainings_to_the_report(tmp_path):
-    config = ["--config", str(write_config(tmp_path))]
+    path = write_config(tmp_path)
+    gates = "{agreement: 0.5, accuracy_loss: 0.5, recall_loss: 1.0, probs_difference: {int8: 1.0}}"  # hardly trained
+    path.write_text(f"{path.read_text()}convert: {{gates: {{any: {gates}}}}}\n")
+    config = ["--config", str(path)]
     corpus = write_corpus(tmp_path / "corpus")
     run_train("compare", *config, "--data", corpus, "--protocol", "unheard", "--networks", "causal_cnn", "--epochs", 2,
               "--jobs", 1, "--out", tmp_path, "--name", "runs")  # fmt: skip
