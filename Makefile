@@ -43,7 +43,7 @@ train-default: $(DEV) $(TFLITE)  ## the two bundled networks anew, in half an ho
 	@$(PYTHON_DEV) -m train fit --network causal_cnn --protocol default --data $(DATA) --noise $(NOISE) --name default
 	@$(PYTHON_DEV) -m convert runs/default --form step --name default --out edge/models/default.tflite
 
-unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard (2 hours) DATA=folders NOISE=folder
+unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard (an hour) DATA=folders NOISE=folder
 	@$(PYTHON_DEV) -m train compare --protocol unheard --networks causal_cnn --recipe default --data $(DATA) --noise $(NOISE) \
 	  --name unheard
 	@$(PYTHON_DEV) -m convert.unheard runs/unheard --noise $(NOISE) --out train/reports/unheard

@@ -1,6 +1,6 @@
 """What the sensor's model is worth on voices it has not heard: every run of protocol `unheard` as the int8 artifact.
 
-python -m convert.unheard runs/compare-unheard --noise /data/ESC-10 --out train/reports/unheard
+python -m convert.unheard runs/unheard --noise /data/ESC-10 --out train/reports/unheard
 
 Each run becomes an artifact beside it, which answers its fold's test side through `edge/model.py`: clean, in noise at
 10 dB, and from 3 m away in a simulated room. Stopped, the same command goes on.

@@ -62,12 +62,19 @@ def ece(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
     return float(gaps.sum() / counts.sum())
 
 
-def ece_equal_mass(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
-    """Return the expected calibration error over bins of equally many answers (Nguyen and O'Connor, 2015)."""
+def equal_mass(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean confidence, share right and count of bins of equally many answers, the least sure first: (bins,)."""
     order = np.argsort(probs.max(axis=1), kind="stable")
     confidence, right = probs.max(axis=1)[order], (probs.argmax(axis=1) == truth)[order]
-    parts = zip(np.array_split(confidence, bins), np.array_split(right, bins), strict=True)
-    return float(sum(abs(part.mean() - hits.mean()) * len(part) for part, hits in parts if len(part)) / len(truth))
+    parts = [part for part in np.array_split(np.arange(len(truth)), bins) if len(part)]
+    means = np.array([(confidence[part].mean(), right[part].mean()) for part in parts])
+    return means[:, 0], means[:, 1], np.array([len(part) for part in parts])
+
+
+def ece_equal_mass(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
+    """Return the expected calibration error over bins of equally many answers (Nguyen and O'Connor, 2015)."""
+    confidence, right, counts = equal_mass(truth, probs, bins)
+    return float((np.abs(confidence - right) * counts).sum() / counts.sum())
 
 
 def coverage_curve(truth: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

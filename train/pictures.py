@@ -70,11 +70,8 @@ def coverage(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
     for corpus, (truth, probs) in found.items():
         shares, accuracy = metrics.coverage_curve(truth, probs)
         kept.plot(shares[10:], accuracy[10:], label=corpus)
-        order = np.argsort(probs.max(axis=1))
-        confidence, right = probs.max(axis=1)[order], (probs.argmax(axis=1) == truth)[order]
-        bins = zip(np.array_split(confidence, metrics.BINS), np.array_split(right, metrics.BINS), strict=True)
-        points = np.array([(part.mean(), hits.mean()) for part, hits in bins])
-        sure.plot(*points.T, marker="o", markersize=3, label=corpus)
+        confidence, right, _ = metrics.equal_mass(truth, probs)
+        sure.plot(confidence, right, marker="o", markersize=3, label=corpus)
     kept.set(xlabel="share of clips that get a label", ylabel="accuracy of these", xlim=(0, 1), ylim=(0, 1.02))
     sure.set(xlabel="probability", ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
     kept.legend(fontsize="small")
