@@ -29,7 +29,6 @@ from train.config import TrainConfig
 from train.evaluate import open_model
 from train.features import Cache
 from train.progress import bar
-from train.windows import speech_bounds
 
 CONDITIONS = (robustness.CLEAN, "10 dB", "3 m")
 MALE_PARITY = 1  # RAVDESS: odd actors are men
@@ -91,13 +90,10 @@ def _answers(run: runs.Run, config: ConvertConfig, cache: Cache, noises: dict[st
             raise ArtifactError(f"{run.folder}: {'; '.join(made.verification.failures)}")
     model, manifest = open_model(path), read_artifact(path).manifest
     clips = run.clips("test")
-    clean = robustness.degraded(clips, robustness.CLEAN, noises, record.features, cache)
-    bounds = [slice(*speech_bounds(frames, record.features)) for frames in clean]
     probs = {}
     for condition in CONDITIONS:
-        heard = robustness.degraded(clips, condition, noises, record.features, cache)
-        said = [model.answer(frames[cut], "last") for frames, cut in zip(heard, bounds, strict=True)]
-        probs[condition] = np.exp(np.array(said))
+        heard = robustness.utterances(clips, condition, noises, record.features, cache)
+        probs[condition] = np.exp(np.array([model.answer(frames, "last") for frames in heard]))
     return Answers(
         fold=record.fold,
         seed=record.seed,

@@ -16,7 +16,7 @@ from train.features import Cache
 from train.index import Clip
 from train.job import Job, job_of, share_of
 from train.protocols import Split
-from train.windows import speech_bounds, windows_of
+from train.windows import windows_of
 
 FIGURES = ("cross_entropy", "accuracy", "uar", "macro_f1", "auc", "ece")
 LEARNED = 0.98
@@ -106,18 +106,15 @@ def robust(
     by_fold = {fold.fold: [clips[index] for index in fold.test] for fold in folds}
     for number, condition in enumerate(names):
         for fold, tested in by_fold.items():
-            heard = robustness.degraded(tested, condition, noises, spec, cache)
-            clean = robustness.degraded(tested, robustness.CLEAN, noises, spec, cache)
+            whole = robustness.degraded(tested, condition, noises, spec, cache)
+            trimmed = robustness.utterances(tested, condition, noises, spec, cache)
             for run in finished:
                 record = run.record
                 if record.fold != fold or record.seed:
                     continue
-                cut = [
-                    frames[slice(*speech_bounds(original, spec))] if record.recipe.trim else frames
-                    for frames, original in zip(heard, clean, strict=True)
-                ]
+                heard = trimmed if record.recipe.trim else whole
                 step_frames = networks.step_frames(record.network) or 1
-                windows = windows_of(cut, record.normalization, record.window_frames, step_frames)
+                windows = windows_of(heard, record.normalization, record.window_frames, step_frames)
                 said = logits_of(run.model, windows).argmax(axis=1)
                 truth = np.array([record.labels.index(clip.label) for clip in tested])
                 right[record.network][condition].append(said == truth)

@@ -13,6 +13,7 @@ from train.augment import TEST_FOLD
 from train.features import Cache, clip_frames, key_of
 from train.index import SUFFIXES, Clip
 from train.rooms import ROOMS, impulse_response, reverberant, rms
+from train.windows import speech_bounds
 
 CLEAN = "clean"
 _SILENT_RMS = 1e-3
@@ -56,6 +57,14 @@ def degraded(
         cache.get(key_of("degraded", clip.sha256, spec, condition, room), lambda clip=clip: made(clip))
         for clip in clips
     ]
+
+
+def utterances(
+    clips: Sequence[Clip], condition: str, noises: dict[str, np.ndarray], spec: MfccSpec, cache: Cache
+) -> list[np.ndarray]:
+    """Return the clips' MFCC under a condition, cut where speech begins and ends in the clean ones."""
+    clean, heard = (degraded(clips, name, noises, spec, cache) for name in (CLEAN, condition))
+    return [frames[slice(*speech_bounds(original, spec))] for frames, original in zip(heard, clean, strict=True)]
 
 
 def noisy(samples: np.ndarray, noises: dict[str, np.ndarray], snr_db: float, *, seed: str) -> np.ndarray:
