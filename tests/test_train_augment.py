@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.fft
 import soundfile
 
 from edge.audio import load_recording
@@ -10,7 +11,7 @@ from edge.mfcc import MfccSpec, mfcc
 from edge.normalize import Normalizer
 from tests.sounds import chirp
 from train import robustness, rooms
-from train.augment import Variants, drawn, masked, noise_files
+from train.augment import Variants, drawn, masked, noise_files, shifted
 from train.config import Augmentation, TrainConfig
 from train.features import Cache
 from train.index import Clip, scan
@@ -91,6 +92,18 @@ def test_masks_are_within_their_widths():
     assert columns.max() <= 6
     assert rows.max() > 6
     assert columns.max() > 3
+
+
+def test_a_band_shift_moves_the_spectrum_up_or_down():
+    std = np.linspace(1.0, 9.0, 40)
+    bands = np.zeros((60, 10, 40))
+    bands[:, :, 20] = 1.0
+    coefficients = scipy.fft.dct(bands, type=2, norm="ortho", axis=2) / std
+    found = shifted(coefficients.astype(np.float32), std, Augmentation(band_shift=2), np.random.default_rng(0))
+    peaks = scipy.fft.idct(found * std, type=2, norm="ortho", axis=2)
+    assert np.unique(peaks.argmax(axis=2)).tolist() == [18, 19, 20, 21, 22]
+    assert peaks.max(axis=2) == pytest.approx(1.0, abs=1e-4)
+    assert np.array_equal(shifted(coefficients, std, Augmentation(), np.random.default_rng(0)), coefficients)
 
 
 @pytest.mark.parametrize("kind", ["global", "running"])

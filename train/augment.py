@@ -14,7 +14,7 @@ import soxr
 
 from edge.audio import SAMPLE_RATE_HZ, load_recording
 from edge.errors import InputError
-from edge.mfcc import MfccSpec, mfcc
+from edge.mfcc import MfccSpec, dct_matrix, mfcc
 from train.config import Augmentation
 from train.features import Cache, Shipped, clip_frames, key_of
 from train.index import SUFFIXES, Clip
@@ -105,6 +105,21 @@ def drawn(
     # Decibels on every mel band are a constant in the log, which the orthonormal DCT puts into the zeroth coefficient.
     frames[:, 0] += rng.uniform(*settings.gain_db) * np.sqrt(spec.mels)
     return frames
+
+
+def shifted(windows: np.ndarray, std: Sequence[float], settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Return standardized windows (deviations `std`), each some mel bands higher or lower: another length of the vocal
+    tract. The outermost band stands in for those that are missing."""
+    if not settings.band_shift:
+        return windows
+    bands = dct_matrix(len(std), len(std)) * np.array(std, np.float32)[:, None]  # of standardized coefficients
+    coefficients = np.linalg.inv(bands).astype(np.float32)
+    there = np.arange(len(std))
+    by = rng.integers(-settings.band_shift, settings.band_shift + 1, len(windows))
+    return np.stack([
+        window @ bands[:, np.clip(there - shift, 0, len(std) - 1)] @ coefficients
+        for window, shift in zip(windows, by, strict=True)
+    ])  # fmt: skip
 
 
 def masked(windows: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -59,14 +59,13 @@ class Recurrent(Section, kw_only=True):
 
 
 class CausalCnn(Section, kw_only=True):
-    """Convolutions that look back only, a projection of all bands, statistics over time, Dense ReLU. The first
-    `halvings` of the convolutions halve the bands; `dropout` leaves out whole channels, and units of Dense."""
+    """Convolutions that look back only, a mean over the bands, statistics over time, Dense ReLU. The first `halvings`
+    of the convolutions halve the bands; `dropout` is before and after Dense."""
 
-    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 80)
+    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 120)
     halvings: Annotated[int, msgspec.Meta(ge=0)] = 3
-    projection: Count = 64
-    dropout: Ratio = 0.1
-    dense: Count = 64
+    dropout: Ratio = 0.3
+    dense: Count = 80
     momentum: Ratio = 0.95
 
 
@@ -136,6 +135,7 @@ class Augmentation(Section, kw_only=True):
     crop: tuple[Ratio, Ratio] = (0.6, 1.0)
     time_mask_frames: int = 12
     coefficient_mask: int = 6
+    band_shift: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Scenes(Section, kw_only=True):
