@@ -32,7 +32,7 @@ class _Network(keras_tuner.HyperModel):
         recipe = self._recipe(hp)
         model = network_for(
             self._job, sized(self._job.settings, hp), self._data.normalization, self._spec,
-            frames=self._data.window_frames, labels=self._config.labels,
+            frames=self._data.window_frames, labels=self._config.labels, precision=recipe.precision,
         )  # fmt: skip
         compile_for(model, recipe, steps=steps_of(self._job.split, recipe))
         return model
