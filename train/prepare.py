@@ -90,10 +90,8 @@ class Prepared:
 
 
 def _shares(clips: Sequence[Clip]) -> np.ndarray:
-    """Return how often each clip is drawn: labels alike within a corpus, corpora by the square root of their size."""
-    sizes = Counter(clip.corpus for clip in clips)
+    """Return how often each clip is drawn: corpora alike, and labels alike within a corpus."""
     cells = Counter((clip.corpus, clip.label) for clip in clips)
-    shares = np.array([np.sqrt(sizes[clip.corpus]) / cells[clip.corpus, clip.label] for clip in clips])
-    labels = {corpus: len({label for name, label in cells if name == corpus}) for corpus in sizes}
-    shares /= np.array([labels[clip.corpus] for clip in clips])
+    labels = Counter(corpus for corpus, _ in cells)
+    shares = np.array([1.0 / (labels[clip.corpus] * cells[clip.corpus, clip.label]) for clip in clips])
     return shares / shares.sum()
