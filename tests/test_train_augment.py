@@ -15,6 +15,7 @@ from train.augment import Variants, drawn, masked, noise_files, shifted
 from train.config import Augmentation, TrainConfig
 from train.features import Cache
 from train.index import Clip, scan
+from train.prepare import balanced
 from train.windows import normalization_of, speech_bounds, windows_of
 
 SPEC = MfccSpec()
@@ -104,6 +105,18 @@ def test_a_band_shift_moves_the_spectrum_up_or_down():
     assert np.unique(peaks.argmax(axis=2)).tolist() == [18, 19, 20, 21, 22]
     assert peaks.max(axis=2) == pytest.approx(1.0, abs=1e-4)
     assert np.array_equal(shifted(coefficients, std, Augmentation(), np.random.default_rng(0)), coefficients)
+
+
+def test_balanced_means_corpora_alike_and_labels_alike_within_each():
+    cells = {("A", "sad"): 6, ("A", "happy"): 2, ("B", "sad"): 1, ("B", "happy"): 1, ("B", "angry"): 3}
+    clips = [
+        Clip(path="", corpus=corpus, speaker="", label=label)
+        for (corpus, label), count in cells.items() for _ in range(count)
+    ]  # fmt: skip
+    shares = dict.fromkeys(cells, 0.0)
+    for clip, share in zip(clips, balanced(clips), strict=True):
+        shares[clip.corpus, clip.label] += share
+    assert shares == pytest.approx({cell: 1 / 4 if cell[0] == "A" else 1 / 6 for cell in cells})
 
 
 @pytest.mark.parametrize("kind", ["global", "running"])

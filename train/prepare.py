@@ -46,7 +46,7 @@ class Prepared:
         everything = [frames for variants in self._variants for frames in variants]
         self.normalization: Normalization = normalization_of(everything, recipe.normalization, spec)
         self._truth = self.truth("train")
-        self._shares = _shares([clips[index] for index in split.train]) if recipe.balance else None
+        self._shares = balanced([clips[index] for index in split.train]) if recipe.balance else None
         self._fixed = None if recipe.augment else self.windows("train")
 
     def utterances(self, side: str) -> list[np.ndarray]:
@@ -89,7 +89,7 @@ class Prepared:
         return masked(windows, settings, rng), self._truth[order]
 
 
-def _shares(clips: Sequence[Clip]) -> np.ndarray:
+def balanced(clips: Sequence[Clip]) -> np.ndarray:
     """Return how often each clip is drawn: corpora alike, and labels alike within a corpus."""
     cells = Counter((clip.corpus, clip.label) for clip in clips)
     labels = Counter(corpus for corpus, _ in cells)
