@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from convert.config import ConvertConfig
 from edge.errors import ArtifactError, ConfigError, RoomtoneError
@@ -37,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         cache = Cache(load_section(options.config, "train", TrainConfig).cache)
         if options.run:
             wanted = [Wanted(load_run(options.run), options.form, options.precision, Path(options.out))]
-            return _make(wanted, Path(options.out).with_suffix(""), config, cache, options.name)
+            given = _calibration(options.calibration) if options.calibration else None
+            return _make(wanted, Path(options.out).with_suffix(""), config, cache, options.name, given)
         return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
     except RoomtoneError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,8 +58,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", metavar="FILE", help="the artifact; its report is put beside it")
     parser.add_argument("--name", help="what the artifact is called; default: the run's name")
+    parser.add_argument(
+        "--calibration", metavar="FILE",
+        help="report of the run's recipe on unheard voices (convert.unheard); default: the run's own validation side",
+    )  # fmt: skip
     parser.add_argument("--config", default="config.yaml", help="default: config.yaml")
     return parser
+
+
+def _calibration(path: str) -> Any:
+    """Return the calibration in a report. Raises ConfigError where there is none."""
+    from convert.calibrate import Calibration  # brings scikit-learn, which takes seconds
+
+    class Report(msgspec.Struct):
+        calibration: Calibration | None = None
+
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=Report).calibration
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path}: no report of unheard voices: {error}") from error
+    if found is None:
+        raise ConfigError(f"{path}: no calibration in it: too few voices")
+    return found
 
 
 def _listed(config: ConvertConfig) -> Iterator[Wanted]:
@@ -82,14 +105,20 @@ def _listed(config: ConvertConfig) -> Iterator[Wanted]:
                     )
 
 
-def _make(wanted: list[Wanted], report_to: Path, config: ConvertConfig, cache: Cache, name: str | None) -> int:
+def _make(
+    wanted: list[Wanted], report_to: Path, config: ConvertConfig, cache: Cache, name: str | None,
+    calibration: Any = None,
+) -> int:  # fmt: skip
     from convert import report
     from convert.make import make
 
     results, errors = [], []
     for run, form, precision, out in wanted:
         try:
-            results.append(make(run, precision=precision, form=form, out=out, config=config, cache=cache, name=name))
+            results.append(make(
+                run, precision=precision, form=form, out=out, config=config, cache=cache, name=name,
+                calibration=calibration,
+            ))  # fmt: skip
         except ArtifactError as error:
             errors.append(str(error))
             print(f"error: {error}", file=sys.stderr)

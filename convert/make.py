@@ -47,17 +47,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make(
-    run: Run, *, precision: str, form: str, out: Path, config: ConvertConfig, cache: Cache, name: str | None = None
-) -> Result:
+    run: Run, *, precision: str, form: str, out: Path, config: ConvertConfig, cache: Cache, name: str | None = None,
+    calibration: Calibration | None = None,
+) -> Result:  # fmt: skip
     """Convert a run and put the artifact at `out` if it passes every gate; a file already there stays otherwise.
 
+    `calibration`: of the recipe, from other trainings; without it, the run's own validation side is asked.
     Raises ArtifactError where the network has no such form, or the converter or a runtime fails.
     """
     if form == "step" and not has_step(run):
         raise ArtifactError(f"{run.folder}: {run.record.network} declares no streaming state: only the window form")
     if form == "window" and not has_window(run):
         raise ArtifactError(f"{run.folder}: {run.record.network} answers for every block: only the step form")
-    calibration = _calibration(run, form, config, cache)
+    calibration = calibration or _calibration(run, form, config, cache)
     temperature = calibration.temperature if calibration else 1.0
     job = Job(
         run=str(run.folder), form=form, precision=precision, temperature=temperature,
@@ -155,7 +157,7 @@ def _metrics(run: Run, calibration: Calibration | None, verification: Verificati
     if "noise" in run.record.metrics:
         metrics["noise"] = run.record.metrics["noise"]
     if calibration:
-        metrics["validation"] = {
+        metrics["calibration"] = {
             "clips": calibration.clips,
             "precision_at_enter": round(calibration.precision, 4),
             "coverage_at_enter": round(calibration.coverage, 4),

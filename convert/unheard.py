@@ -3,7 +3,9 @@
 python -m convert.unheard runs/unheard --noise /data/ESC-10 --out train/reports/unheard
 
 Each run becomes an artifact beside it, which answers its fold's test side through `edge/model.py`: clean, in noise at
-10 dB, and from 3 m away in a simulated room. Stopped, the same command goes on.
+10 dB, and from 3 m away in a simulated room. Its temperature and its threshold come from the other folds' answers. The
+report's `calibration`, from all folds, is for a model of the same recipe that all voices train (`python -m convert RUN
+--calibration`). Stopped, the same command goes on.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import msgspec
 import numpy as np
 from scipy.special import softmax
 
+from convert.calibrate import Calibration, calibrate
 from convert.config import ConvertConfig
 from edge.affect import COORDINATES, affect
 from edge.artifact import read_artifact, write_atomically
@@ -31,6 +34,7 @@ from train.features import Cache
 from train.progress import bar
 
 CONDITIONS = (robustness.CLEAN, "10 dB", "3 m")
+_UNSEEN = "unseen:"  # folds in which nothing of a corpus is trained on
 MALE_PARITY = 1  # RAVDESS: odd actors are men
 
 
@@ -68,9 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
         answers = []
         with bar("artifacts") as tell:
             for number, run in enumerate(found, start=1):
-                answers.append(_answers(run, config, cache, noises))
+                answers.append(_answers(run, _calibration(run, found, config), config, cache, noises))
                 tell(number, len(found), run.record.fold)
-        made = report(answers) | {"baselines": _baselines(Path(options.folder)), "runs": [_run(run) for run in found]}
+        made = report(answers) | {
+            "baselines": _baselines(Path(options.folder)),
+            "calibration": msgspec.to_builtins(_calibration(None, found, config)),
+            "runs": [_run(run) for run in found],
+        }
         written(Path(options.out), made, answers)
     except RoomtoneError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -80,12 +88,36 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _answers(run: runs.Run, config: ConvertConfig, cache: Cache, noises: dict[str, np.ndarray]) -> Answers:
+def _calibration(run: runs.Run | None, found: Sequence[runs.Run], config: ConvertConfig) -> Calibration | None:
+    """Return the calibration on what the recipe said to voices it had not heard: in other folds than this run's, of
+    corpora with many voices, first seeds. None where there are none, or the run is to know nothing of a corpus."""
+    if run and run.record.fold.startswith(_UNSEEN):
+        return None
+    folds = {other.record.fold: other for other in found if other.record.seed == 0}
+    many = [
+        other for fold, other in folds.items()
+        if not fold.startswith(_UNSEEN) and sum(_corpus(name) == _corpus(fold) for name in folds) > 2
+        and not (run and run.record.fold == fold)
+    ]  # fmt: skip
+    if not many:
+        return None
+    truth = [other.record.labels.index(clip.label) for other in many for clip in other.clips("test")]
+    logits = np.concatenate([other.logits("test") for other in many])
+    return calibrate(np.array(truth), logits, abstain_precision=config.abstain_precision)
+
+
+def _corpus(fold: str) -> str:
+    return fold.partition(":")[0]
+
+
+def _answers(
+    run: runs.Run, calibration: Calibration | None, config: ConvertConfig, cache: Cache, noises: dict[str, np.ndarray]
+) -> Answers:
     from convert.make import make  # brings Keras
 
     path, record = run.folder.with_suffix(".tflite"), run.record
     if not path.exists():
-        made = make(run, precision="int8", form="step", out=path, config=config, cache=cache)
+        made = make(run, precision="int8", form="step", out=path, config=config, cache=cache, calibration=calibration)
         if made.path is None:
             raise ArtifactError(f"{run.folder}: {'; '.join(made.verification.failures)}")
     model, manifest = open_model(path), read_artifact(path).manifest
@@ -115,8 +147,8 @@ def report(answers: Sequence[Answers]) -> dict[str, Any]:
         folds[one.fold].append(one)
     corpora: dict[str, list[Answers]] = defaultdict(list)
     for fold, members in folds.items():
-        if not fold.startswith("unseen:"):
-            corpora[fold.partition(":")[0]].append(members[0])
+        if not fold.startswith(_UNSEEN):
+            corpora[_corpus(fold)].append(members[0])
     return {
         "protocol": "unheard",
         "labels": answers[0].labels,

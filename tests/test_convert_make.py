@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from convert.calibrate import calibrate
 from convert.config import ConvertConfig, Gates
 from convert.make import make
 from convert.verify import interpreters, verify
@@ -155,9 +156,25 @@ def test_a_failed_gate_leaves_the_old_artifact_and_prints_the_table(lab):
 def test_the_command_puts_it_in_place_with_a_report(lab):
     out = lab.folder / "made" / "cnn.tflite"
     gates = {"agreement": 0.5, "accuracy_loss": 0.5, "recall_loss": 1.0}
-    done = _convert(lab, lab.run("cnn").folder, "--precision", "float16", "--out", out, gates={"any": gates})
+    report = lab.folder / "report.json"  # of the recipe on other voices
+    given = calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=0.7)
+    report.write_bytes(
+        msgspec.json.encode({"calibration": msgspec.structs.replace(given, enter=0.42, temperature=1.5)})
+    )
+    done = _convert(
+        lab,
+        lab.run("cnn").folder,
+        "--precision",
+        "float16",
+        "--out",
+        out,
+        "--calibration",
+        report,
+        gates={"any": gates},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert read_artifact(out).manifest.precision == "float16"
+    manifest = read_artifact(out).manifest
+    assert (manifest.precision, manifest.decision.enter, manifest.temperature) == ("float16", 0.42, 1.5)
     found = json.loads(out.with_suffix(".json").read_text())["results"][0]["verification"]
     assert found["file_bytes"] == pytest.approx(out.stat().st_size, abs=1_000)
     page = out.with_suffix(".html").read_text()
@@ -181,6 +198,18 @@ def test_a_mistake_is_one_line(lab, arguments, status, message):
     assert done.returncode == status
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["{}", "{", '{"calibration": 3}'])
+def test_a_report_without_calibration_is_one_line(lab, text):
+    report = lab.folder / "no-report.json"
+    report.write_text(text)
+    out = lab.folder / "no.tflite"
+    done = _convert(lab, lab.run("cnn").folder, "--out", out, "--calibration", report)
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 1
+    assert str(report) in done.stderr
+    assert not out.exists()
 
 
 def test_a_network_without_streaming_state_has_no_step_form(lab):

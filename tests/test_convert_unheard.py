@@ -1,15 +1,22 @@
 """The report on unheard voices: its figures by hand, and the whole way from trainings to artifacts on a tiny corpus."""
 
+import csv
 import json
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from convert import unheard
+from convert.calibrate import calibrate
+from convert.config import ConvertConfig
 from convert.unheard import CONDITIONS, Answers, report
 from tests.lab import run_train, write_config
 from tests.tiny_corpus import write_corpus
+from train import runs
 from train.config import LABELS
+from train.index import COLUMNS, Clip
 
 
 def answers(fold, speakers: list[str], truth: list[int], said: list[int], *, corpus: str, seed: int = 0) -> Answers:
@@ -43,6 +50,53 @@ def test_figures_by_hand():
     assert there["seeds"] == 2
     assert there["uar"]["clean"] == {"mean": 0.75, "spread": pytest.approx(0.5 / 2**0.5)}
     assert "unseen" not in found["corpora"]
+
+
+def test_a_fold_is_calibrated_by_the_others_of_a_corpus_with_many_voices(tmp_path):
+    found = [
+        finished(tmp_path, fold, sure)
+        for fold, sure in (
+            ("A:1", 2.0),
+            ("A:2", 3.0),
+            ("A:3", 9.0),
+            ("B:1->2", 99.0),
+            ("B:2->1", 99.0),
+            ("unseen:A", 99.0),
+        )
+    ]
+    config = ConvertConfig()
+    *calibrations, unseen = (unheard._calibration(run, found, config) for run in [*found[:3], found[3], None, found[5]])
+    for of, made in zip(([1, 2], [0, 2], [0, 1], [0, 1, 2], [0, 1, 2]), calibrations, strict=True):
+        truth = np.tile(np.arange(30) % len(LABELS), len(of))
+        logits = np.concatenate([found[one].logits("test") for one in of])
+        assert made == calibrate(truth, logits, abstain_precision=config.abstain_precision)
+    assert len({made.temperature for made in calibrations}) == 4
+    assert unseen is None
+
+
+def finished(folder: Path, fold: str, sure: float) -> runs.Run:
+    """A run whose network was right about two of three of its 30 test clips, with logits of this size."""
+    there = folder / fold.replace(":", "-")
+    there.mkdir()
+    truth = np.arange(30) % len(LABELS)
+    logits = sure * np.eye(len(LABELS))[np.where(np.arange(30) % 3, truth, (truth + 1) % len(LABELS))]
+    np.savez(there / runs.LOGITS, test_logits=logits.astype(np.float32))
+    clips = [
+        Clip(path=f"{fold}/{place}", corpus=fold[0], speaker="", label=LABELS[of]) for place, of in enumerate(truth)
+    ]
+    with open(there / runs.SPLIT, "w", newline="") as file:
+        rows = csv.DictWriter(file, [*COLUMNS, "side"])
+        rows.writeheader()
+        rows.writerows(msgspec.to_builtins(clip) | {"side": "test"} for clip in clips)
+    return runs.Run(folder=there, record=Record(fold=fold, seed=0, labels=list(LABELS)))
+
+
+class Record(msgspec.Struct):
+    """What of a run's record counts here."""
+
+    fold: str
+    seed: int
+    labels: list[str]
 
 
 def test_a_folder_without_runs_is_one_line(tmp_path, capsys):
