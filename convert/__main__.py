@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if bool(options.run) != bool(options.out):
         parser.error("RUN and --out FILE belong together (without both: the set of config.yaml)")
+    if options.calibration and not options.run:
+        parser.error("--calibration FILE belongs to a RUN")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         config = load_section(options.config, "convert", ConvertConfig)

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         answers = []
         with bar("artifacts") as tell:
             for number, run in enumerate(found, start=1):
-                answers.append(_answers(run, _calibration(run, found, config), config, cache, noises))
+                answers.append(_answers(run, found, config, cache, noises))
                 tell(number, len(found), run.record.fold)
         made = report(answers) | {
             "baselines": _baselines(Path(options.folder)),
@@ -111,12 +111,13 @@ def _corpus(fold: str) -> str:
 
 
 def _answers(
-    run: runs.Run, calibration: Calibration | None, config: ConvertConfig, cache: Cache, noises: dict[str, np.ndarray]
+    run: runs.Run, found: Sequence[runs.Run], config: ConvertConfig, cache: Cache, noises: dict[str, np.ndarray]
 ) -> Answers:
     from convert.make import make  # brings Keras
 
     path, record = run.folder.with_suffix(".tflite"), run.record
     if not path.exists():
+        calibration = _calibration(run, found, config)
         made = make(run, precision="int8", form="step", out=path, config=config, cache=cache, calibration=calibration)
         if made.path is None:
             raise ArtifactError(f"{run.folder}: {'; '.join(made.verification.failures)}")

@@ -191,6 +191,7 @@ def test_the_command_puts_it_in_place_with_a_report(lab):
         (["nowhere", "--out", "x.tflite"], 66, "nowhere: not a finished run"),
         ([], 78, "convert.set: empty"),
         (["nowhere"], 2, "RUN and --out FILE belong together"),
+        (["--calibration", "report.json"], 2, "--calibration FILE belongs to a RUN"),
     ],
 )
 def test_a_mistake_is_one_line(lab, arguments, status, message):

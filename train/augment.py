@@ -112,14 +112,13 @@ def shifted(windows: np.ndarray, std: Sequence[float], settings: Augmentation, r
     tract. The outermost band stands in for those that are missing."""
     if not settings.band_shift:
         return windows
-    bands = dct_matrix(len(std), len(std)) * np.array(std, np.float32)[:, None]  # of standardized coefficients
-    coefficients = np.linalg.inv(bands).astype(np.float32)
-    there = np.arange(len(std))
+    basis, std, there = dct_matrix(len(std), len(std)), np.array(std, np.float32), np.arange(len(std))
+    moved = {  # what each shift does to standardized coefficients
+        shift: std[:, None] * basis[:, np.clip(there - shift, 0, len(std) - 1)] @ basis.T / std
+        for shift in range(-settings.band_shift, settings.band_shift + 1)
+    }
     by = rng.integers(-settings.band_shift, settings.band_shift + 1, len(windows))
-    return np.stack([
-        window @ bands[:, np.clip(there - shift, 0, len(std) - 1)] @ coefficients
-        for window, shift in zip(windows, by, strict=True)
-    ])  # fmt: skip
+    return np.stack([window @ moved[shift] for window, shift in zip(windows, by, strict=True)])
 
 
 def masked(windows: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
