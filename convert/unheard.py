@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,34 +22,16 @@ from scipy.special import softmax
 
 from convert.calibrate import Calibration, calibrate
 from convert.config import ConvertConfig
-from edge.affect import COORDINATES, affect
+from convert.figures import CONDITIONS, Answers, report
 from edge.artifact import read_artifact, write_atomically
 from edge.errors import ArtifactError, InputError, RoomtoneError
 from edge.section import load_section
-from train import metrics, pictures, robustness, runs
+from train import pictures, robustness, runs
 from train.config import TrainConfig
 from train.evaluate import open_model
 from train.features import Cache
+from train.folds import group_of, is_unseen
 from train.progress import bar
-
-CONDITIONS = (robustness.CLEAN, "10 dB", "3 m")
-_UNSEEN = "unseen:"  # folds in which nothing of a corpus is trained on
-MALE_PARITY = 1  # RAVDESS: odd actors are men
-
-
-class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """What one artifact said to its fold's test side: probabilities (clips, labels) by condition; Keras's, clean."""
-
-    fold: str
-    seed: int
-    labels: list[str]
-    enter: float
-    file_bytes: int
-    truth: np.ndarray
-    corpora: np.ndarray
-    speakers: np.ndarray
-    keras: np.ndarray
-    probs: dict[str, np.ndarray]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,12 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _calibration(run: runs.Run | None, found: Sequence[runs.Run], config: ConvertConfig) -> Calibration | None:
     """Return the calibration on what the recipe said to voices it had not heard: in other folds than this run's, of
     corpora with many voices, first seeds. None where there are none, or the run is to know nothing of a corpus."""
-    if run and run.record.fold.startswith(_UNSEEN):
+    if run and is_unseen(run.record.fold):
         return None
     folds = {other.record.fold: other for other in found if other.record.seed == 0}
     many = [
         other for fold, other in folds.items()
-        if not fold.startswith(_UNSEEN) and sum(_corpus(name) == _corpus(fold) for name in folds) > 2
+        if not is_unseen(fold) and sum(group_of(name) == group_of(fold) for name in folds) > 2
         and not (run and run.record.fold == fold)
     ]  # fmt: skip
     if not many:
@@ -104,10 +85,6 @@ def _calibration(run: runs.Run | None, found: Sequence[runs.Run], config: Conver
     truth = [other.record.labels.index(clip.label) for other in many for clip in other.clips("test")]
     logits = np.concatenate([other.logits("test") for other in many])
     return calibrate(np.array(truth), logits, abstain_precision=config.abstain_precision)
-
-
-def _corpus(fold: str) -> str:
-    return fold.partition(":")[0]
 
 
 def _answers(
@@ -141,90 +118,6 @@ def _answers(
     )
 
 
-def report(answers: Sequence[Answers]) -> dict[str, Any]:
-    """Return the figures by fold (over its seeds), and by corpus with its folds' first seeds pooled."""
-    folds: dict[str, list[Answers]] = defaultdict(list)
-    for one in answers:
-        folds[one.fold].append(one)
-    corpora: dict[str, list[Answers]] = defaultdict(list)
-    for fold, members in folds.items():
-        if not fold.startswith(_UNSEEN):
-            corpora[_corpus(fold)].append(members[0])
-    return {
-        "protocol": "unheard",
-        "labels": answers[0].labels,
-        # Folds of few speakers, which only say something together.
-        "pooled": [corpus for corpus, members in corpora.items() if len(members) > 2],
-        "file_bytes": max(one.file_bytes for one in answers),
-        "folds": {fold: _over_seeds(members) for fold, members in folds.items()},
-        "corpora": {corpus: _pooled(members) for corpus, members in corpora.items()},
-    }
-
-
-def _over_seeds(members: Sequence[Answers]) -> dict[str, Any]:
-    """Return mean and spread over the seeds of a fold, in every condition, and Keras's beside it."""
-    uars = {condition: [_uar(one.truth, one.probs[condition]) for one in members] for condition in CONDITIONS}
-    uars["keras"] = [_uar(one.truth, one.keras) for one in members]
-    first = members[0]
-    recalls = np.mean([_recalls(one.truth, one.probs[robustness.CLEAN], len(one.labels)) for one in members], axis=0)
-    return {
-        "clips": len(first.truth),
-        "seeds": len(members),
-        "uar": {
-            name: {"mean": float(np.mean(found)), "spread": float(np.std(found, ddof=1)) if len(found) > 1 else 0.0}
-            for name, found in uars.items()
-        },
-        "recall": dict(zip(first.labels, recalls.tolist(), strict=True)),
-        "arousal": _arousal(first.labels, first.truth, first.probs[robustness.CLEAN]),
-    }
-
-
-def _pooled(members: Sequence[Answers]) -> dict[str, Any]:
-    """Return the figures of all answers of a corpus together."""
-    labels = members[0].labels
-    truth, speakers = (np.concatenate([getattr(one, name) for one in members]) for name in ("truth", "speakers"))
-    by_condition = {name: np.concatenate([one.probs[name] for one in members]) for name in CONDITIONS}
-    keras, clean = np.concatenate([one.keras for one in members]), by_condition[robustness.CLEAN]
-    said = np.concatenate([one.probs[robustness.CLEAN].max(axis=1) >= one.enter for one in members])
-    right = clean.argmax(axis=1) == truth
-    groups = speakers if len(set(speakers)) >= 4 else None
-    found = {
-        "clips": len(truth),
-        "speakers": len(set(speakers)),
-        "accuracy": float(right.mean()),
-        "uar": {name: _uar(truth, probs) for name, probs in by_condition.items()} | {"keras": _uar(truth, keras)},
-        "uar_interval": metrics.interval(truth, clean.argmax(axis=1), metrics.uar, groups=groups),
-        "agreement_with_keras": float((clean.argmax(axis=1) == keras.argmax(axis=1)).mean()),
-        "recall": dict(zip(labels, _recalls(truth, clean, len(labels)).tolist(), strict=True)),
-        "confusion": metrics.measures(truth, np.log(clean), labels)["confusion"],
-        "ece_equal_mass": metrics.ece_equal_mass(truth, clean),
-        "said": {"coverage": float(said.mean()), "accuracy": float(right[said].mean()) if said.any() else None},
-        "arousal": _arousal(labels, truth, clean),
-    }
-    if set(members[0].corpora) == {"RAVDESS"}:
-        men = np.array([int(speaker) % 2 == MALE_PARITY for speaker in speakers])
-        found["uar_by_sex"] = {"men": _uar(truth[men], clean[men]), "women": _uar(truth[~men], clean[~men])}
-    return found
-
-
-def _uar(truth: np.ndarray, probs: np.ndarray) -> float:
-    return metrics.uar(truth, probs.argmax(axis=1))
-
-
-def _recalls(truth: np.ndarray, probs: np.ndarray, labels: int) -> np.ndarray:
-    said = probs.argmax(axis=1)
-    return np.array([(said[truth == label] == label).mean() if (truth == label).any() else np.nan
-                     for label in range(labels)])  # fmt: skip
-
-
-def _arousal(labels: Sequence[str], truth: np.ndarray, probs: np.ndarray) -> float | None:
-    """Return Pearson's correlation of the published arousal with that of the true labels; None where there is none."""
-    if not set(labels) <= COORDINATES.keys() or len(set(truth.tolist())) < 2:
-        return None
-    heard = [affect(dict(zip(labels, row.tolist(), strict=True)))["arousal"] for row in probs]
-    return float(np.corrcoef(heard, [COORDINATES[labels[label]][1] for label in truth])[0, 1])
-
-
 def _baselines(folder: Path) -> dict[str, Any]:
     """Return the UAR of the baselines by fold and by corpus, from the comparison's own report."""
     table = json.loads((folder / "report.json").read_text())["table"]
@@ -248,7 +141,7 @@ def written(folder: Path, found: dict[str, Any], answers: Sequence[Answers]) -> 
     write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(found), indent=1))
     pooled: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for corpus, figures in found["corpora"].items():
-        members = [one for one in answers if one.seed == 0 and one.fold.startswith(f"{corpus}:")]
+        members = [one for one in answers if one.seed == 0 and group_of(one.fold) == corpus]
         pooled[corpus] = (
             np.concatenate([one.truth for one in members]),
             np.concatenate([one.probs[robustness.CLEAN] for one in members]),

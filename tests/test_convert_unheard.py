@@ -11,7 +11,7 @@ import pytest
 from convert import unheard
 from convert.calibrate import calibrate
 from convert.config import ConvertConfig
-from convert.unheard import CONDITIONS, Answers, report
+from convert.figures import CONDITIONS, Answers, report
 from tests.lab import run_train, write_config
 from tests.tiny_corpus import write_corpus
 from train import runs

@@ -13,6 +13,7 @@ from edge.mfcc import MfccSpec
 from train import baselines, metrics, networks, robustness, runs
 from train.config import TrainConfig
 from train.features import Cache
+from train.folds import group_of
 from train.index import Clip
 from train.job import Job, job_of, share_of
 from train.protocols import Split
@@ -31,7 +32,7 @@ def jobs_of(
     def seeds(name: str, fold: Split) -> int:
         if len(folds) == 1:
             return config.compare.seeds.get(name, 1)
-        return config.compare.fold_seeds.get(fold.fold.partition(":")[0], 1) if fold.protocol == "unheard" else 1
+        return config.compare.fold_seeds.get(group_of(fold.fold), 1) if fold.protocol == "unheard" else 1
 
     return [
         job_of(name, recipe, fold, config, seed=seed, epochs=epochs)
@@ -208,7 +209,7 @@ def _summary(
         folds[fold].append((logits, figures))
     corpora: dict[str, list[str]] = defaultdict(list)
     for fold in folds:
-        corpora[fold.partition(":")[0] if ":" in fold else "all"].append(fold)
+        corpora[group_of(fold) or "all"].append(fold)
     pooled = {}
     for corpus, members in corpora.items():
         right = np.concatenate([truth[fold] for fold in members])

@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from edge.errors import InputError
 from train.config import TrainConfig
+from train.folds import speakers_fold, unseen_fold
 from train.index import Clip
 
 SIDES = ("train", "validation", "test")
@@ -106,11 +107,7 @@ def _speaker_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
         )
         for group in groups:
             training = [speaker for speaker in speakers if speaker not in group]
-            fold = (
-                f"{corpus}:{'+'.join(training)}->{'+'.join(group)}"
-                if len(speakers) == 2
-                else f"{corpus}:{'+'.join(group)}"
-            )
+            fold = speakers_fold(corpus, training, group, both=len(speakers) == 2)
             folds.append(_by_speaker("speaker", fold, clips, mine, training, group))
     return folds
 
@@ -192,10 +189,10 @@ def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
         count = min(config.protocols.unheard_folds, len(mine))
         for group in ([str(speaker) for speaker in part] for part in np.array_split(mine, count)):
             rest = [speaker for speaker in mine if speaker not in group]
-            fold = f"{name}:{'+'.join(rest)}->{'+'.join(group)}" if len(mine) == 2 else f"{name}:{'+'.join(group)}"
+            fold = speakers_fold(name, rest, group, both=len(mine) == 2)
             folds.append(_without(fold, clips, speakers, name, group))
     if len(names) > 1:
-        folds += [_without(f"unseen:{name}", clips, speakers, name, mine) for name, mine in speakers.items()]
+        folds += [_without(unseen_fold(name), clips, speakers, name, mine) for name, mine in speakers.items()]
     return folds
 
 

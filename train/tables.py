@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from train.folds import group_of
 from train.report import STUDY
 
 
@@ -47,7 +48,7 @@ def unheard_table(found: dict[str, Any]) -> str:
     """Return UAR in percent by who is tested, for a report of protocol `unheard` (convert/unheard.py)."""
     rows = []
     for fold, row in found["folds"].items():
-        if fold.partition(":")[0] not in found["pooled"]:
+        if group_of(fold) not in found["pooled"]:
             lines = {name: row["uar"][name] for name in ("clean", "keras", "10 dB", "3 m")}
             cells = [_mean_and_spread(value) for value in lines.values()]
             rows.append([fold, str(row["clips"]), *cells, *_beside(found, "folds", fold)])
