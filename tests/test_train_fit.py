@@ -98,10 +98,13 @@ AT_WORK = {"augment": True, "balance": True, "trim": True, "label_smoothing": 0.
            "optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0, "epochs": 5}  # fmt: skip
 
 
-@pytest.mark.parametrize("recipe", [{"epochs": 5}, AT_WORK], ids=["study", "everything"])
-def test_stopped_and_resumed_is_the_same_training(lab, recipe):
+@pytest.mark.parametrize(
+    ("network", "recipe"), [("cnn", {"epochs": 5}), ("cnn", AT_WORK), ("causal_cnn", AT_WORK | {"contrast": 0.3})],
+    ids=["study", "everything", "contrast"],
+)  # fmt: skip
+def test_stopped_and_resumed_is_the_same_training(lab, network, recipe):
     folder, config, clips = lab
-    job = tiny_job("cnn", clips, config, **recipe)  # dropout and BatchNorm: the most state
+    job = tiny_job(network, clips, config, **recipe)  # dropout and BatchNorm: the most state
     name = f"resume-{len(recipe)}"
 
     def stop(epoch, epochs, figures):
@@ -126,6 +129,34 @@ def test_the_chosen_epoch_is_the_best_on_validation(lab):
     curve = run.record.curves["val_uar"]
     assert curve[run.record.chosen_epoch - 1] == max(curve)
     assert run.record.metrics["validation"]["uar"] == pytest.approx(max(curve), abs=1e-6)
+
+
+def test_contrast_counts_in_the_loss_alone(lab):
+    _, config, clips = lab
+    with_it = fitted(lab, tiny_job("causal_cnn", clips, config, contrast=0.5), "contrast")
+    without = fitted(lab, tiny_job("causal_cnn", clips, config), "no-contrast")
+    assert with_it.record.curves["loss"][0] > without.record.curves["loss"][0] + 0.5
+    assert with_it.record.curves.keys() >= without.record.curves.keys()
+    assert with_it.model.output_shape == without.model.output_shape
+    assert not np.array_equal(with_it.logits("test"), without.logits("test"))
+    with pytest.raises(ConfigError, match="contrast is for networks that answer all along, cnn does not"):
+        fitted(lab, tiny_job("cnn", clips, config, contrast=0.5), "contrast-cnn")
+
+
+def test_contrast_by_hand():
+    """Each sum written out as in the paper, a voice's own clips left out of the numerator."""
+    from train.contrast import TEMPERATURE, loss
+
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(9, 5)).astype(np.float32)
+    labels, voices = [0, 0, 0, 1, 1, 1, 1, 2, 2], [0, 1, 1, 0, 0, 1, 2, 3, 3]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for one, found in enumerate(np.asarray(loss(np.stack([labels, voices], axis=1).astype(np.int32), vectors))):
+        others = [other for other in range(9) if other != one]
+        below = sum(np.exp(unit[one] @ unit[other] / TEMPERATURE) for other in others)
+        drawn = [other for other in others if labels[other] == labels[one] and voices[other] != voices[one]]
+        terms = [-np.log(np.exp(unit[one] @ unit[other] / TEMPERATURE) / below) for other in drawn]
+        assert found == pytest.approx(np.mean(terms) if terms else 0.0, rel=1e-4)
 
 
 def test_another_training_s_folder_is_refused(lab):

@@ -21,6 +21,14 @@ def test_trials_go_on_where_they_stopped(tmp_path):
     assert both[0]["width"] in (0.5, 0.75, 1.0, 1.5)
 
 
+def test_trials_train_as_the_recipe_says_contrast_too(tmp_path):
+    from train.tune import tune
+
+    config = tiny_config(tmp_path)
+    job = tiny_job("causal_cnn", tiny_clips(tmp_path, config), config, epochs=1, contrast=0.3)
+    assert len(tune(job, tiny_clips(tmp_path, config), config, SPEC, folder=tmp_path / "tune", trials=1)) == 1
+
+
 def test_the_test_side_is_not_looked_at(tmp_path):
     """The recordings of the test side are gone, and their features with them."""
     from pathlib import Path

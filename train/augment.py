@@ -1,7 +1,7 @@
 """Sounds as another room, voice or microphone might have given them.
 
-Speed and noise change the sound (a few variants of each clip, cached as features); level, cropping and masks change
-the features, drawn anew for every epoch.
+Speed and noise change the sound (a few variants of each clip, cached as features); level, tempo, cropping and masks
+change the features, drawn anew for every epoch.
 """
 
 import random
@@ -14,7 +14,7 @@ import soxr
 
 from edge.audio import SAMPLE_RATE_HZ, load_recording
 from edge.errors import InputError
-from edge.mfcc import MfccSpec, dct_matrix, mfcc
+from edge.mfcc import MfccSpec, mfcc
 from train.config import Augmentation
 from train.features import Cache, Shipped, clip_frames, key_of
 from train.index import SUFFIXES, Clip
@@ -97,28 +97,23 @@ class Variants:
 def drawn(
     variants: Sequence[np.ndarray], settings: Augmentation, spec: MfccSpec, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return one variant at another level, from a random onset to a random end: raw frames (n, coefficients)."""
+    """Return one variant at another level and tempo, from a random onset to a random end: raw frames
+    (n, coefficients)."""
     frames = variants[rng.integers(len(variants))]
     length = max(1, round(len(frames) * rng.uniform(*settings.crop)))
     start = rng.integers(len(frames) - length + 1)
     frames = frames[start : start + length].copy()
     # Decibels on every mel band are a constant in the log, which the orthonormal DCT puts into the zeroth coefficient.
     frames[:, 0] += rng.uniform(*settings.gain_db) * np.sqrt(spec.mels)
-    return frames
+    return _at_tempo(frames, rng.uniform(*settings.tempo)) if settings.tempo != (1.0, 1.0) else frames
 
 
-def shifted(windows: np.ndarray, std: Sequence[float], settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Return standardized windows (deviations `std`), each some mel bands higher or lower: another length of the vocal
-    tract. The outermost band stands in for those that are missing."""
-    if not settings.band_shift:
-        return windows
-    basis, std, there = dct_matrix(len(std), len(std)), np.array(std, np.float32), np.arange(len(std))
-    moved = {  # what each shift does to standardized coefficients
-        shift: std[:, None] * basis[:, np.clip(there - shift, 0, len(std) - 1)] @ basis.T / std
-        for shift in range(-settings.band_shift, settings.band_shift + 1)
-    }
-    by = rng.integers(-settings.band_shift, settings.band_shift + 1, len(windows))
-    return np.stack([window @ moved[shift] for window, shift in zip(windows, by, strict=True)])
+def _at_tempo(frames: np.ndarray, tempo: float) -> np.ndarray:
+    """Frames of the same voice that speaks so much faster, by interpolation between them: pitch and formants stay."""
+    places = np.linspace(0, len(frames) - 1, max(1, round(len(frames) / tempo)))
+    before = places.astype(int)
+    share = (places - before).astype(np.float32)[:, None]
+    return frames[before] * (1 - share) + frames[np.minimum(before + 1, len(frames) - 1)] * share
 
 
 def masked(windows: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -62,7 +62,7 @@ class CausalCnn(Section, kw_only=True):
     """Convolutions that look back only, a mean over the bands, statistics over time, Dense ReLU. The first `halvings`
     of the convolutions halve the bands; `dropout` is before and after Dense."""
 
-    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 120)
+    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 108)
     halvings: Annotated[int, msgspec.Meta(ge=0)] = 3
     dropout: Ratio = 0.3
     dense: Count = 80
@@ -91,6 +91,8 @@ class Networks(Section, kw_only=True):
 class Recipe(Section, kw_only=True):
     """How a network is trained.
 
+    contrast: weight of the loss that draws the same emotion of different voices together (train/contrast.py); for
+        networks that answer all along.
     choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
     window_frames: of the windows it is trained on; None: train.window_frames.
     precision: `mixed_bfloat16` multiplies in 16 bits while it trains, half again as fast where the processor can; what
@@ -106,6 +108,7 @@ class Recipe(Section, kw_only=True):
     warmup: Ratio = 0.0
     weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     label_smoothing: Ratio = 0.0
+    contrast: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     clip_norm: Positive | None = None
     normalization: Literal["global", "running"] = "global"
     trim: bool = False
@@ -132,10 +135,10 @@ class Augmentation(Section, kw_only=True):
     noise_share: Ratio = 0.7
     reverb_share: Ratio = 0.3
     gain_db: tuple[float, float] = (-10.0, 10.0)
+    tempo: tuple[Positive, Positive] = (1.0, 1.0)
     crop: tuple[Ratio, Ratio] = (0.6, 1.0)
     time_mask_frames: int = 12
     coefficient_mask: int = 6
-    band_shift: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Scenes(Section, kw_only=True):

@@ -14,10 +14,11 @@ import numpy as np
 from tensorboard.summary import Writer
 
 from edge.artifact import write_atomically
+from edge.errors import ConfigError
 from edge.mfcc import MfccSpec
 from edge.normalize import Normalization
 from edge.section import Section
-from train import checkpoint, metrics, networks, runs
+from train import checkpoint, contrast, metrics, networks, runs
 from train.config import Recipe, TrainConfig
 from train.costs import multiply_adds
 from train.device import gpus
@@ -58,13 +59,13 @@ def fit(
         frames=data.window_frames, labels=config.labels, precision=recipe.precision,
     )  # fmt: skip
     steps = steps_of(job.split, recipe)
-    compile_for(model, recipe, steps=steps)
+    trained = compiled(model, recipe, steps=steps)
     unroll(model, _pays_to_unroll(job.network, steps * recipe.epochs))
-    progress = checkpoint.restore(folder, model, _fingerprint(job, data, clips))
+    progress = checkpoint.restore(folder, trained, _fingerprint(job, data, clips))
     validation = data.windows("validation"), data.truth("validation")
     while progress.epochs < recipe.epochs:
         began = time.monotonic()
-        figures = train_epoch(model, data, recipe, progress.epochs, job.seed)
+        figures = train_epoch(trained, data, recipe, progress.epochs, job.seed)
         if len(validation[1]):
             figures |= _validated(model, *validation, config.labels)
         progress.seconds += time.monotonic() - began
@@ -75,7 +76,7 @@ def fit(
         if recipe.choose == "validation" and figures["val_uar"] >= max(progress.curves["val_uar"]):
             progress.best_epoch = progress.epochs
             checkpoint.save_best(folder, model)
-        checkpoint.save(folder, model, progress)
+        checkpoint.save(folder, trained, progress)
         _log(folder, progress.epochs, figures)
         if report:
             report(progress.epochs, recipe.epochs, figures)
@@ -132,8 +133,16 @@ def initialize(model: keras.Model, seed: int) -> None:
             weight.assign(drawn(weight.shape, dtype=weight.dtype))
 
 
-def compile_for(model: keras.Model, recipe: Recipe, *, steps: int) -> None:
-    """Give the model the recipe's optimizer and loss (cross-entropy on logits)."""
+def compiled(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.Model:
+    """Return what is to be trained: the model with the recipe's optimizer and loss (cross-entropy on logits), and with
+    a second output where the recipe asks for contrast.
+
+    Raises ConfigError where it does and the model has one answer only.
+    """
+    if recipe.contrast:
+        if len(model.output_shape) != 3:
+            raise ConfigError(f"train.recipes: contrast is for networks that answer all along, {model.name} does not")
+        model = contrast.with_head(model)
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
         total = steps * recipe.epochs
@@ -153,7 +162,11 @@ def compile_for(model: keras.Model, recipe: Recipe, *, steps: int) -> None:
     # XLA on a CPU measured twelve times slower on convolutions and no faster on recurrent layers.
     jit = "auto" if gpus() else False
     # Weighted: where a network answers all along, padding and the first moment count nothing.
-    model.compile(optimizer, loss=_loss(model, recipe), weighted_metrics=["accuracy"], jit_compile=jit)
+    loss, shares, measured = _loss(model, recipe), None, ["accuracy"]
+    if recipe.contrast:
+        loss, shares, measured = [loss, contrast.loss], [1.0, recipe.contrast], [measured, []]
+    model.compile(optimizer, loss=loss, loss_weights=shares, weighted_metrics=measured, jit_compile=jit)
+    return model
 
 
 def unroll(model: keras.Model, on: bool) -> None:
@@ -179,13 +192,14 @@ def steps_of(split: Split, recipe: Recipe) -> int:
 
 def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:
     """Return float32 (n, labels) in inference mode."""
-    return networks.final(model.predict(windows, batch_size=PREDICT_BATCH, verbose=0))
+    said = model.predict(windows, batch_size=PREDICT_BATCH, verbose=0)
+    return networks.final(said[0] if isinstance(said, list) else said)  # the contrast's head is beside them
 
 
 def _loss(model: keras.Model, recipe: Recipe) -> Any:
     if not recipe.label_smoothing:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    labels = model.output_shape[-1]
+    labels = model.outputs[0].shape[-1]
 
     def loss(truth, logits):  # per answer, so that weights of answers count
         shape = keras.ops.shape(logits)[:-1]
@@ -199,15 +213,19 @@ def _loss(model: keras.Model, recipe: Recipe) -> Any:
 
 def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int, seed: int) -> dict[str, float]:
     """Train one epoch; randomness (order, augmentation, dropout) depends on seed and epoch alone."""
-    windows, truth, weight = data.epoch(number)
+    windows, truth, weight, voices = data.epoch(number)
     weights = {id(value) for value in model.weights}
     for index, state in enumerate(value for value in model.variables if id(value) not in weights):
         drawn = np.random.default_rng([seed, number, index]).integers(2**31, size=state.shape)
         state.assign(drawn.astype(keras.backend.standardize_dtype(state.dtype)))
+    if recipe.contrast:
+        keys = np.stack([truth[:, -1], voices], axis=1)
+        truth, weight = [truth, keys], [weight, np.ones(len(keys), np.float32)]
     history = model.fit(
         windows, truth, sample_weight=weight, batch_size=recipe.batch_size, epochs=1, shuffle=False, verbose=0
     ).history
-    return {name: float(values[-1]) for name, values in history.items()}
+    # Of two outputs, Keras names the figures of each.
+    return {name.removeprefix("logits_"): float(values[-1]) for name, values in history.items()}
 
 
 def _validated(model: keras.Model, windows: np.ndarray, truth: np.ndarray, labels: Sequence[str]) -> dict[str, float]:

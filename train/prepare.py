@@ -8,7 +8,7 @@ import numpy as np
 from edge.mfcc import MfccSpec
 from edge.normalize import Normalization
 from train import networks
-from train.augment import Variants, drawn, masked, shifted
+from train.augment import Variants, drawn, masked
 from train.config import Recipe, TrainConfig
 from train.features import Cache, Shipped, clip_frames
 from train.index import Clip
@@ -46,6 +46,8 @@ class Prepared:
         everything = [frames for variants in self._variants for frames in variants]
         self.normalization: Normalization = normalization_of(everything, recipe.normalization, spec)
         self._truth = self.truth("train")
+        voices = [(clips[index].corpus, clips[index].speaker or "") for index in split.train]
+        self._voices = np.unique(voices, axis=0, return_inverse=True)[1].astype(np.int32)
         self._shares = balanced([clips[index] for index in split.train]) if recipe.balance else None
         self._fixed = None if recipe.augment else self.windows("train")
 
@@ -66,27 +68,28 @@ class Prepared:
         labels = {label: index for index, label in enumerate(self._config.labels)}
         return np.array([labels[self._clips[index].label] for index in self._split.side(side)], np.int32)
 
-    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return windows, labels and their weights in the order of one epoch (numbers from 0).
+    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """Return windows, labels, their weights and the numbers of their voices in the order of one epoch (from 0).
 
         A label and no weights per window; where the network answers all along, both for each of its answers.
         """
-        windows, truth = self._drawn(number)
+        windows, order = self._drawn(number)
+        truth, voices = self._truth[order], self._voices[order]
         if self._step_frames is None:
-            return windows, truth, None
-        return windows, *along(truth, windows, self._step_frames / self._spec.frames_per_s, self._step_frames)
+            return windows, truth, None, voices
+        truth, weight = along(truth, windows, self._step_frames / self._spec.frames_per_s, self._step_frames)
+        return windows, truth, weight, voices
 
     def _drawn(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self._seed, number])
         count = len(self._truth)
         order = rng.permutation(count) if self._shares is None else rng.choice(count, count, p=self._shares)
         if self._fixed is not None:
-            return self._fixed[order], self._truth[order]
+            return self._fixed[order], order
         settings = self._config.augmentation
         utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in order]
         windows = windowed(standardized(utterances, self.normalization), self.window_frames, self._step_frames or 1)
-        windows = shifted(windows, self.normalization.std, settings, rng)
-        return masked(windows, settings, rng), self._truth[order]
+        return masked(windows, settings, rng), order
 
 
 def balanced(clips: Sequence[Clip]) -> np.ndarray:

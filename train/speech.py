@@ -18,7 +18,7 @@ from train.augment import noise_files
 from train.config import TrainConfig
 from train.features import Cache, key_of
 from train.finish import finished
-from train.fit import compile_for, network_for
+from train.fit import compiled, network_for
 from train.index import Clip
 from train.job import Job
 from train.progress import Tell
@@ -71,7 +71,7 @@ def train_speech(
     train, test, recipe = made["train"], made["test"], job.recipe
     normalization = normalization_of(list(train.frames), recipe.normalization, spec)
     model = network_for(job, job.settings, normalization, spec, frames=train.frames.shape[1], labels=SPEECH_LABELS)
-    compile_for(model, recipe, steps=-(-len(train.frames) // recipe.batch_size))
+    model = compiled(model, recipe, steps=-(-len(train.frames) // recipe.batch_size))
     fingerprint = key_of(
         job.seed, recipe, job.settings, len(train.frames), normalization,
         [clips[index].sha256 for index in job.split.train], [path.name for path in noise],

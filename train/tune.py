@@ -12,7 +12,7 @@ from edge.mfcc import MfccSpec
 from train import metrics
 from train.config import TrainConfig
 from train.features import Cache
-from train.fit import compile_for, logits_of, network_for, steps_of, train_epoch
+from train.fit import compiled, logits_of, network_for, steps_of, train_epoch
 from train.index import Clip
 from train.job import Job
 from train.prepare import Prepared
@@ -34,8 +34,7 @@ class _Network(keras_tuner.HyperModel):
             self._job, sized(self._job.settings, hp), self._data.normalization, self._spec,
             frames=self._data.window_frames, labels=self._config.labels, precision=recipe.precision,
         )  # fmt: skip
-        compile_for(model, recipe, steps=steps_of(self._job.split, recipe))
-        return model
+        return compiled(model, recipe, steps=steps_of(self._job.split, recipe))
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> dict[str, float]:
         recipe = self._recipe(hp)

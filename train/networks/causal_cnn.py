@@ -1,6 +1,7 @@
 """Causal CNN: the sensor's own. Convolutions over log-mel bands that look back only, statistics from the onset on.
 
-What the convolutions find is averaged over the bands, so that it counts wherever in frequency a voice has it.
+What the convolutions find is averaged over the bands, so that it counts wherever in frequency a voice has it; a bias
+for each band lets them know where they are.
 
 It answers for every block, at the same cost however long the utterance, because what it looks back at is kept: the last
 rows of each convolution's input, and the running sums of the statistics. A block that is all zeros (the padding in
@@ -38,6 +39,7 @@ def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels:
         hidden = layers.ZeroPadding2D(((kernel - strides[0], 0), _sides(kernel)), name=f"past_{number}")(hidden)
         hidden = layers.Conv2D(filters, kernel, strides=strides, use_bias=False, name=f"conv_{number}")(hidden)
         hidden = layers.BatchNormalization(momentum=settings.momentum, name=f"norm_{number}")(hidden)
+        hidden = _BandBias(name=f"bands_{number}")(hidden)
         hidden = layers.ReLU(_CEILING, name=f"relu_{number}")(hidden)
         rows //= strides[0]
         hidden = _Silence(rows, name=f"silence_{number}")([hidden, heard])
@@ -81,7 +83,8 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
             whole = ops.concatenate([past, hidden], axis=1)
             following[f"past_{number}_out"] = whole[:, whole.shape[1] - past.shape[1] :]
             padded = ops.pad(whole, ((0, 0), (0, 0), _sides(layer.kernel_size[1]), (0, 0)))
-            hidden = ops.relu6(model.get_layer(f"norm_{number}")(layer(padded), training=False))
+            hidden = model.get_layer(f"norm_{number}")(layer(padded), training=False)
+            hidden = ops.relu6(model.get_layer(f"bands_{number}")(hidden))
         hidden = ops.mean(hidden, axis=2)[:, 0]
         moments = carried["moments"] + ops.concatenate([ops.ones((1, 1)), hidden, hidden * hidden], axis=1)
         blocks, total, squares = ops.split(moments, [1, 1 + channels], axis=1)
@@ -117,6 +120,17 @@ class _Heard(layers.Layer):
 
     def call(self, blocks):
         return ops.cast(ops.any(ops.not_equal(blocks, 0.0), axis=-1, keepdims=True), "float32")
+
+
+@keras.saving.register_keras_serializable("roomtone")
+class _BandBias(layers.Layer):
+    """A learned bias for each band and channel of (batch, rows, bands, channels)."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.bias = self.add_weight(name="bias", shape=shape[2:], initializer="zeros")
+
+    def call(self, rows):
+        return rows + ops.cast(self.bias, rows.dtype)
 
 
 @keras.saving.register_keras_serializable("roomtone")
