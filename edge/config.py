@@ -55,6 +55,7 @@ class Decision(Section, kw_only=True):
     exit: Ratio | None = None
     dwell_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
     unknown_after_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
+    first_within_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
     refractory_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] | None = None
 
     def __post_init__(self) -> None:

@@ -64,9 +64,11 @@ class Decision:
         if wanted == self.label:
             self.confidence = best
             return None
-        if not certain or _ms(now_s - self._candidate_since_s) < self._settings.dwell_ms:
+        heard_ms = _ms(now_s - self._onset_s)
+        overdue = self.label == QUIET and heard_ms >= self._settings.first_within_ms
+        if not certain or (not overdue and _ms(now_s - self._candidate_since_s) < self._settings.dwell_ms):
             return None
-        if wanted == UNKNOWN and _ms(now_s - self._onset_s) < self._settings.unknown_after_ms:
+        if wanted == UNKNOWN and heard_ms < self._settings.unknown_after_ms:
             return None
         if self.label != QUIET and _ms(now_s - self.since_s) < self._settings.refractory_ms:
             return None

@@ -32,6 +32,7 @@ class DecisionDefaults(_Part, kw_only=True):
     exit: Ratio = 0.35
     dwell_ms: Milliseconds = 240
     unknown_after_ms: Milliseconds = 800
+    first_within_ms: Milliseconds = 960
     refractory_ms: Milliseconds = 800
 
 

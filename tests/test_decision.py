@@ -13,7 +13,9 @@ from edge.manifest import DecisionDefaults
 from edge.payloads import QUIET, UNKNOWN
 
 LABELS = ["angry", "happy", "sad"]
-PLAIN = DecisionDefaults(smoothing_ms=0, enter=0.6, exit=0.4, dwell_ms=160, unknown_after_ms=800, refractory_ms=800)
+PLAIN = DecisionDefaults(
+    smoothing_ms=0, enter=0.6, exit=0.4, dwell_ms=160, unknown_after_ms=800, first_within_ms=960, refractory_ms=800
+)
 BLOCK_S = 0.08
 
 
@@ -65,6 +67,14 @@ def test_the_end_of_speech_is_quiet_at_once_and_the_state_does_not_stick():
 
 def test_doubt_is_unknown_and_only_after_a_while():
     assert Room().hear(probs(happy=0.5), 20).changes == [(0.88, UNKNOWN)]
+
+
+def test_the_first_label_of_an_utterance_does_not_wait_for_ever():
+    """Labels that never hold for their dwell: something is said when it is due, and only the first time."""
+    room = Room()
+    for _ in range(10):
+        room.hear(probs(angry=0.9)).hear(probs(happy=0.9))
+    assert room.changes == [(1.04, "angry")]
 
 
 def test_neutral_ground_between_exit_and_enter_keeps_the_label():
