@@ -50,7 +50,7 @@ def unheard_table(found: dict[str, Any]) -> str:
     for fold, row in found["folds"].items():
         if group_of(fold) not in found["pooled"]:
             lines = {name: row["uar"][name] for name in ("clean", "keras", "10 dB", "3 m")}
-            cells = [_mean_and_spread(value) for value in lines.values()]
+            cells = [spread(value, 1, scale=100) for value in lines.values()]
             rows.append([fold, str(row["clips"]), *cells, *_beside(found, "folds", fold)])
     for corpus in found["pooled"]:
         row = found["corpora"][corpus]
@@ -60,10 +60,6 @@ def unheard_table(found: dict[str, Any]) -> str:
         what = f"{corpus}, all {row['speakers']} speakers"
         rows.append([what, str(row["clips"]), *cells, *_beside(found, "corpora", corpus)])
     return markdown(["tested", "clips", "int8", "Keras", "10 dB", "3 m", *found["baselines"]], rows)
-
-
-def _mean_and_spread(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f}" + (f" ± {100 * value['spread']:.1f}" if value["spread"] else "")
 
 
 def _beside(found: dict[str, Any], part: str, name: str) -> list[str]:
@@ -76,10 +72,10 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def spread(value: dict[str, Any], digits: int) -> str:
+def spread(value: dict[str, Any], digits: int, *, scale: float = 1.0) -> str:
     """Return mean and, over several trainings, standard deviation."""
-    mean = f"{value['mean']:.{digits}f}"
-    return f"{mean} ± {value['spread']:.{digits}f}" if len(value["values"]) > 1 else mean
+    mean, deviation = (f"{scale * value[name]:.{digits}f}" for name in ("mean", "spread"))
+    return f"{mean} ± {deviation}" if value["spread"] else mean
 
 
 def percent(figures: dict[str, Any]) -> str:
