@@ -60,7 +60,8 @@ EDGE = section(
         hang_over_ms=st.integers(80, 5_000) | COUNT,
     ),
     decision=section(
-        smoothing_ms=FLOAT, enter=RATIO, exit=RATIO, dwell_ms=COUNT, unknown_after_ms=COUNT, first_within_ms=COUNT, refractory_ms=COUNT
+        smoothing_ms=FLOAT, enter=RATIO, exit=RATIO, dwell_ms=COUNT, unknown_after_ms=COUNT, first_within_ms=COUNT,
+        refractory_ms=COUNT
     ),
     mqtt=section(
         host=st.sampled_from(["127.0.0.1", "embedded", "", "a" * 300, "münchen.example"]), port=COUNT, username=TEXT,
