@@ -40,8 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_section(options.config, "convert", ConvertConfig)
         cache = Cache(load_section(options.config, "train", TrainConfig).cache)
         if options.run:
-            wanted = [Wanted(load_run(options.run), options.form, options.precision, Path(options.out))]
-            given = _calibration(options.calibration) if options.calibration else None
+            run = load_run(options.run)
+            wanted = [Wanted(run, options.form, options.precision, Path(options.out))]
+            given = _calibration(options.calibration, run) if options.calibration else None
             return _make(wanted, Path(options.out).with_suffix(""), config, cache, options.name, given)
         return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
     except RoomtoneError as error:
@@ -68,20 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _calibration(path: str) -> Any:
-    """Return the calibration in a report. Raises ConfigError where there is none."""
+def _calibration(path: str, run: Run) -> Any:
+    """Return the calibration in a report. Raises ConfigError where there is none, or none for this run's labels."""
     from convert.calibrate import Calibration  # brings scikit-learn, which takes seconds
 
     class Report(msgspec.Struct):
+        labels: list[str] = []
         calibration: Calibration | None = None
 
     try:
-        found = msgspec.json.decode(Path(path).read_bytes(), type=Report).calibration
+        report = msgspec.json.decode(Path(path).read_bytes(), type=Report)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{path}: no report of unheard voices: {error}") from error
-    if found is None:
-        raise ConfigError(f"{path}: no calibration in it: too few voices")
-    return found
+    if report.calibration is None:
+        raise ConfigError(f"{path}: no calibration in it: too few voices, or another report than convert.unheard's")
+    if report.labels != run.record.labels:
+        theirs, ours = (", ".join(labels) for labels in (report.labels, run.record.labels))
+        raise ConfigError(f"{path}: is of a model that says {theirs}; {run.folder} says {ours}")
+    return report.calibration
 
 
 def _listed(config: ConvertConfig) -> Iterator[Wanted]:

@@ -158,9 +158,8 @@ def test_the_command_puts_it_in_place_with_a_report(lab):
     gates = {"agreement": 0.5, "accuracy_loss": 0.5, "recall_loss": 1.0}
     report = lab.folder / "report.json"  # of the recipe on other voices
     given = calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=0.7)
-    report.write_bytes(
-        msgspec.json.encode({"calibration": msgspec.structs.replace(given, enter=0.42, temperature=1.5)})
-    )
+    given = msgspec.structs.replace(given, enter=0.42, temperature=1.5)
+    report.write_bytes(msgspec.json.encode({"labels": lab.run("cnn").record.labels, "calibration": given}))
     done = _convert(
         lab,
         lab.run("cnn").folder,
@@ -211,6 +210,16 @@ def test_a_report_without_calibration_is_one_line(lab, text):
     assert len(done.stderr.splitlines()) == 1
     assert str(report) in done.stderr
     assert not out.exists()
+
+
+def test_the_calibration_of_another_kind_of_model_is_one_line(lab):
+    given = calibrate(np.arange(100) % 2, np.eye(2)[np.arange(100) // 2 % 2], abstain_precision=0.7)
+    report = lab.folder / "speech-report.json"
+    report.write_bytes(msgspec.json.encode({"labels": ["other", "speech"], "calibration": given}))
+    done = _convert(lab, lab.run("cnn").folder, "--out", lab.folder / "no.tflite", "--calibration", report)
+    assert done.returncode == 78
+    assert f"{report}: is of a model that says other, speech; " in done.stderr.splitlines()[-1]
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_network_without_streaming_state_has_no_step_form(lab):

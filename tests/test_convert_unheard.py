@@ -104,6 +104,14 @@ def test_a_folder_without_runs_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: {tmp_path}: no finished run in it\n"
 
 
+def test_a_comparison_that_was_stopped_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "load_run", lambda folder: folder)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / runs.RECORD).touch()
+    assert unheard.main([str(tmp_path), "--noise", str(tmp_path), "--out", str(tmp_path / "out")]) == 66
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: not finished (no report.json)")
+
+
 @pytest.mark.slow
 def test_from_trainings_to_the_report(tmp_path):
     path = write_config(tmp_path)

@@ -1,13 +1,16 @@
 """Augmentation and degradation: each change is what its name says, and the same whenever it is asked for."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
 
 from edge.audio import load_recording
-from edge.errors import InputError
+from edge.errors import ConfigError, InputError
 from edge.mfcc import MfccSpec, mfcc
 from edge.normalize import Normalizer
+from edge.section import load_section
 from tests.sounds import chirp
 from train import robustness, rooms
 from train.augment import Variants, drawn, masked, noise_files
@@ -160,3 +163,19 @@ def test_rooms_ring_as_long_as_they_say(name):
     wet = rooms.reverberant(sound, response)
     assert wet.shape == sound.shape
     assert np.std(wet) == pytest.approx(np.std(sound), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"tempo": [1.25, 0.75]}, "expected tempo from low to high, not 1.25 to 0.75"),
+        ({"crop": [1.0, 0.6]}, "expected crop from low to high"),
+        ({"speed": [0.0001, 1.0]}, "expected speed between 0.25 and 4"),
+        ({"tempo": [0.75, 1e9]}, "expected tempo between 0.25 and 4"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(setting, message, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({"train": {"augmentation": setting}}))  # JSON is YAML
+    with pytest.raises(ConfigError, match=message):
+        load_section(str(path), "train", TrainConfig)

@@ -140,6 +140,16 @@ class Augmentation(Section, kw_only=True):
     time_mask_frames: int = 12
     coefficient_mask: int = 6
 
+    def __post_init__(self) -> None:
+        for name in ("speed", "snr_db", "gain_db", "tempo", "crop"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"expected {name} from low to high, not {low:g} to {high:g}")
+        for name in ("speed", "tempo"):
+            low, high = getattr(self, name)
+            if low < 0.25 or high > 4.0:
+                raise ValueError(f"expected {name} between 0.25 and 4, not {low:g} to {high:g}")
+
 
 class Scenes(Section, kw_only=True):
     """How many scenes (6.4 s each) the speech gate is trained and tested on."""
