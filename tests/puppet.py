@@ -26,6 +26,7 @@ class Puppet:
     def __init__(self, port: int, device: str = "living-room", **auth: str) -> None:
         self.device = device
         self.commands: list[tuple[str, bool, int]] = []  # text, retained, QoS
+        self._handed_over: set[int] = set()  # numbers of the messages the broker has
         self._seq = int(time.time() * 1000)
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.max_inflight_messages_set(1000)
@@ -33,6 +34,7 @@ class Puppet:
         self._client.on_connect = self._connected
         self._client.on_disconnect = lambda *_: self._met.clear()
         self._client.on_message = lambda client, data, m: self.commands.append((m.payload.decode(), m.retain, m.qos))
+        self._client.on_publish = lambda client, data, mid, *_: self._handed_over.add(mid)
         self._client.reconnect_delay_set(1, 1)
         if auth:
             self._client.username_pw_set(**auth)
@@ -46,12 +48,17 @@ class Puppet:
         return f"roomtone/{self.device}/{name}"
 
     def send(self, name: str, payload: Any, *, retain: bool = True, qos: int = 1, wait: bool = True) -> None:
-        """Publish text or bytes as they are, anything else as JSON."""
+        """Publish text or bytes as they are, anything else as JSON.
+
+        A broker may hang up on a refused message and be back in a second. Above QoS 0 paho then keeps what is sent
+        meanwhile and hands it over later, though its own `wait_for_publish` says at once that it failed.
+        """
         data = payload if isinstance(payload, str | bytes) else json.dumps(payload)
-        self._met.wait(10)  # a broker may hang up on a refused message, and be back in a second
-        sent = self._client.publish(self.topic(name), data, qos=qos, retain=retain)
-        if wait:
-            sent.wait_for_publish(10)
+        self._met.wait(10)
+        number = self._client.publish(self.topic(name), data, qos=qos, retain=retain).mid
+        give_up_at = time.monotonic() + 10
+        while wait and number not in self._handed_over and time.monotonic() < give_up_at:
+            time.sleep(0.002)
 
     def die(self) -> None:
         """Lose the link without a word, as a sensor without power does."""
