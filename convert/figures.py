@@ -59,10 +59,7 @@ def _over_seeds(members: Sequence[Answers]) -> dict[str, Any]:
     return {
         "clips": len(first.truth),
         "seeds": len(members),
-        "uar": {
-            name: {"mean": float(np.mean(found)), "spread": float(np.std(found, ddof=1)) if len(found) > 1 else 0.0}
-            for name, found in uars.items()
-        },
+        "uar": {name: metrics.mean_and_spread(found) for name, found in uars.items()},
         "recall": dict(zip(first.labels, recalls.tolist(), strict=True)),
         "arousal": _arousal(first.labels, first.truth, first.probs[robustness.CLEAN]),
     }

@@ -20,6 +20,13 @@ def lines(result: Result) -> Iterator[str]:
         f"{found.model_id}: {found.file_bytes} bytes, {found.multiply_adds_per_audio_s / 1e6:.2f} M multiply-adds "
         f"per second of audio; Keras {found.keras_accuracy:.4f} on {found.clips} test clips"
     )
+    if said := result.calibration:
+        yield (
+            f"  calibrated on {said.clips} clips: temperature {said.temperature:.2f}; labels are said from "
+            f"{said.enter:.2f} on, for {said.coverage:.0%} of them, {said.precision:.0%} right"
+        )
+    else:
+        yield "  not calibrated: the run has no validation side, and no --calibration was given"
     for device in found.devices:
         yield (
             f"  {device.runtime} {device.version}: accuracy {device.accuracy:.4f}, agreement {device.agreement:.4f}, "

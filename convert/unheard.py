@@ -85,14 +85,15 @@ def _calibration(run: runs.Run | None, found: Sequence[runs.Run], config: Conver
     if not many:
         return None
     truth = [other.record.labels.index(clip.label) for other in many for clip in other.clips("test")]
-    logits = np.concatenate([other.logits("test") for other in many])
-    return calibrate(np.array(truth), logits, abstain_precision=config.abstain_precision)
+    said = np.concatenate([other.logits("test") for other in many])
+    return calibrate(np.array(truth), said, abstain_precision=config.abstain_precision)
 
 
 def _answers(
     run: runs.Run, found: Sequence[runs.Run], config: ConvertConfig, cache: Cache, noises: dict[str, np.ndarray]
 ) -> Answers:
-    from convert.make import make  # brings Keras
+    from convert.make import make  # these bring Keras
+    from convert.reference import logits
 
     path, record = run.folder.with_suffix(".tflite"), run.record
     if not path.exists():
@@ -102,10 +103,13 @@ def _answers(
             raise ArtifactError(f"{run.folder}: {'; '.join(made.verification.failures)}")
     model, manifest = open_model(path), read_artifact(path).manifest
     clips = run.clips("test")
-    probs = {}
-    for condition in CONDITIONS:
-        heard = robustness.utterances(clips, condition, noises, record.features, cache)
-        probs[condition] = np.exp(np.array([model.answer(frames, "last") for frames in heard]))
+    heard = {name: robustness.utterances(clips, name, noises, record.features, cache) for name in CONDITIONS}
+    probs = {
+        name: np.exp(np.array([model.answer(frames, "last") for frames in utterances]))
+        for name, utterances in heard.items()
+    }
+    # On whole clips, as the artifact; the run's own logits are of windows.
+    keras = logits(run, heard[robustness.CLEAN], form="step", step_frames=manifest.step_frames)
     return Answers(
         fold=record.fold,
         seed=record.seed,
@@ -115,7 +119,7 @@ def _answers(
         truth=np.array([record.labels.index(clip.label) for clip in clips]),
         corpora=np.array([clip.corpus for clip in clips]),
         speakers=np.array([clip.speaker for clip in clips]),
-        keras=softmax(run.logits("test").astype(np.float64), axis=1),
+        keras=softmax(keras.astype(np.float64), axis=1),
         probs=probs,
     )
 

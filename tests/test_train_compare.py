@@ -105,14 +105,17 @@ def test_a_scheduler_that_is_not_there(compared):
     assert "error: tcp://127.0.0.1:9: no dask scheduler answers there" in err.splitlines()[-1]
 
 
-def test_killed_it_leaves_no_training_behind(compared):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_or_interrupted_it_leaves_no_training_behind(compared, how):
     _, options, _ = compared
-    process = start_train(*options[:-1], "2000", "--jobs", "2", "--out", compared[0] / "orphaned")
+    process = start_train(*options[:-1], "2000", "--jobs", "2", "--out", compared[0] / how.name)
     parent = psutil.Process(process.pid)
     while len(workers := [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]) < 2:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.2)
-    process.kill()
-    process.communicate()
+    process.send_signal(how)
+    _, err = process.communicate(timeout=30)
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+    assert "Traceback" not in err
+    assert process.returncode == (130 if how == signal.SIGINT else -how)

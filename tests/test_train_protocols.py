@@ -48,9 +48,8 @@ def test_unheard_tests_every_speaker_once_and_every_corpus_as_a_whole():
     assert sorted(index for fold in by_speaker for index in fold.test) == list(range(len(clips)))
     for name, fold in folds.items():
         sides = [{(clips[index].corpus, clips[index].speaker) for index in fold.side(side)} for side in SIDES]
-        assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2], name
-        assert len(fold.train) + len(fold.validation) + len(fold.test) == len(clips)
-        assert all(corpus == "B" for corpus, _ in sides[1]), name
+        assert not sides[0] & sides[2], name
+        assert sorted(fold.train + fold.test) == list(range(len(clips)))
     assert {clips[index].corpus for index in folds["unseen:A"].train} == {"B"}
     assert {clips[index].corpus for index in folds["A:s0->s1"].train} == {"A", "B"}
 

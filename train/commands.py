@@ -180,6 +180,7 @@ def _loaded(
     config, spec = _settings(options)
     _recipe(options, config)
     found = index.scan(options.data, config)
+    protocols.splits(options.protocol, found.clips, config)  # what the data lack is said before features take minutes
     with bar("features") as tell:
         clips, frames, unusable = usable(found.clips, spec, Cache(config.cache), tell)
     _warn(found.left_out + unusable)

@@ -151,7 +151,9 @@ def _network(members: Sequence[runs.Run], truth: dict[str, np.ndarray], speakers
         "seeds": len({run.record.seed for run in members}),
         "epochs": first.epochs,
         "sides": {
-            side: {name: _spread([run.record.metrics[side][name] for run in members]) for name in FIGURES}
+            side: {
+                name: metrics.mean_and_spread([run.record.metrics[side][name] for run in members]) for name in FIGURES
+            }
             for side in sides
         },
         "calibration": [_calibration(run.record.metrics) for run in members if "temperature" in run.record.metrics],
@@ -194,7 +196,9 @@ def _baseline(
         found.append((fold.fold, said, figures))
     return {
         **_summary(found, truth, speakers),
-        "sides": {"test": {figure: _spread([figures[figure] for _, _, figures in found]) for figure in FIGURES}},
+        "sides": {
+            "test": {name: metrics.mean_and_spread([figures[name] for _, _, figures in found]) for name in FIGURES}
+        },
     }
 
 
@@ -227,7 +231,10 @@ def _summary(
     return {
         "folds": {
             fold: {
-                **{name: _spread([figures[name] for _, figures in members]) for name in ("accuracy", "uar")},
+                **{
+                    name: metrics.mean_and_spread([figures[name] for _, figures in members])
+                    for name in ("accuracy", "uar")
+                },
                 "accuracy_interval": metrics.interval(truth[fold], members[0][0].argmax(axis=1), metrics.accuracy),
                 "uar_interval": metrics.interval(truth[fold], members[0][0].argmax(axis=1), metrics.uar),
                 "recall": {label: row["recall"] for label, row in members[0][1]["per_class"].items()},
@@ -242,15 +249,3 @@ def _summary(
 def epochs_to(curve: Sequence[float], level: float) -> int | None:
     """Return the first epoch (from 1) whose value is at least `level`; None where none is."""
     return next((number for number, value in enumerate(curve, start=1) if value >= level), None)
-
-
-def _spread(values: Sequence[float | None]) -> dict[str, float] | None:
-    """Return mean and standard deviation (of the sample; 0 for one value), and the values."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return {
-        "mean": float(np.mean(known)),
-        "spread": float(np.std(known, ddof=1)) if len(known) > 1 else 0.0,
-        "values": known,
-    }

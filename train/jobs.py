@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,9 @@ def _in_processes(
             raise UnavailableError("a training process was killed; the same command goes on from there") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            # Ctrl-C interrupts the training of a process, which would then begin the next that is handed to it already.
+            for process in active_children():
+                process.terminate()
             raise
 
 

@@ -128,3 +128,15 @@ def uar(truth: np.ndarray, said: np.ndarray) -> float:
 def accuracy(truth: np.ndarray, said: np.ndarray) -> float:
     """Return the share of right answers."""
     return float((truth == said).mean())
+
+
+def mean_and_spread(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Return mean and standard deviation (of the sample; 0 for one value) of what is known, and the values."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return {
+        "mean": float(np.mean(known)),
+        "spread": float(np.std(known, ddof=1)) if len(known) > 1 else 0.0,
+        "values": known,
+    }

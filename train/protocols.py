@@ -180,7 +180,7 @@ def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The sensor's model on voices it has not heard: speakers of each corpus in turn, with all the rest to train on,
-    then each corpus as a whole. A few training speakers of the larger corpora validate, which calibrates the model."""
+    then each corpus as a whole. Nobody validates, as in `default`: the folds calibrate each other (convert/unheard.py)."""
     names = list(dict.fromkeys(clip.corpus for clip in clips))
     among = {name: [index for index, clip in enumerate(clips) if clip.corpus == name] for name in names}
     speakers = {name: _speakers(clips, mine, "unheard") for name, mine in among.items()}
@@ -190,25 +190,19 @@ def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
         for group in ([str(speaker) for speaker in part] for part in np.array_split(mine, count)):
             rest = [speaker for speaker in mine if speaker not in group]
             fold = speakers_fold(name, rest, group, both=len(mine) == 2)
-            folds.append(_without(fold, clips, speakers, name, group))
+            folds.append(_without(fold, clips, {(name, speaker) for speaker in group}))
     if len(names) > 1:
-        folds += [_without(unseen_fold(name), clips, speakers, name, mine) for name, mine in speakers.items()]
+        for name, mine in speakers.items():
+            folds.append(_without(unseen_fold(name), clips, {(name, speaker) for speaker in mine}))
     return folds
 
 
-def _without(
-    fold: str, clips: Sequence[Clip], speakers: dict[str, list[str]], tested: str, group: Sequence[str]
-) -> Split:
-    """Some speakers of a corpus are tested, of all the others about a tenth validates."""
-    rest = {name: [s for s in mine if name != tested or s not in group] for name, mine in speakers.items()}
-    validating = {(name, speaker) for name, mine in rest.items() if len(mine) > 2 for speaker in mine[2::9]}
-    sides: dict[str, list[int]] = {side: [] for side in SIDES}
+def _without(fold: str, clips: Sequence[Clip], tested: set[tuple[str, str]]) -> Split:
+    """Some speakers (corpus, name) are tested, all the others train."""
+    sides: dict[bool, list[int]] = {True: [], False: []}
     for index, clip in enumerate(clips):
-        if clip.speaker not in rest[clip.corpus]:
-            sides["test"].append(index)
-        else:
-            sides["validation" if (clip.corpus, clip.speaker) in validating else "train"].append(index)
-    return _split("unheard", fold, 0, sides["train"], sides["validation"], sides["test"])
+        sides[(clip.corpus, clip.speaker) in tested].append(index)
+    return _split("unheard", fold, 0, sides[False], [], sides[True])
 
 
 def _speech(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:

@@ -75,6 +75,8 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
     # pasts are states of their own, because int8 would give parts of one tensor one scale.
     states["moments"] = (1, 1 + 2 * channels)
 
+    biases = [ops.convert_to_numpy(model.get_layer(f"bands_{number + 1}").bias) for number in range(len(convolutions))]
+
     def call(mfcc, **carried):
         following: dict[str, Any] = {}
         hidden = ops.expand_dims(model.get_layer("log_mel")(mfcc), -1)
@@ -84,7 +86,7 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
             following[f"past_{number}_out"] = whole[:, whole.shape[1] - past.shape[1] :]
             padded = ops.pad(whole, ((0, 0), (0, 0), _sides(layer.kernel_size[1]), (0, 0)))
             hidden = model.get_layer(f"norm_{number}")(layer(padded), training=False)
-            hidden = ops.relu6(model.get_layer(f"bands_{number}")(hidden))
+            hidden = _biased(hidden, biases[number - 1])
         hidden = ops.mean(hidden, axis=2)[:, 0]
         moments = carried["moments"] + ops.concatenate([ops.ones((1, 1)), hidden, hidden * hidden], axis=1)
         blocks, total, squares = ops.split(moments, [1, 1 + channels], axis=1)
@@ -107,6 +109,16 @@ def _shapes(settings: CausalCnn) -> list[tuple[int, int, tuple[int, int]]]:
 def _sides(kernel: int) -> tuple[int, int]:
     """Padding in frequency that keeps the bands, or half of them."""
     return (kernel - 1) // 2, (kernel - 1) // 2
+
+
+def _biased(hidden, bias: np.ndarray):
+    """Return relu6(hidden + bias), cut before as far as no bias reaches: int8 then spends no steps on what ReLU drops.
+
+    relu6 is what a converter lets a convolution do itself, so the cut is one at 0 and 6 of a scaled value.
+    """
+    reach = float(np.abs(bias).max())
+    scale = _CEILING / (_CEILING + 2 * reach)
+    return ops.relu6(ops.relu6((hidden + reach) * scale) * (1 / scale) + (bias - reach))
 
 
 def _mean_and_spread(blocks, total, squares):
