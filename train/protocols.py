@@ -180,7 +180,7 @@ def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The sensor's model on voices it has not heard: speakers of each corpus in turn, with all the rest to train on,
-    then each corpus as a whole. Nobody validates, as in `default`: the folds calibrate each other (convert/unheard.py)."""
+    then each corpus as a whole. Nobody validates: the folds calibrate each other (convert/unheard.py)."""
     names = list(dict.fromkeys(clip.corpus for clip in clips))
     among = {name: [index for index, clip in enumerate(clips) if clip.corpus == name] for name in names}
     speakers = {name: _speakers(clips, mine, "unheard") for name, mine in among.items()}
