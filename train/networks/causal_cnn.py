@@ -1,7 +1,7 @@
 """Causal CNN: the sensor's own. Convolutions over log-mel bands that look back only, statistics from the onset on.
 
-What the convolutions find is averaged over the bands, so that it counts wherever in frequency a voice has it; a bias
-for each band lets them know where they are.
+They see each band and how it changes. What they find is averaged over the bands, so that it counts wherever in
+frequency a voice has it; a bias for each band lets them know where they are.
 
 It answers for every block, at the same cost however long the utterance, because what it looks back at is kept: the last
 rows of each convolution's input, and the running sums of the statistics. A block that is all zeros (the padding in
@@ -21,6 +21,7 @@ from train.config import CausalCnn
 from train.networks import StepNetwork
 
 STEP_FRAMES = 4  # a block of the sensor: no other step fits the strides
+_DELTA_FRAMES = 2  # over which a band's change is taken: 40 ms
 _VARIANCE_FLOOR = 1e-4
 _CEILING = 6.0  # of ReLU: few values are above it, and int8 halves its steps; half as far from Keras
 
@@ -29,7 +30,7 @@ def build(settings: CausalCnn, *, frames: int | None, coefficients: int, labels:
     """Return a model of (batch, frames, coefficients) to logits (batch, frames // STEP_FRAMES, labels)."""
     inputs = keras.Input((frames, coefficients), name="mfcc")
     back = layers.Dense(coefficients, use_bias=False, trainable=False, dtype="float32", name="log_mel")
-    hidden = ops.expand_dims(back(inputs), -1)
+    hidden = _WithDeltas(dtype="float32", name="deltas")(ops.expand_dims(back(inputs), -1))
     back.set_weights([dct_matrix(coefficients, coefficients)])
     heard = _Heard(dtype="float32", name="heard")(
         layers.Reshape((-1, STEP_FRAMES * coefficients), dtype="float32", name="blocks")(inputs)
@@ -66,27 +67,28 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
     if frames != STEP_FRAMES:
         raise ValueError(f"a step of {frames} frames, the network takes {STEP_FRAMES}")
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    kernels = [ops.convert_to_numpy(layer.kernel) for layer in convolutions]
+    kernels[0] = _without_deltas(kernels[0])
+    biases = [ops.convert_to_numpy(model.get_layer(f"bands_{number + 1}").bias) for number in range(len(convolutions))]
     bands, channels = model.input_shape[-1], 1
     states: dict[str, tuple[int, ...]] = {}
-    for number, layer in enumerate(convolutions, start=1):
-        states[f"past_{number}"] = (1, layer.kernel_size[0] - layer.strides[0], bands, channels)
+    for number, (layer, kernel) in enumerate(zip(convolutions, kernels, strict=True), start=1):
+        states[f"past_{number}"] = (1, len(kernel) - layer.strides[0], bands, channels)
         bands, channels = -(-bands // layer.strides[1]), layer.filters
     # How many blocks, their sum and the sum of their squares: one state, as each costs time to hand in and out. The
     # pasts are states of their own, because int8 would give parts of one tensor one scale.
     states["moments"] = (1, 1 + 2 * channels)
 
-    biases = [ops.convert_to_numpy(model.get_layer(f"bands_{number + 1}").bias) for number in range(len(convolutions))]
-
     def call(mfcc, **carried):
         following: dict[str, Any] = {}
         hidden = ops.expand_dims(model.get_layer("log_mel")(mfcc), -1)
-        for number, layer in enumerate(convolutions, start=1):
+        for number, (layer, kernel, bias) in enumerate(zip(convolutions, kernels, biases, strict=True), start=1):
             past = carried[f"past_{number}"]
             whole = ops.concatenate([past, hidden], axis=1)
             following[f"past_{number}_out"] = whole[:, whole.shape[1] - past.shape[1] :]
             padded = ops.pad(whole, ((0, 0), (0, 0), _sides(layer.kernel_size[1]), (0, 0)))
-            hidden = model.get_layer(f"norm_{number}")(layer(padded), training=False)
-            hidden = _biased(hidden, biases[number - 1])
+            hidden = ops.conv(padded, kernel, strides=layer.strides)
+            hidden = _biased(model.get_layer(f"norm_{number}")(hidden, training=False), bias)
         hidden = ops.mean(hidden, axis=2)[:, 0]
         moments = carried["moments"] + ops.concatenate([ops.ones((1, 1)), hidden, hidden * hidden], axis=1)
         blocks, total, squares = ops.split(moments, [1, 1 + channels], axis=1)
@@ -111,6 +113,13 @@ def _sides(kernel: int) -> tuple[int, int]:
     return (kernel - 1) // 2, (kernel - 1) // 2
 
 
+def _without_deltas(kernel: np.ndarray) -> np.ndarray:
+    """Return the kernel that makes of bands alone what this one makes of bands and deltas: longer by _DELTA_FRAMES."""
+    bands, deltas = np.split(kernel, 2, axis=2)
+    earlier = ((_DELTA_FRAMES, 0), (0, 0), (0, 0), (0, 0))
+    return np.pad(bands + deltas, earlier) - np.pad(deltas, (earlier[0][::-1], *earlier[1:]))
+
+
 def _biased(hidden, bias: np.ndarray):
     """Return relu6(hidden + bias), cut before as far as no bias reaches: int8 then spends no steps on what ReLU drops.
 
@@ -132,6 +141,15 @@ class _Heard(layers.Layer):
 
     def call(self, blocks):
         return ops.cast(ops.any(ops.not_equal(blocks, 0.0), axis=-1, keepdims=True), "float32")
+
+
+@keras.saving.register_keras_serializable("roomtone")
+class _WithDeltas(layers.Layer):
+    """Bands (batch, frames, bands, 1), and beside each its change: (batch, frames, bands, 2)."""
+
+    def call(self, rows):
+        before = ops.pad(rows, ((0, 0), (_DELTA_FRAMES, 0), (0, 0), (0, 0)))[:, :-_DELTA_FRAMES]
+        return ops.concatenate([rows, rows - before], axis=-1)
 
 
 @keras.saving.register_keras_serializable("roomtone")
