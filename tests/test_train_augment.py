@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.fft
 import soundfile
 
 from edge.audio import load_recording
@@ -13,7 +14,7 @@ from edge.normalize import Normalizer
 from edge.section import load_section
 from tests.sounds import chirp
 from train import robustness, rooms
-from train.augment import Variants, drawn, masked, noise_files
+from train.augment import Variants, drawn, masked, noise_files, shifted
 from train.config import Augmentation, TrainConfig
 from train.features import Cache
 from train.index import Clip, scan
@@ -113,6 +114,22 @@ def test_masks_are_within_their_widths():
     assert columns.max() <= 6
     assert rows.max() > 6
     assert columns.max() > 3
+
+
+def test_a_band_shift_moves_the_spectrum_of_some_up_or_down():
+    std = np.linspace(1.0, 9.0, 40)
+    bands = np.zeros((400, 10, 40))
+    bands[:, :, 20] = 1.0
+    coefficients = scipy.fft.dct(bands, type=2, norm="ortho", axis=2) / std
+    settings = Augmentation(band_shift=2, band_shift_share=0.4)
+    found = shifted(coefficients.astype(np.float32), std, settings, np.random.default_rng(0))
+    peaks = scipy.fft.idct(found * std, type=2, norm="ortho", axis=2)
+    where, counts = np.unique(peaks[:, 0].argmax(axis=1), return_counts=True)
+    assert where.tolist() == [18, 19, 20, 21, 22]
+    assert counts / 400 == pytest.approx([0.1, 0.1, 0.6, 0.1, 0.1], abs=0.05)
+    assert peaks.max(axis=2) == pytest.approx(1.0, abs=1e-4)
+    for none in (Augmentation(), Augmentation(band_shift=2), Augmentation(band_shift_share=1.0)):
+        assert np.array_equal(shifted(coefficients, std, none, np.random.default_rng(0)), coefficients)
 
 
 def test_balanced_means_corpora_alike_and_labels_alike_within_each():

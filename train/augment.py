@@ -1,7 +1,7 @@
 """Sounds as another room, voice or microphone might have given them.
 
-Speed and noise change the sound (a few variants of each clip, cached as features); level, tempo, cropping and masks
-change the features, drawn anew for every epoch.
+Speed and noise change the sound (a few variants of each clip, cached as features); level, tempo, cropping, shifts
+of the bands and masks change the features, drawn anew for every epoch.
 """
 
 import random
@@ -14,7 +14,7 @@ import soxr
 
 from edge.audio import SAMPLE_RATE_HZ, load_recording
 from edge.errors import InputError
-from edge.mfcc import MfccSpec, mfcc
+from edge.mfcc import MfccSpec, dct_matrix, mfcc
 from train.config import Augmentation
 from train.features import Cache, Shipped, clip_frames, key_of
 from train.index import SUFFIXES, Clip
@@ -114,6 +114,22 @@ def _at_tempo(frames: np.ndarray, tempo: float) -> np.ndarray:
     before = places.astype(int)
     share = (places - before).astype(np.float32)[:, None]
     return frames[before] * (1 - share) + frames[np.minimum(before + 1, len(frames) - 1)] * share
+
+
+def shifted(windows: np.ndarray, std: Sequence[float], settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Return standardized windows (deviations `std`), some of them some mel bands higher or lower: another length of
+    the vocal tract. The outermost band stands in for those that are missing."""
+    most = settings.band_shift
+    if not most or not settings.band_shift_share:
+        return windows
+    basis, std, there = dct_matrix(len(std), len(std)), np.array(std, np.float32), np.arange(len(std))
+    moved = {  # what each shift does to standardized coefficients
+        by: std[:, None] * basis[:, np.clip(there - by, 0, len(std) - 1)] @ basis.T / std
+        for by in range(-most, most + 1)
+        if by
+    }
+    shifts = rng.choice(list(moved), len(windows)) * (rng.random(len(windows)) < settings.band_shift_share)
+    return np.stack([window @ moved[by] if by else window for window, by in zip(windows, shifts, strict=True)])
 
 
 def masked(windows: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -136,6 +136,8 @@ class Augmentation(Section, kw_only=True):
     reverb_share: Ratio = 0.3
     gain_db: tuple[float, float] = (-10.0, 10.0)
     tempo: tuple[Positive, Positive] = (1.0, 1.0)
+    band_shift: Annotated[int, msgspec.Meta(ge=0)] = 0
+    band_shift_share: Ratio = 0.0
     crop: tuple[Ratio, Ratio] = (0.6, 1.0)
     time_mask_frames: int = 12
     coefficient_mask: int = 6

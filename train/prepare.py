@@ -8,7 +8,7 @@ import numpy as np
 from edge.mfcc import MfccSpec
 from edge.normalize import Normalization
 from train import networks
-from train.augment import Variants, drawn, masked
+from train.augment import Variants, drawn, masked, shifted
 from train.config import Recipe, TrainConfig
 from train.features import Cache, Shipped, clip_frames
 from train.index import Clip
@@ -89,6 +89,7 @@ class Prepared:
         settings = self._config.augmentation
         utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in order]
         windows = windowed(standardized(utterances, self.normalization), self.window_frames, self._step_frames or 1)
+        windows = shifted(windows, self.normalization.std, settings, rng)
         return masked(windows, settings, rng), order
 
 
