@@ -4,14 +4,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.errors import ArtifactError
+from edge.errors import ArtifactError, ConfigError
 from edge.gate import SPEECH_LABELS, load_speech_gate
 from tests.lab import SPEC, start_train, tiny_clips, tiny_config, write_config
 from tests.tiny_corpus import write_corpus
 from train.config import Recipe, Scenes
 from train.job import Job
 from train.protocols import splits
-from train.speech import scenes_of, train_speech
+from train.speech import require_usable, scenes_of, train_speech
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,13 @@ def test_it_becomes_an_artifact_that_is_a_speech_gate(lab, tmp_path):
     assert 0 <= gate.process(np.zeros(SPEC.block_samples, np.float32), np.zeros((4, 40), np.float32)) <= 1
     with pytest.raises(ArtifactError, match="only the step form"):
         make(run, precision="int8", form="window", out=out, config=config, cache=Cache(tmp_path))
+
+
+@pytest.mark.parametrize("what", [{"contrast": 0.3}, {"precision": "mixed_bfloat16"}, {"choose": "validation"}])
+def test_what_its_training_does_not_do_is_refused(what):
+    require_usable(Recipe(epochs=2, batch_size=8, label_smoothing=0.1, normalization="running"))
+    with pytest.raises(ConfigError, match=f"train.recipes.speech.{next(iter(what))}: .* has none"):
+        require_usable(Recipe(**what))
 
 
 def test_the_command_refuses_a_class_of_noise_that_is_not_there(tmp_path):

@@ -59,7 +59,8 @@ def run_fit(options: argparse.Namespace) -> int:
         with bar(job.name) as tell:
             run = fit(job, clips, config, spec, folder=Path(options.out) / job.name, report=_epochs(tell))
         test = run.record.metrics["test"]
-        print(f"{run.folder}: test accuracy {test['accuracy']:.4f}, UAR {test['uar']:.4f} ({job.split.fold})")
+        print(f"{run.folder}: test accuracy {test['accuracy']:.4f}, UAR {test['uar']:.4f} (fold {job.split.fold}, "
+              f"windows of {run.record.window_frames} frames)")  # fmt: skip
     return 0
 
 
@@ -69,8 +70,9 @@ def run_speech(options: argparse.Namespace) -> int:
     config, spec, clips, _, folds = _loaded(options)
     name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
-    from train.speech import recordings, scenes_of, train_speech
+    from train.speech import recordings, require_usable, scenes_of, train_speech
 
+    require_usable(job.recipe)
     noise = recordings(config.augmentation.noise, options.without)
     with bar("scenes") as tell:
         made = scenes_of(job, clips, noise, config, spec, tell)

@@ -9,18 +9,19 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from edge.artifact import write_atomically
-from edge.errors import InputError
+from edge.errors import ConfigError, InputError
 from edge.gate import SPEECH_LABELS
 from edge.mfcc import MfccSpec
 from edge.normalize import Normalization
 from train import checkpoint, runs
 from train.augment import noise_files
-from train.config import TrainConfig
+from train.config import Recipe, TrainConfig
 from train.features import Cache, key_of
 from train.finish import finished
-from train.fit import compiled, network_for
+from train.fit import network_for
 from train.index import Clip
 from train.job import Job
+from train.objective import compiled
 from train.progress import Tell
 from train.scenes import Scenes, scenes
 from train.windows import normalization_of, standardized
@@ -29,6 +30,14 @@ SCENES = "scenes.npz"  # some of both sides, for conversion: its ranges, and its
 _REPRESENTATIVE = 100
 _SEEDS_APART = 1_000  # of the sides' scenes
 _GAIN_DB = (-10.0, 10.0)
+_NOT_DONE_HERE = ("contrast", "trim", "balance", "augment", "choose", "window_frames", "precision")  # of a recipe
+
+
+def require_usable(recipe: Recipe) -> None:
+    """Raise ConfigError where the recipe asks for what this training does not do: it would silently be left out."""
+    for name in _NOT_DONE_HERE:
+        if getattr(recipe, name) != getattr(Recipe(), name):
+            raise ConfigError(f"train.recipes.speech.{name}: the speech gate's training has none; leave it out")
 
 
 def recordings(folder: str | None, without: Sequence[str]) -> list[Path]:

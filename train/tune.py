@@ -12,9 +12,10 @@ from edge.mfcc import MfccSpec
 from train import metrics
 from train.config import TrainConfig
 from train.features import Cache
-from train.fit import compiled, logits_of, network_for, steps_of, train_epoch
+from train.fit import logits_of, network_for, steps_of, train_epoch
 from train.index import Clip
 from train.job import Job
+from train.objective import compiled
 from train.prepare import Prepared
 
 OBJECTIVE = "val_uar"
