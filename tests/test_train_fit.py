@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,7 +12,8 @@ from edge.errors import ConfigError, InputError
 from tests.lab import SPEC, run_train, start_train, tiny_clips, tiny_config, tiny_job, write_config
 from tests.tiny_corpus import write_corpus
 from train import checkpoint, networks, runs
-from train.config import Augmentation
+from train.config import Augmentation, RecipeFor
+from train.job import job_of
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,21 @@ def test_every_network_trains_two_epochs(lab, name):
     }
     assert reread.clips("test") == [clips[index] for index in tiny_job(name, clips, config).split.test]
     assert reread.record.corpora[0].licence == "CC BY-NC-ND 4.0"
+
+
+def test_of_few_clips_there_are_more_epochs(lab):
+    _, config, clips = lab
+    recipe = {"epochs": 3, "batch_size": 16, "least_steps": 18, "networks": {}}
+    asked = tiny_config(lab[0], recipes={"study": RecipeFor(**recipe)})
+    split = tiny_job("ann", clips, config).split  # 68 clips: 5 steps an epoch
+
+    def epochs(count: int, **asked_for: int) -> int:
+        part = msgspec.structs.replace(split, train=split.train[:count])
+        return job_of("ann", "study", part, asked, **asked_for).recipe.epochs
+
+    assert [epochs(68), epochs(32), epochs(32, epochs=2)] == [4, 9, 2]
+    more = tiny_config(lab[0], recipes={"study": RecipeFor(**recipe | {"epochs": 50})})
+    assert job_of("ann", "study", split, more).recipe.epochs == 50
 
 
 def test_unrolled_for_training_it_is_the_same_network(lab, monkeypatch):

@@ -93,6 +93,7 @@ class Recipe(Section, kw_only=True):
 
     contrast: weight of the loss that draws the same emotion of different voices together (train/contrast.py); for
         networks that answer all along.
+    least_steps: of the optimizer; of few clips there are as many more epochs.
     choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
     window_frames: of the windows it is trained on; None: train.window_frames.
     precision: `mixed_bfloat16` multiplies in 16 bits while it trains, half again as fast where the processor can; what
@@ -101,6 +102,7 @@ class Recipe(Section, kw_only=True):
     """
 
     epochs: Count = 100
+    least_steps: Annotated[int, msgspec.Meta(ge=0)] = 0
     batch_size: Count = 32
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Positive = 1e-3

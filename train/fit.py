@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,10 +23,9 @@ from train.device import gpus
 from train.features import Cache, Shipped
 from train.finish import finished
 from train.index import Clip
-from train.job import Job
+from train.job import Job, steps_of
 from train.objective import compiled
 from train.prepare import Prepared
-from train.protocols import Split
 
 PREDICT_BATCH = 256
 UNROLL_FROM_STEPS = 1_000
@@ -147,11 +145,6 @@ def _pays_to_unroll(network: str, steps: int) -> bool:
     70 and 38; LSTM 106 and 108. Making the graph takes up to a minute. A GPU has its own kernels for the loop.
     """
     return network in ("gru", "rnn") and steps >= UNROLL_FROM_STEPS and not gpus()
-
-
-def steps_of(split: Split, recipe: Recipe) -> int:
-    """Return the optimizer's steps per epoch."""
-    return math.ceil(len(split.train) / recipe.batch_size)
 
 
 def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:

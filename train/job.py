@@ -1,5 +1,6 @@
 """What to train: a network by a recipe on a fold, from a seed."""
 
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -36,12 +37,18 @@ def job_of(
 ) -> Job:
     """Return a training by a recipe of the configuration. Raises ConfigError for an unknown recipe or network."""
     found, settings = config.recipe(recipe, network)
-    if epochs is not None:
-        found = msgspec.structs.replace(found, epochs=epochs)
+    if epochs is None:
+        epochs = max(found.epochs, math.ceil(found.least_steps / steps_of(split, found)))
+    found = msgspec.structs.replace(found, epochs=epochs)
     if found.choose == "validation" and not split.validation:
         raise InputError(f"recipe {recipe}: chooses on the validation side, which {split.protocol} {split.fold} lacks")
     made = f"{network}-{split.protocol}-{_slug(split.fold)}-seed{seed}"
     return Job(name=name or made, network=network, recipe=found, settings=settings, split=split, seed=seed)
+
+
+def steps_of(split: Split, recipe: Recipe) -> int:
+    """Return the optimizer's steps per epoch."""
+    return math.ceil(len(split.train) / recipe.batch_size)
 
 
 def share_of(split: Split, clips: Sequence[Clip], share: float) -> Split:

@@ -30,7 +30,9 @@ SCENES = "scenes.npz"  # some of both sides, for conversion: its ranges, and its
 _REPRESENTATIVE = 100
 _SEEDS_APART = 1_000  # of the sides' scenes
 _GAIN_DB = (-10.0, 10.0)
-_NOT_DONE_HERE = ("contrast", "trim", "balance", "augment", "choose", "window_frames", "precision")  # of a recipe
+_NOT_DONE_HERE = (  # of a recipe
+    "least_steps", "contrast", "trim", "balance", "augment", "choose", "window_frames", "precision",
+)  # fmt: skip
 
 
 def require_usable(recipe: Recipe) -> None:
