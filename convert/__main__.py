@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convert.config import ConvertConfig
-from edge.errors import ArtifactError, ConfigError, RoomtoneError
+from edge.errors import ArtifactError, ConfigError, InputError, RoomtoneError
 from edge.manifest import FORMS, PRECISIONS
 from edge.section import load_section
 from train.config import TrainConfig
@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         cache = Cache(load_section(options.config, "train", TrainConfig).cache)
         if options.run:
             run = load_run(options.run)
-            wanted = [Wanted(run, options.form, options.precision, Path(options.out))]
             given = _calibration(options.calibration, run) if options.calibration else None
+            wanted = [Wanted(run, options.form or _form(run), options.precision, Path(options.out))]
             return _make(wanted, Path(options.out).with_suffix(""), config, cache, options.name, given)
         return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
     except RoomtoneError as error:
@@ -57,8 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", nargs="?", metavar="RUN", help="folder of a finished training run")
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
     parser.add_argument(
-        "--form", choices=FORMS, default="window", help="step: frame by frame, for networks with a streaming state"
-    )
+        "--form", choices=FORMS,
+        help="step: frame by frame, for networks with a streaming state; default: window where the network has it",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="the artifact; its report is put beside it")
     parser.add_argument("--name", help="what the artifact is called; default: the run's name")
     parser.add_argument(
@@ -69,8 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _form(run: Run) -> str:
+    from convert.reference import has_window  # brings Keras, which takes seconds
+
+    return "window" if has_window(run) else "step"
+
+
 def _calibration(path: str, run: Run) -> Any:
-    """Return the calibration in a report. Raises ConfigError where there is none, or none for this run's labels."""
+    """Return the calibration in a report. Raises InputError, or ConfigError where it has none for this run's labels."""
     from convert.calibrate import Calibration  # brings scikit-learn, which takes seconds
 
     class Report(msgspec.Struct):
@@ -79,7 +86,9 @@ def _calibration(path: str, run: Run) -> Any:
 
     try:
         report = msgspec.json.decode(Path(path).read_bytes(), type=Report)
-    except (OSError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except msgspec.MsgspecError as error:
         raise ConfigError(f"{path}: no report of unheard voices: {error}") from error
     if report.calibration is None:
         raise ConfigError(f"{path}: no calibration in it: too few voices, or another report than convert.unheard's")

@@ -61,6 +61,7 @@ def _over_seeds(members: Sequence[Answers]) -> dict[str, Any]:
         "seeds": len(members),
         "uar": {name: metrics.mean_and_spread(found) for name, found in uars.items()},
         "recall": dict(zip(first.labels, recalls.tolist(), strict=True)),
+        "said": _said(members),
         "arousal": _arousal(first.labels, first.truth, first.probs[robustness.CLEAN]),
     }
 
@@ -71,26 +72,32 @@ def _pooled(members: Sequence[Answers]) -> dict[str, Any]:
     truth, speakers = (np.concatenate([getattr(one, name) for one in members]) for name in ("truth", "speakers"))
     by_condition = {name: np.concatenate([one.probs[name] for one in members]) for name in CONDITIONS}
     keras, clean = np.concatenate([one.keras for one in members]), by_condition[robustness.CLEAN]
-    said = np.concatenate([one.probs[robustness.CLEAN].max(axis=1) >= one.enter for one in members])
-    right = clean.argmax(axis=1) == truth
     groups = speakers if len(set(speakers)) >= 4 else None
     found = {
         "clips": len(truth),
         "speakers": len(set(speakers)),
-        "accuracy": float(right.mean()),
+        "accuracy": float((clean.argmax(axis=1) == truth).mean()),
         "uar": {name: _uar(truth, probs) for name, probs in by_condition.items()} | {"keras": _uar(truth, keras)},
         "uar_interval": metrics.interval(truth, clean.argmax(axis=1), metrics.uar, groups=groups),
         "agreement_with_keras": float((clean.argmax(axis=1) == keras.argmax(axis=1)).mean()),
         "recall": dict(zip(labels, _recalls(truth, clean, len(labels)).tolist(), strict=True)),
         "confusion": metrics.measures(truth, np.log(clean), labels)["confusion"],
         "ece_equal_mass": metrics.ece_equal_mass(truth, clean),
-        "said": {"coverage": float(said.mean()), "accuracy": float(right[said].mean()) if said.any() else None},
+        "said": _said(members),
         "arousal": _arousal(labels, truth, clean),
     }
     if set(members[0].corpora) == {"RAVDESS"}:
         men = np.array([int(speaker) % 2 == _MALE_PARITY for speaker in speakers])
         found["uar_by_sex"] = {"men": _uar(truth[men], clean[men]), "women": _uar(truth[~men], clean[~men])}
     return found
+
+
+def _said(members: Sequence[Answers]) -> dict[str, float | None]:
+    """Return the share of clips of which a label is said, and how many of those are right."""
+    clean = [one.probs[robustness.CLEAN] for one in members]
+    said = np.concatenate([probs.max(axis=1) >= one.enter for one, probs in zip(members, clean, strict=True)])
+    right = np.concatenate([probs.argmax(axis=1) == one.truth for one, probs in zip(members, clean, strict=True)])
+    return {"coverage": float(said.mean()), "accuracy": float(right[said].mean()) if said.any() else None}
 
 
 def _uar(truth: np.ndarray, probs: np.ndarray) -> float:

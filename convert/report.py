@@ -25,6 +25,8 @@ def lines(result: Result) -> Iterator[str]:
             f"  calibrated on {said.clips} clips: temperature {said.temperature:.2f}; labels are said from "
             f"{said.enter:.2f} on, for {said.coverage:.0%} of them, {said.precision:.0%} right"
         )
+        if not said.reached:
+            yield "  NOT as right as convert.abstain_precision asks: with these clips, no threshold is"
     else:
         yield "  not calibrated: the run has no validation side, and no --calibration was given"
     for device in found.devices:

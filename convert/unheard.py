@@ -46,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
         if not found:
-            raise InputError(f"{options.folder}: no finished run in it")
+            raise InputError(f"{options.folder}: no folders of finished runs in it")
         if not (Path(options.folder) / "report.json").exists():
-            raise InputError(f"{options.folder}: not finished (no report.json): give the command that trains again")
+            raise InputError(f"{options.folder}: not finished (no report.json); `python -m train compare` goes on")
         config = load_section(options.config, "convert", ConvertConfig)
         cache = Cache(load_section(options.config, "train", TrainConfig).cache)
         noises = robustness.noise_recordings(options.noise)

@@ -110,10 +110,15 @@ def as_text(line: dict[str, Any]) -> str:
     """Return a line for people."""
     if "summary" in line:
         told = line["summary"]
-        best = max(told["scores"], key=told["scores"].get)
+        heard = ""
+        if told["emotion"] != QUIET:
+            best = max(told["scores"], key=told["scores"].get)
+            means = [f"{best} {told['scores'][best]:.2f}"]
+            means += [f"{name} {told[name]:+.2f}" for name in ("arousal", "valence") if told[name] is not None]
+            heard = f" (mean over speech: {', '.join(means)})"
         faster = 1 / max(told["realtime_factor"], 1e-6)
         return (
-            f"  in all: {told['emotion']} (mean over speech: {best} {told['scores'][best]:.2f}); "
-            f"{told['duration_s']:.1f} s, {told['speech_ratio']:.0%} speech, {faster:.0f} times faster than real time"
+            f"  in all: {told['emotion']}{heard}; {told['duration_s']:.1f} s, {told['speech_ratio']:.0%} speech, "
+            f"{faster:.0f} times faster than real time"
         )
     return f"  {line['t_s']:7.2f} s  {line['previous']} -> {line['event_type']}  {line['confidence']:.2f}"

@@ -106,6 +106,18 @@ def test_an_unreadable_recording_is_66_and_the_others_are_still_answered(tmp_pat
     assert summary["file"] == "good.flac"
 
 
+def test_for_people_a_recording_ends_in_one_line(tmp_path):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(32_000), 16_000)
+    recording = ROOT / "edge" / "demo.flac"
+    said = [line for line in roomtone("classify", recording, "silence.wav", cwd=tmp_path).stdout.splitlines()
+            if "in all" in line]  # fmt: skip
+    told = json.loads(roomtone("classify", "--json", recording, cwd=tmp_path).stdout.splitlines()[-1])["summary"]
+    best = max(told["scores"], key=told["scores"].get)
+    means = f"{best} {told['scores'][best]:.2f}, arousal {told['arousal']:+.2f}, valence {told['valence']:+.2f}"
+    assert said[0].startswith(f"  in all: {told['emotion']} (mean over speech: {means}); 51.")
+    assert said[1].startswith("  in all: quiet; 2.0 s, 0% speech, ")
+
+
 def test_a_recording_to_run_on_that_is_not_one_is_66(tmp_path):
     (tmp_path / "text.wav").write_text("no sound at all\n" * 50)
     (tmp_path / "config.yaml").write_text(f"edge: {{mqtt: {{host: 127.0.0.1, port: {free_port()}}}}}")

@@ -14,6 +14,7 @@ import yaml
 from convert.calibrate import calibrate
 from convert.config import ConvertConfig, Gates
 from convert.make import make
+from convert.report import lines
 from convert.verify import interpreters, verify
 from edge.artifact import read_artifact, write_artifact
 from edge.errors import ArtifactError
@@ -210,6 +211,23 @@ def test_a_report_without_calibration_is_one_line(lab, text):
     assert len(done.stderr.splitlines()) == 1
     assert str(report) in done.stderr
     assert not out.exists()
+
+
+def test_a_report_that_is_not_there_is_one_line(lab):
+    done = _convert(
+        lab, lab.run("cnn").folder, "--out", lab.folder / "no.tflite", "--calibration", lab.folder / "nowhere.json"
+    )
+    assert done.returncode == 66
+    assert done.stderr == f"error: {lab.folder / 'nowhere.json'}: cannot be read (No such file or directory)\n"
+
+
+def test_a_precision_that_no_threshold_reaches_is_said(lab):
+    result = make(
+        lab.run("cnn"), precision="float32", form="window", out=lab.folder / "unsure.tflite", config=settings(),
+        cache=lab.cache,
+        calibration=calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=1.0),
+    )  # fmt: skip
+    assert any("NOT as right as convert.abstain_precision asks" in line for line in lines(result))
 
 
 def test_the_calibration_of_another_kind_of_model_is_one_line(lab):

@@ -49,6 +49,7 @@ def test_figures_by_hand():
     there = found["folds"]["TESS:YAF->OAF"]
     assert there["seeds"] == 2
     assert there["uar"]["clean"] == {"mean": 0.75, "spread": pytest.approx(0.5 / 2**0.5), "values": [1.0, 0.5]}
+    assert there["said"] == {"coverage": 1.0, "accuracy": 0.75}
     assert "unseen" not in found["corpora"]
 
 
@@ -101,7 +102,7 @@ class Record(msgspec.Struct):
 
 def test_a_folder_without_runs_is_one_line(tmp_path, capsys):
     assert unheard.main([str(tmp_path), "--noise", str(tmp_path), "--out", str(tmp_path / "out")]) == 66
-    assert capsys.readouterr().err == f"error: {tmp_path}: no finished run in it\n"
+    assert capsys.readouterr().err == f"error: {tmp_path}: no folders of finished runs in it\n"
 
 
 def test_a_comparison_that_was_stopped_is_one_line(tmp_path, capsys, monkeypatch):

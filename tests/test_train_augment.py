@@ -68,8 +68,11 @@ def test_speed_changes_length_by_as_much(clip, tmp_path):
 
 def test_the_last_fold_of_noise_is_never_trained_with(noise):
     assert [path.name for path in noise_files(str(noise))] == ["1-rain.wav"]
-    with pytest.raises(InputError, match="no noise recordings"):
+    with pytest.raises(InputError, match="nowhere: no such folder of noise"):
         noise_files(str(noise / "nowhere"))
+    (noise / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: no noise recordings in it$"):
+        noise_files(str(noise / "empty"))
 
 
 def test_gain_of_features_is_gain_of_sound():

@@ -138,6 +138,21 @@ def test_bad_data_is_one_line(tmp_path, corpus, monkeypatch, capfd, make, messag
     assert message in lines[0]
 
 
+def test_noise_that_is_not_there_is_said_before_features_are_made(tmp_path, corpus, capfd):
+    noise = tmp_path / "nowhere"
+    options = ["fit", "--network", "cnn", "--data", str(corpus), "--noise", str(noise), "--out", str(tmp_path / "runs")]
+    assert main(options) == 66
+    assert capfd.readouterr().err == f"error: {noise}: no such folder of noise recordings\n"
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "few"])
+def test_epochs_are_one_or_more(tmp_path, corpus, capfd, epochs):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--network", "cnn", "--data", str(corpus), "--epochs", epochs])
+    assert ended.value.code == 2
+    assert f"expected 1 or more, not '{epochs}'" in capfd.readouterr().err.splitlines()[-1]
+
+
 def test_the_report_names_what_is_wrong(tmp_path, corpus, capsys):
     corrupt(corpus / "OAF_sad" / "OAF_dog_sad.wav")
     soundfile.write(corpus / "OAF_sad" / "OAF_back_sad.wav", np.full(3_200, 1e-5), 16_000)

@@ -71,9 +71,7 @@ def test_calibration_error_over_bins_of_equally_many_answers(answers):
     truth, logits = answers
     probs = np.array(probabilities(logits))
     ranked = sorted((max(row), row.index(max(row)) == right) for row, right in zip(probs.tolist(), truth, strict=True))
-    gaps = [
-        abs(sum(confidence - hit for confidence, hit in ranked[start : start + 20])) for start in range(0, 200, 20)
-    ]
+    gaps = [abs(sum(confidence - hit for confidence, hit in ranked[start : start + 20])) for start in range(0, 200, 20)]
     assert metrics.ece_equal_mass(truth, probs, bins=10) == pytest.approx(sum(gaps) / 200)
 
 

@@ -90,8 +90,9 @@ def test_validation_of_a_speaker_fold_is_other_speakers():
     ("name", "clips", "message"),
     [
         ("random", [*many({"A": 1}), clip(0, label="x")], "label 'x' has 1 clip"),
-        ("speaker", many({"A": 1}), "needs 2 speakers, found s0"),
+        ("speaker", many({"A": 1}), "needs 2 speakers, there is only s0"),
         ("kfold", [*many({"A": 2}), clip(9, speaker="")], "9.wav: its speaker is not known"),
+        ("random", [clip(number, label="sad") for number in range(9)], "fold 0: every clip to train on is sad"),
         ("word", [clip(1, text="")], "at least 3 known words"),
         ("corpus", many({"A": 2}), "needs two corpora, found A"),
         ("nonsense", many({"A": 2}), "unknown"),

@@ -22,6 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected 1 or more, not {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
@@ -33,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe = argparse.ArgumentParser(add_help=False)
     recipe.add_argument("--protocol", default="random", choices=protocols.NAMES, help="who is tested; default: random")
     recipe.add_argument("--recipe", help="of train.recipes; default: the one named like the protocol, else `study`")
-    recipe.add_argument("--epochs", type=int, help="other than the recipe's")
+    recipe.add_argument("--epochs", type=_count, metavar="N", help="other than the recipe's")
     recipe.add_argument("--noise", help="folder of noise recordings (ESC-10); default: as the config says")
 
     verb = verbs.add_parser("index", parents=[common], help="a table of clips, and what is wrong with them")

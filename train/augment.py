@@ -26,13 +26,22 @@ TEST_FOLD = "5-"  # ESC-10's fifth fold is kept for the robustness curves
 
 
 def noise_files(folder: str | None) -> list[Path]:
-    """Return the recordings of noise used in training. Raises InputError where the folder has none."""
+    """Return the recordings of noise used in training. Raises InputError where the folder is missing or has none."""
     if folder is None:
         return []
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    files = [path for path in files if not path.name.startswith(TEST_FOLD)]
+    files = [path for path in sounds_in(folder) if not path.name.startswith(TEST_FOLD)]
     if not files:
-        raise InputError(f"{folder}: no noise recordings in it (train.augmentation.noise)")
+        raise InputError(f"{folder}: no noise recordings in it for training, only of ESC-10's fifth fold")
+    return files
+
+
+def sounds_in(folder: str | Path) -> list[Path]:
+    """Return the recordings anywhere in a folder of noise. Raises InputError where it is missing or has none."""
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder of noise recordings")
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise InputError(f"{folder}: no noise recordings in it")
     return files
 
 

@@ -13,6 +13,7 @@ from edge.errors import InputError
 from edge.mfcc import MfccSpec
 from edge.section import load_section
 from train import index, protocols
+from train.augment import noise_files
 from train.config import TrainConfig
 from train.features import Cache, usable
 from train.index import Clip
@@ -182,7 +183,9 @@ def _loaded(
     config, spec = _settings(options)
     _recipe(options, config)
     found = index.scan(options.data, config)
-    protocols.splits(options.protocol, found.clips, config)  # what the data lack is said before features take minutes
+    # What is lacking is said before features take minutes.
+    noise_files(config.augmentation.noise)
+    protocols.splits(options.protocol, found.clips, config)
     with bar("features") as tell:
         clips, frames, unusable = usable(found.clips, spec, Cache(config.cache), tell)
     _warn(found.left_out + unusable)

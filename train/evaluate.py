@@ -79,7 +79,7 @@ def evaluate(
         truth.append(model.labels.index(clip.label))
         speakers.append(f"{clip.corpus}/{clip.speaker}")
     if not rows:
-        raise InputError(f"{table}: no clip in it can be read and has a label of the model")
+        raise InputError(f"{table}: no clip in it can be read and has a label of the model ({', '.join(model.labels)})")
     said = np.array(rows)
     figures = metrics.measures(np.array(truth), said, model.labels)
     per_class = figures.pop("per_class")

@@ -39,6 +39,8 @@ def splits(name: str, clips: Sequence[Clip], config: TrainConfig) -> list[Split]
     folds = make(clips, config)
     for fold in folds:
         _assert_apart(fold, clips, apart)
+        if name != "speech":  # a gate tells any voice from other sound
+            _assert_labels(fold, clips)
     return folds
 
 
@@ -60,6 +62,13 @@ def _assert_apart(split: Split, clips: Sequence[Clip], apart: Callable[[Clip], o
                 raise InputError(
                     f"{where}: {key} is on both the {owner[key]} and the {side} side (first: {clips[index].path})"
                 )
+
+
+def _assert_labels(split: Split, clips: Sequence[Clip]) -> None:
+    labels = {clips[index].label for index in split.train}
+    if len(labels) < 2:
+        where = f"protocol {split.protocol}, fold {split.fold}"
+        raise InputError(f"{where}: every clip to train on is {min(labels)}; there is nothing to tell apart")
 
 
 def _speaker(clip: Clip) -> str:
@@ -266,7 +275,8 @@ def _speakers(
         raise InputError(f"protocol {protocol}: {clips[nameless[0]].path}: its speaker is not known")
     speakers = sorted({(_whole_name if whole else _bare_name)(clips[index]) for index in among})
     if len(speakers) < least:
-        raise InputError(f"protocol {protocol}: needs {least} speakers, found {', '.join(speakers)}")
+        there = f"only {speakers[0]}" if speakers else "none"
+        raise InputError(f"protocol {protocol}: needs {least} speakers, there is {there}")
     return speakers
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from edge.audio import load_recording
-from edge.errors import InputError
 from edge.mfcc import MfccSpec, mfcc
-from train.augment import TEST_FOLD
+from train.augment import TEST_FOLD, sounds_in
 from train.features import Cache, clip_frames, key_of
-from train.index import SUFFIXES, Clip
+from train.index import Clip
 from train.rooms import ROOMS, impulse_response, reverberant, rms
 from train.windows import speech_bounds
 
@@ -27,12 +26,10 @@ def conditions(snrs_db: Sequence[float], *, noise: bool) -> list[str]:
 def noise_recordings(folder: str | Path) -> dict[str, np.ndarray]:
     """Return the noises of ESC-10's fifth fold (no training hears them); all files of another folder.
 
-    Raises InputError where there are none.
+    Raises InputError where the folder is missing or has none.
     """
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sounds_in(folder)
     files = [path for path in files if path.name.startswith(TEST_FOLD)] or files
-    if not files:
-        raise InputError(f"{folder}: no noise recordings in it")
     sounds = {path.name: load_recording(path) for path in files}
     return {name: sound for name, sound in sounds.items() if rms(sound) > _SILENT_RMS}
 
