@@ -128,6 +128,11 @@ def test_the_bundled_model_is_small_and_its_card_tells_its_own_figures():
     assert f"{metrics['test_accuracy']:.1%}".replace("%", " %") in card
     for label, recall in metrics["test_recall"].items():
         assert re.search(rf"\*{label}\* \| {recall * 100:.1f} %", card), label
+    calibration = metrics["calibration"]
+    text = " ".join(card.split())
+    assert f"From a probability of {manifest.decision.enter:.2f} on" in text
+    assert f"{calibration['precision_at_enter'] * 100:.0f} % of the labels so said were right" in text
+    assert f"one was said of {calibration['coverage_at_enter'] * 100:.0f} % of the clips" in text
     for corpus in manifest.provenance.corpora:
         assert corpus.name in card
         assert corpus.licence in card
