@@ -37,14 +37,14 @@ check: $(DEV)  ## lint
 train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
 	@$(PYTHON_DEV) -m train fit --network $(or $(NETWORK),cnn) --data $(DATA) $(ARGS)
 
-train-default: $(DEV) $(TFLITE)  ## the two bundled networks anew, in half an hour DATA=folders NOISE=folder
+train-default: $(DEV) $(TFLITE)  ## the two bundled networks anew, in place (15 minutes) DATA=folders NOISE=folder
 	@$(PYTHON_DEV) -m train speech --data $(DATA) --noise $(NOISE) --name speech
 	@$(PYTHON_DEV) -m convert runs/speech --form step --name speech --out edge/models/speech.tflite
 	@$(PYTHON_DEV) -m train fit --network causal_cnn --protocol default --data $(DATA) --noise $(NOISE) --name default
 	@$(PYTHON_DEV) -m convert runs/default --form step --name default --out edge/models/default.tflite \
 	  --calibration train/reports/unheard/report.json
 
-unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard (an hour) DATA=folders NOISE=folder
+unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard (80 minutes) DATA=folders NOISE=folder
 	@$(PYTHON_DEV) -m train compare --protocol unheard --networks causal_cnn --recipe default --data $(DATA) --noise $(NOISE) \
 	  --name unheard
 	@$(PYTHON_DEV) -m convert.unheard runs/unheard --noise $(NOISE) --out train/reports/unheard
