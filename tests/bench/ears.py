@@ -32,6 +32,7 @@ FADE_S = 0.5
 LEVEL_DBFS = -26.0  # of active speech
 FOUND_S = 0.3
 QUIET_S = 1.0
+FIRST_S = 1.0
 PAUSES_S = (1.5, 4.0)
 LEAD_S = 6.0
 HELD_OUT_FOLD = "5"  # of ESC-10 (train/augment.py)
@@ -158,10 +159,10 @@ def laid_into_noise(clips: list[Path], snr_db: float, seed: int) -> tuple[np.nda
 
 
 def onsets(model_file: Path, clips: list[Path], snr_db: float, speech: str) -> dict:
-    """Return how soon speech is found, where its onset is dated, and how soon pauses are called quiet."""
+    """Return how soon speech is found and given a label, where its onset is dated, and how soon pauses are quiet."""
     sound, spans = laid_into_noise(clips, snr_db, seed=1)
     observed = observe(model_file, sound, speech)
-    detected_s, dated_s, quiet_s, labelled = [], [], [], 0
+    detected_s, dated_s, quiet_s, first_s = [], [], [], []
     for index, (begin_s, end_s) in enumerate(spans):
         after = next((o for o in observed if o.at_s > begin_s and o.speaking and o.at_s < end_s + QUIET_S), None)
         detected_s.append(after.at_s - begin_s if after else math.inf)
@@ -169,8 +170,9 @@ def onsets(model_file: Path, clips: list[Path], snr_db: float, speech: str) -> d
         next_s = spans[index + 1][0] if index + 1 < len(spans) else len(sound) / SAMPLE_RATE_HZ
         quiet = next((o.at_s for o in observed if o.at_s > end_s and o.label == QUIET and not o.speaking), math.inf)
         quiet_s.append(quiet - end_s if quiet < next_s else math.inf)
-        labelled += any(o.change and o.change.label != QUIET for o in observed if begin_s < o.at_s < end_s + QUIET_S)
-    detected, dated, pause = map(np.array, (detected_s, dated_s, quiet_s))
+        said = (o.at_s for o in observed if begin_s < o.at_s < end_s + QUIET_S and o.change and o.change.label != QUIET)
+        first_s.append(next(said, math.inf) - begin_s)
+    detected, dated, pause, first = map(np.array, (detected_s, dated_s, quiet_s, first_s))
     inside = sum(end_s + QUIET_S - begin_s + 0.5 for begin_s, end_s in spans)
     noise = [o for o in observed if not any(b - 0.5 < o.at_s < e + QUIET_S for b, e in spans)]
     return {
@@ -178,7 +180,9 @@ def onsets(model_file: Path, clips: list[Path], snr_db: float, speech: str) -> d
         "snr_db": snr_db,
         "detected_within_300_ms": _share(detected <= FOUND_S),
         "dated_within_300_ms": _share(np.abs(dated) <= FOUND_S),
-        "given_a_label": round(labelled / len(clips), 4),
+        "given_a_label": _share(np.isfinite(first)),
+        "first_label_within_1_s": _share(first <= FIRST_S),
+        "first_label_ms": _percentiles(first),
         "missed": int(np.isinf(detected).sum()),
         "detection_ms": _percentiles(detected),
         "dated_ms": _percentiles(dated),
@@ -255,7 +259,8 @@ def _print(found: dict) -> None:
             f"{corpus} at {one['snr_db']:g} dB, {one['clips']} clips: detected within 300 ms "
             f"{one['detected_within_300_ms']:.1%} (median {one['detection_ms']['p50']} ms), dated within 300 ms "
             f"{one['dated_within_300_ms']:.1%}, missed {one['missed']}, "
-            f"given a label or unknown {one['given_a_label']:.1%}, pauses quiet within 1 s "
+            f"given a label or unknown {one['given_a_label']:.1%}, within 1 s {one['first_label_within_1_s']:.1%} "
+            f"(95 %: {one['first_label_ms']['p95']} ms), pauses quiet within 1 s "
             f"{one['pause_quiet_within_1_s']:.1%}, false utterances {one['false_utterances']} "
             f"in {one['noise_seconds']} s of noise"
         )
