@@ -1,5 +1,6 @@
 """Fixtures shared by the tests."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,17 @@ import pytest
 
 from tests.broker import Broker
 from tests.virtual_microphone import VirtualMicrophone
+
+
+def pytest_configure() -> None:
+    """Ctrl-C and a lost terminal reach what the tests start, also in a script's background and under nohup.
+
+    A signal that is ignored when a program starts is ignored by all that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
