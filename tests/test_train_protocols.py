@@ -10,7 +10,8 @@ from edge.errors import InputError
 from tests.sounds import CORPORA, corpus_clips
 from train.config import LABELS, Protocols, TrainConfig
 from train.index import Clip, scan
-from train.protocols import SIDES, Split, _assert_apart, _speaker, splits
+from train.protocols import _speaker, splits
+from train.split import SIDES, Split, require_apart
 
 CONFIG = TrainConfig()
 
@@ -108,7 +109,7 @@ def test_a_speaker_on_both_sides_is_named():
     clips = [clip(0, speaker="a"), clip(1, speaker="b"), clip(2, speaker="a")]
     split = Split(protocol="speaker", fold="0", seed=0, train=[0, 1], validation=[], test=[2])
     with pytest.raises(InputError, match=r"speaker a of TESS is on both the train and the test side \(first: 2.wav\)"):
-        _assert_apart(split, clips, _speaker)
+        require_apart(split, clips, _speaker)
     held = {"A": ["s1"]}
     config = TrainConfig(protocols=Protocols(default_test=held, default_validation=held))
     with pytest.raises(InputError, match="speaker s1 of A"):

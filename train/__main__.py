@@ -6,6 +6,7 @@ import sys
 
 from edge.errors import RoomtoneError
 from train import commands, networks, protocols
+from train.split import SIDES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("evaluate", parents=[common], help="a model on anyone's data")
     verb.add_argument("model", help="a run folder, its model.keras, or a .tflite artifact")
     verb.add_argument("--index", required=True, help="CSV of clips: path,label[,speaker,corpus,side]")
-    verb.add_argument(
-        "--side", choices=protocols.SIDES, help="only rows of this side of a run's split.csv; default: all"
-    )
+    verb.add_argument("--side", choices=SIDES, help="only rows of this side of a run's split.csv; default: all")
     verb.add_argument(
         "--reading", choices=("last", "mean"), default="last", help="of an utterance's answers; default: last"
     )

@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from train import metrics
 from train.index import Clip
-from train.protocols import Split
+from train.split import Split
 
 NAMES = ("majority", "length", "linear")
 

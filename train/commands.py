@@ -19,7 +19,7 @@ from train.features import Cache, usable
 from train.index import Clip
 from train.job import Job, job_of
 from train.progress import Tell, bar
-from train.protocols import Split
+from train.split import Split
 
 # Keras, scikit-learn and matplotlib take seconds to import: verbs bring them when their data is known to be good.
 
@@ -160,7 +160,7 @@ def run_tune(options: argparse.Namespace) -> int:
     split = _fold(folds, options)
     job = _job(options, split, config, name=None)
     if not split.validation:
-        raise InputError(f"protocol {split.protocol}, fold {split.fold}: has no validation side to judge trials by")
+        raise InputError(f"{split.where}: has no validation side to judge trials by")
     from train.tune import tune
 
     for trial in tune(job, clips, config, spec, folder=Path(options.out) / "tune", trials=options.trials):

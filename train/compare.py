@@ -16,7 +16,7 @@ from train.features import Cache
 from train.folds import group_of
 from train.index import Clip
 from train.job import Job, job_of, share_of
-from train.protocols import Split
+from train.split import Split
 from train.windows import windows_of
 
 FIGURES = ("cross_entropy", "accuracy", "uar", "macro_f1", "auc", "ece")

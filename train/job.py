@@ -11,7 +11,7 @@ from edge.errors import InputError
 from edge.section import Section
 from train.config import Recipe, TrainConfig
 from train.index import Clip
-from train.protocols import Split
+from train.split import Split
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

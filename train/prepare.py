@@ -12,7 +12,7 @@ from train.augment import Variants, drawn, masked, shifted
 from train.config import Recipe, TrainConfig
 from train.features import Cache, Shipped, clip_frames
 from train.index import Clip
-from train.protocols import Split
+from train.split import Split
 from train.windows import along, normalization_of, speech_bounds, standardized, windowed, windows_of
 
 

@@ -1,8 +1,7 @@
-"""Splits by name: what each promises to keep apart is asserted, whatever the data."""
+"""Splits by name: what each promises to keep apart is checked, whatever the data (train/split.py)."""
 
 from collections.abc import Callable, Sequence
 
-import msgspec
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -10,22 +9,7 @@ from edge.errors import InputError
 from train.config import TrainConfig
 from train.folds import speakers_fold, unseen_fold
 from train.index import Clip
-
-SIDES = ("train", "validation", "test")
-
-
-class Split(msgspec.Struct, frozen=True, kw_only=True):
-    """A fold of a protocol: indices into the clips per side; `fold` names it."""
-
-    protocol: str
-    fold: str
-    seed: int
-    train: list[int]
-    validation: list[int]
-    test: list[int]
-
-    def side(self, name: str) -> list[int]:
-        return getattr(self, name)
+from train.split import SIDES, Split, require_apart, require_labels
 
 
 def splits(name: str, clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
@@ -38,37 +22,10 @@ def splits(name: str, clips: Sequence[Clip], config: TrainConfig) -> list[Split]
     make, apart = _PROTOCOLS[name]
     folds = make(clips, config)
     for fold in folds:
-        _assert_apart(fold, clips, apart)
+        require_apart(fold, clips, apart)
         if name != "speech":  # a gate tells any voice from other sound
-            _assert_labels(fold, clips)
+            require_labels(fold, clips)
     return folds
-
-
-def _assert_apart(split: Split, clips: Sequence[Clip], apart: Callable[[Clip], object] | None) -> None:
-    where = f"protocol {split.protocol}, fold {split.fold}"
-    for side in ("train", "test"):
-        if not split.side(side):
-            raise InputError(f"{where}: the {side} side is empty")
-    indices = [index for side in SIDES for index in split.side(side)]
-    if len(indices) != len(set(indices)):
-        raise InputError(f"{where}: a clip stands on two sides")
-    if apart is None:
-        return
-    owner: dict[object, str] = {}
-    for side in SIDES:
-        for index in split.side(side):
-            key = apart(clips[index])
-            if owner.setdefault(key, side) != side:
-                raise InputError(
-                    f"{where}: {key} is on both the {owner[key]} and the {side} side (first: {clips[index].path})"
-                )
-
-
-def _assert_labels(split: Split, clips: Sequence[Clip]) -> None:
-    labels = {clips[index].label for index in split.train}
-    if len(labels) < 2:
-        where = f"protocol {split.protocol}, fold {split.fold}"
-        raise InputError(f"{where}: every clip to train on is {min(labels)}; there is nothing to tell apart")
 
 
 def _speaker(clip: Clip) -> str:

@@ -21,7 +21,7 @@ from train import networks
 from train.config import Augmentation, Recipe
 from train.corpora import LICENCES
 from train.index import COLUMNS, Clip
-from train.protocols import SIDES, Split
+from train.split import SIDES, Split
 
 RECORD, SPLIT, MODEL, LOGITS = "run.json", "split.csv", "model.keras", "logits.npz"
 _PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "torch", "jax", "numpy", "soundfile", "scikit-learn")
