@@ -12,6 +12,7 @@ import soundfile
 
 from edge.run import DEFAULT_MODEL
 from tests.broker import Broker, free_port
+from tests.runtimes import python_of
 from tests.sounds import CORPORA, ROOT, chirp
 
 
@@ -211,13 +212,11 @@ sys.exit(main(['classify', '--json', 'good.flac']))
 
 def test_the_same_in_the_predecessors_environment(tmp_path):
     """tflite-runtime 2.14 with numpy 1 on Python 3.11: golden replay and the same label."""
-    python = ROOT / ".venv-tflite-runtime" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("needs .venv-tflite-runtime (`make setup-tflite-runtime`; Python 3.11 only)")
+    python = python_of("tflite-runtime")
     soundfile.write(tmp_path / "good.flac", chirp(seconds=3), 16_000)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     told = []
-    for program in (str(python), sys.executable):
+    for program in (python, sys.executable):
         name = subprocess.run(
             [program, "-c", "from edge import runtime; print(runtime.NAME)"],
             env=environment,
