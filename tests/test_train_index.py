@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.lab import write_config
 from tests.tiny_corpus import write_corpus
 from train import index, index_report
 from train.__main__ import main
@@ -143,6 +144,23 @@ def test_noise_that_is_not_there_is_said_before_features_are_made(tmp_path, corp
     options = ["fit", "--network", "cnn", "--data", str(corpus), "--noise", str(noise), "--out", str(tmp_path / "runs")]
     assert main(options) == 66
     assert capfd.readouterr().err == f"error: {noise}: no such folder of noise recordings\n"
+
+
+@pytest.mark.parametrize(("verb", "option"), [("compare", "--jobs"), ("tune", "--trials")])
+def test_there_is_one_training_at_least(tmp_path, corpus, capfd, verb, option):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, *(["--network", "ann"] if verb == "tune" else []), "--data", str(corpus), option, "0"])
+    assert ended.value.code == 2
+    assert "expected 1 or more, not '0'" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_noise_of_the_fifth_fold_alone_is_no_fault_where_no_training_hears_noise(tmp_path, corpus, capfd):
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    shutil.copy(next(corpus.rglob("*.wav")), noise / "5-rain.wav")
+    config = write_config(tmp_path)
+    options = ["--network", "ann", "--epochs", "1", "--config", str(config), "--out", str(tmp_path / "runs")]
+    assert main(["fit", *options, "--data", str(corpus), "--noise", str(noise)]) == 0, capfd.readouterr().err
 
 
 @pytest.mark.parametrize("epochs", ["0", "-1", "few"])

@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("compare", parents=[common, data, recipe], help="all networks under a protocol, one report")
     verb.add_argument("--networks", nargs="+", choices=networks.NAMES, help="default: train.compare.networks")
     verb.add_argument("--name", help="of the report's folder; default: compare-PROTOCOL")
-    verb.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time; default: one per core")
+    verb.add_argument(
+        "--jobs", type=_count, metavar="N", default=os.cpu_count(), help="trainings at a time; default: one per core"
+    )
     verb.add_argument("--scheduler", help="address of a dask.distributed scheduler: train on its workers instead")
     verb.add_argument("--robustness", action="store_true", help="accuracy in noise (with --noise) and in rooms")
     verb.add_argument("--scalability", action="store_true", help="train on shares of the data too")
@@ -87,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--network", required=True, choices=networks.NAMES)
     verb.add_argument("--fold", type=int, default=0, help="of the protocol; default: 0")
     verb.add_argument("--seed", type=int, default=0, help="of weights and order; default: 0")
-    verb.add_argument("--trials", type=int, default=20, help="in all (20); the same command goes on where it stopped")
+    verb.add_argument(
+        "--trials", type=_count, metavar="N", default=20, help="in all (20); the same command goes on where it stopped"
+    )
     verb.set_defaults(verb=commands.run_tune)
     return parser
 

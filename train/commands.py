@@ -13,7 +13,7 @@ from edge.errors import InputError
 from edge.mfcc import MfccSpec
 from edge.section import load_section
 from train import index, protocols
-from train.augment import noise_files
+from train.augment import sounds_in
 from train.config import TrainConfig
 from train.features import Cache, usable
 from train.index import Clip
@@ -184,7 +184,8 @@ def _loaded(
     _recipe(options, config)
     found = index.scan(options.data, config)
     # What is lacking is said before features take minutes.
-    noise_files(config.augmentation.noise)
+    if config.augmentation.noise is not None:
+        sounds_in(config.augmentation.noise)
     protocols.splits(options.protocol, found.clips, config)
     with bar("features") as tell:
         clips, frames, unusable = usable(found.clips, spec, Cache(config.cache), tell)
