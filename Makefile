@@ -39,9 +39,9 @@ train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
 
 train-default: $(DEV) $(TFLITE)  ## the two bundled networks anew, in place (15 minutes) DATA=folders NOISE=folder
 	@$(PYTHON_DEV) -m train speech --data $(DATA) --noise $(NOISE) --name speech
-	@$(PYTHON_DEV) -m convert runs/speech --form step --name speech --out edge/models/speech.tflite
+	@$(PYTHON_DEV) -m convert runs/speech --form step --name speech --out edge/model/bundled/speech.tflite
 	@$(PYTHON_DEV) -m train fit --network causal_cnn --protocol default --data $(DATA) --noise $(NOISE) --name default
-	@$(PYTHON_DEV) -m convert runs/default --form step --name default --out edge/models/default.tflite \
+	@$(PYTHON_DEV) -m convert runs/default --form step --name default --out edge/model/bundled/default.tflite \
 	  --calibration train/reports/unheard/report.json
 
 unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard (80 minutes) DATA=folders NOISE=folder

@@ -11,7 +11,7 @@ import msgspec
 
 from convert.config import ConvertConfig
 from edge.errors import ArtifactError, ConfigError, InputError, RoomtoneError
-from edge.manifest import FORMS, PRECISIONS
+from edge.model.manifest import FORMS, PRECISIONS
 from edge.section import load_section
 from train.config import TrainConfig
 from train.features import Cache

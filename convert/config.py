@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from edge.manifest import FORMS, PRECISIONS, Form, Precision
+from edge.model.manifest import FORMS, PRECISIONS, Form, Precision
 from edge.section import Positive, Ratio, Section
 from train.config import Count
 

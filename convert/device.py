@@ -11,10 +11,10 @@ from importlib.metadata import version
 
 import numpy as np
 
-from edge import artifact, runtime
-from edge.golden import replay
-from edge.mfcc import MfccSpec
-from edge.model import Model, load_model
+from edge.features.mfcc import MfccSpec
+from edge.model import artifact, runtime
+from edge.model.golden import replay
+from edge.model.graph import Model, load_model
 
 WARM_UP_PASSES, PASSES = 2, 12
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge.affect import COORDINATES, affect
+from edge.hearing.affect import COORDINATES, affect
 from train import metrics, robustness
 from train.folds import group_of, is_unseen
 

@@ -25,10 +25,10 @@ from convert.slim import slim
 from convert.sound import TOLERANCE, with_golden
 from convert.verify import Verification, interpreters, verify
 from convert.worker import Job
-from edge.artifact import write_artifact
 from edge.errors import ArtifactError
-from edge.golden import Golden
-from edge.manifest import DecisionDefaults, Manifest, Provenance
+from edge.model.artifact import write_artifact
+from edge.model.golden import Golden
+from edge.model.manifest import DecisionDefaults, Manifest, Provenance
 from train import networks
 from train.features import Cache
 from train.runs import Run

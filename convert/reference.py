@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import InputError
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
 from train import networks
 from train.config import Networks
 from train.features import Cache, utterance_frames

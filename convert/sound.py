@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 
 from convert import child
-from edge.artifact import read_artifact, write_artifact
 from edge.errors import ArtifactError
-from edge.golden import GoldenSound, observe, record
-from edge.manifest import Manifest
-from edge.model import load_model
+from edge.model.artifact import read_artifact, write_artifact
+from edge.model.golden import GoldenSound, observe, record
+from edge.model.graph import load_model
+from edge.model.manifest import Manifest
 
 # float32 differs by the order of sums; float16 by how a runtime widens it; the others by steps of 1/256.
 TOLERANCE = {"float32": 1e-4, "float16": 1e-3, "dynamic": 2 / 256, "int8": 2 / 256}

@@ -2,10 +2,10 @@
 
 python -m convert.unheard runs/unheard --noise /data/ESC-10 --out train/reports/unheard
 
-Each run becomes an artifact beside it, which answers its fold's test side through `edge/model.py`: clean, in noise at
-10 dB, and from 3 m away in a simulated room. Its temperature and its threshold come from the other folds' answers. The
-report's `calibration`, from all folds, is for a model of the same recipe that all voices train (`python -m convert RUN
---calibration`). Stopped, the same command goes on.
+Each run becomes an artifact beside it, which answers its fold's test side through `edge/model/graph.py`: clean, in
+noise at 10 dB, and from 3 m away in a simulated room. Its temperature and its threshold come from the other folds'
+answers. The report's `calibration`, from all folds, is for a model of the same recipe that all voices train (`python -m
+convert RUN --calibration`). Stopped, the same command goes on.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from scipy.special import softmax
 from convert.calibrate import Calibration, calibrate
 from convert.config import ConvertConfig
 from convert.figures import CONDITIONS, Answers, report
-from edge.artifact import read_artifact, write_atomically
 from edge.errors import ArtifactError, InputError, RoomtoneError
+from edge.model.artifact import read_artifact, write_atomically
 from edge.section import load_section
 from train import pictures, robustness, runs
 from train.config import TrainConfig

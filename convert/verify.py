@@ -16,9 +16,9 @@ from convert import child
 from convert.config import ConvertConfig, Gates
 from convert.ops import Graph
 from convert.reference import has_window, logits, side_of
-from edge.artifact import read_artifact
 from edge.errors import ArtifactError
-from edge.manifest import Manifest
+from edge.model.artifact import read_artifact
+from edge.model.manifest import Manifest
 from train.features import Cache
 from train.runs import Run
 

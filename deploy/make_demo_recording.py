@@ -1,4 +1,4 @@
-"""Makes edge/demo.flac, what `roomtone demo` hears: synthetic voices in a synthetic room.
+"""Makes edge/commands/demo.flac, what `roomtone demo` hears: synthetic voices in a synthetic room.
 
 Run by hand, from the repository root: `python deploy/make_demo_recording.py`. Needs espeak-ng 1.51, numpy, soundfile
 and soxr; the same versions give the same samples. The voices are espeak-ng's, so no person's voice is in it; how they
@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-RECORDING = Path(__file__).parents[1] / "edge" / "demo.flac"
+RECORDING = Path(__file__).parents[1] / "edge" / "commands" / "demo.flac"
 SAMPLE_RATE_HZ = 16_000
 NOISE_DBFS = -70.0
 LEAD_IN_S = 2.0

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge.daemon.quiet_hours import QuietClock, QuietHours
 from edge.errors import ConfigError
-from edge.quiet_hours import QuietClock, QuietHours
 from edge.section import Positive, Ratio, Section, load_section
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -34,7 +34,7 @@ class Audio(Section, kw_only=True):
 
 
 class Gate(Section, kw_only=True):
-    """What counts as speech: see edge/gate.py."""
+    """What counts as speech: see edge/hearing/gate.py."""
 
     margin_db: Decibels = 6.0
     floor_window_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 20.0
@@ -91,7 +91,7 @@ class OutboxLimits(Section, kw_only=True):
 
 
 class ModelStore(Section, kw_only=True):
-    """Which models `roomtone model install` and the sensor accept: see edge/model_store.py."""
+    """Which models `roomtone model install` and the sensor accept: see edge/model/store.py."""
 
     trusted_keys: tuple[str, ...] = ()
     allow_unsigned: bool = False

@@ -6,12 +6,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from edge.artifact import DIGEST, MANIFEST, digest_of, unpack
+from edge.model.artifact import DIGEST, MANIFEST, digest_of, unpack
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
 WINDOW, STEP, STEP_INT8 = DATA / "tiny-window.tflite", DATA / "tiny-step.tflite", DATA / "tiny-step-int8.tflite"
-DEFAULT = ROOT / "edge" / "models" / "default.tflite"
+DEFAULT = ROOT / "edge" / "model" / "bundled" / "default.tflite"
 
 
 def parts(path: Path) -> tuple[bytes, dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edge.broker import stir
+from edge.delivery.embedded import stir
 from tests.system import require_program
 
 HOST = "127.0.0.1"

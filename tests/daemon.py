@@ -18,7 +18,7 @@ import yaml
 from tests.broker import HOST
 from tests.sounds import ROOT
 
-RECORDING = ROOT / "edge" / "demo.flac"
+RECORDING = ROOT / "edge" / "commands" / "demo.flac"
 
 
 class Daemon:

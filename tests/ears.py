@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from edge.audio import Block, Fault
 from edge.config import Audio
 from edge.errors import UnavailableError
-from edge.microphone import Microphone
+from edge.sound.blocks import Block, Fault
+from edge.sound.microphone import Microphone
 
 PATIENCE_S = 15.0
 

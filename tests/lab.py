@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
 from tests.sounds import ROOT
 from tests.tiny_corpus import write_corpus
 from train.config import Ann, CausalCnn, Cnn, Networks, Recipe, Recurrent, Speech, TrainConfig

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from edge.affect import affect
+from edge.hearing.affect import affect
 from tests.broker import Broker
 from tests.chromium import launch, word
 from tests.conftest import DASHBOARD

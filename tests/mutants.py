@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import runtime
-from edge.artifact import DIGEST, MANIFEST, load, unpack
 from edge.errors import ArtifactError
+from edge.model import runtime
+from edge.model.artifact import DIGEST, MANIFEST, load, unpack
 from tests.artifacts import STEP, STEP_INT8, WINDOW, packed, parts
 
 Mutant = tuple[str, bytes, bool]  # kind, bytes, whether its hash was made right again
@@ -151,7 +151,7 @@ def _nan_weights(graph: bytes, rng: random.Random) -> bytes:
 
 def main(folder: Path, count: int = 500) -> None:
     """Try every mutant and print what became of them."""
-    from edge.cli import main as roomtone
+    from edge.commands.cli import main as roomtone
 
     reached = []
     interpreter = runtime.interpreter

@@ -1,4 +1,4 @@
-"""A puppet sensor: publishes by hand what the wire contract (edge/payloads.py) says, with none of the sensor's code."""
+"""A puppet sensor: says by hand what the contract (edge/voice/payloads.py) says, with none of the sensor's code."""
 
 import json
 import random

@@ -10,11 +10,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.affect import COORDINATES, affect
-from edge.artifact import load
-from edge.classify import classify
+from edge.commands.classify import classify
 from edge.config import EdgeConfig
-from edge.run import DEFAULT_MODEL
+from edge.daemon.run import DEFAULT_MODEL
+from edge.hearing.affect import COORDINATES, affect
+from edge.model.artifact import load
 from tests.daemon import RECORDING
 from tests.sounds import ROOT
 

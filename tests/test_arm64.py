@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.artifact import read_artifact
+from edge.model.artifact import read_artifact
 from tests.artifacts import DEFAULT
 from tests.machine import CACHE, base, bundle, require_root
 from tests.sounds import CORPORA, ROOT
@@ -79,13 +79,14 @@ def megabytes(folder: Path) -> int:
 
 def test_the_golden_sound_is_replayed_within_its_tolerance(userland):
     assert "golden replay passed" in userland.run("roomtone check")
-    assert userland.run("/opt/roomtone/current/bin/python -c 'from edge.runtime import NAME; print(NAME)'") == (
+    assert userland.run("/opt/roomtone/current/bin/python -c 'from edge.model.runtime import NAME; print(NAME)'") == (
         "ai-edge-litert\n"
     )
 
 
 def test_recordings_get_the_same_labels_and_the_same_probabilities(userland):
-    recordings = [ROOT / "edge" / "demo.flac", *sorted((CORPORA / "TESS-original").glob("*/*.wav"))[:CLIPS]]
+    corpus = sorted((CORPORA / "TESS-original").glob("*/*.wav"))[:CLIPS]
+    recordings = [ROOT / "edge" / "commands" / "demo.flac", *corpus]
     folder = userland.folder / "srv" / "sounds"
     folder.mkdir()
     names = []

@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 
-from edge.artifact import MAX_FILE_BYTES, load, pack, read_artifact, unpack, write_artifact
 from edge.errors import ArtifactError
-from edge.manifest import decode, encode
+from edge.model.artifact import MAX_FILE_BYTES, load, pack, read_artifact, unpack, write_artifact
+from edge.model.manifest import decode, encode
 from tests.artifacts import DEFAULT, STEP, STEP_INT8, WINDOW, packed, parts
 from tests.runtimes import both_runtimes, run_python
 
@@ -33,7 +33,7 @@ def test_a_zip_tool_reads_it_and_its_hash_is_over_graph_and_manifest(path):
 @both_runtimes
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_it_loads_and_replays_in_both_runtimes(runtime, path):
-    done = run_python(runtime, ["-m", "edge.cli", "model", "verify", str(path)])
+    done = run_python(runtime, ["-m", "edge.commands.cli", "model", "verify", str(path)])
     assert done.returncode == 0, done.stderr
     assert "golden replay verified" in done.stdout
     assert not done.stderr

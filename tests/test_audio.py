@@ -12,16 +12,8 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.audio import (
-    BLOCK_SAMPLES,
-    from_int16,
-    load_recording,
-    read_raw,
-    read_recording,
-    reblock,
-    timed_blocks,
-)
 from edge.errors import InputError
+from edge.sound.blocks import BLOCK_SAMPLES, from_int16, load_recording, read_raw, read_recording, reblock, timed_blocks
 from tests.sounds import CORPORA, ROOT, chirp, to_int16
 
 
@@ -131,8 +123,8 @@ class Blocked:
             raise ImportError(f'{name} is not on a Pi')
 sys.meta_path.insert(0, Blocked())
 import edge
-for module in pkgutil.iter_modules(edge.__path__):
-    if module.name != '__main__':
-        importlib.import_module('edge.' + module.name)
+for module in pkgutil.walk_packages(edge.__path__, 'edge.'):
+    if module.name != 'edge.__main__':
+        importlib.import_module(module.name)
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

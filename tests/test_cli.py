@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.run import DEFAULT_MODEL
+from edge.daemon.run import DEFAULT_MODEL
 from tests.broker import Broker, free_port
 from tests.runtimes import python_of
 from tests.sounds import CORPORA, ROOT, chirp
@@ -109,7 +109,7 @@ def test_an_unreadable_recording_is_66_and_the_others_are_still_answered(tmp_pat
 
 def test_for_people_a_recording_ends_in_one_line(tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(32_000), 16_000)
-    recording = ROOT / "edge" / "demo.flac"
+    recording = ROOT / "edge" / "commands" / "demo.flac"
     said = [line for line in roomtone("classify", recording, "silence.wav", cwd=tmp_path).stdout.splitlines()
             if "in all" in line]  # fmt: skip
     told = json.loads(roomtone("classify", "--json", recording, cwd=tmp_path).stdout.splitlines()[-1])["summary"]
@@ -199,7 +199,7 @@ class Blocked:
         if name.partition('.')[0] in {'tensorflow', 'keras', 'librosa', 'numba', 'scipy', 'train', 'convert'}:
             raise ImportError(f'{name} is not on a Pi')
 sys.meta_path.insert(0, Blocked())
-from edge.cli import main
+from edge.commands.cli import main
 sys.exit(main(['classify', '--json', 'good.flac']))
 """
     done = subprocess.run(
@@ -218,7 +218,7 @@ def test_the_same_in_the_predecessors_environment(tmp_path):
     told = []
     for program in (python, sys.executable):
         name = subprocess.run(
-            [program, "-c", "from edge import runtime; print(runtime.NAME)"],
+            [program, "-c", "from edge.model import runtime; print(runtime.NAME)"],
             env=environment,
             capture_output=True,
             text=True,

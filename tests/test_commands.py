@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import Mqtt
-from edge.listening import Listening
-from edge.mqtt import Link
+from edge.daemon.listening import Listening
+from edge.delivery.link import Link
 from tests.broker import HOST, Broker
 from tests.daemon import Daemon
 from tests.subscriber import Subscriber

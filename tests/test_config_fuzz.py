@@ -12,14 +12,14 @@ import yaml
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from edge.artifact import load
-from edge.audio import load_recording, timed_blocks
-from edge.cli import main
+from edge.commands.cli import main
 from edge.config import EdgeConfig, load_edge
+from edge.daemon.quiet_hours import QuietClock
+from edge.daemon.run import DEFAULT_MODEL
 from edge.errors import ConfigError
-from edge.pipeline import Pipeline
-from edge.quiet_hours import QuietClock
-from edge.run import DEFAULT_MODEL
+from edge.hearing.pipeline import Pipeline
+from edge.model.artifact import load
+from edge.sound.blocks import load_recording, timed_blocks
 from tests.broker import free_port
 from tests.daemon import RECORDING
 from tests.sounds import ROOT

@@ -7,7 +7,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from edge.contract import FOLDER, PAYLOADS, documents
+from edge.voice.contract import FOLDER, PAYLOADS, documents
 from tests.daemon import Daemon
 from tests.sounds import ROOT
 from tests.subscriber import Subscriber
@@ -28,7 +28,8 @@ def as_json(name: str, payload: str) -> object:
 
 
 def test_the_schemas_are_current_and_sound():
-    assert documents() == {path.name: path.read_text() for path in FOLDER.glob("*.json")}, "run python -m edge.contract"
+    committed = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
+    assert documents() == committed, "run python -m edge.voice.contract"
     for text in documents().values():
         jsonschema.validators.Draft202012Validator.check_schema(json.loads(text))
 

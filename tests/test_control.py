@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from edge.faults import REASONS
+from edge.sound.faults import REASONS
 from tests.broker import HOST, Broker, free_port
 from tests.sounds import ROOT, chirp
 from tests.subscriber import Subscriber
@@ -193,8 +193,8 @@ def test_ready_comes_only_after_the_golden_replay(tmp_path, broker):
     """An artifact whose golden sound gives other probabilities: it refuses to start, and READY was never said."""
     import msgspec
 
-    from edge.artifact import read_artifact, write_artifact
-    from edge.run import DEFAULT_MODEL
+    from edge.daemon.run import DEFAULT_MODEL
+    from edge.model.artifact import read_artifact, write_artifact
 
     found = read_artifact(DEFAULT_MODEL)
     golden = found.manifest.golden

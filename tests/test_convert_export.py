@@ -10,9 +10,9 @@ from ai_edge_litert.interpreter import Interpreter
 from convert import export
 from convert.ops import Graph, refuse_unsupported
 from convert.slim import slim
-from edge.audio import load_recording
-from edge.mfcc import MfccSpec, mfcc
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.features.normalize import Normalization
+from edge.sound.blocks import load_recording
 from tests.lab import NETWORKS
 from tests.runtimes import run_python
 from tests.sounds import chirp, corpus_clips

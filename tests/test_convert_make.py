@@ -16,10 +16,10 @@ from convert.config import ConvertConfig, Gates
 from convert.make import make
 from convert.report import lines
 from convert.verify import interpreters, verify
-from edge.artifact import read_artifact, write_artifact
 from edge.errors import ArtifactError
-from edge.manifest import Manifest
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
+from edge.model.artifact import read_artifact, write_artifact
+from edge.model.manifest import Manifest
 from tests.artifacts import WINDOW
 from tests.lab import SPEC, tiny_clips, tiny_config, tiny_job
 from tests.runtimes import ROOT, python_of

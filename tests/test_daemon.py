@@ -23,10 +23,10 @@ from tests.test_voice import DURABLE, events, first_heard, forgetful_of_nothing
 # The sensor fed faster than real time, which says on standard output which events it has made: only a test may do that.
 TALKATIVE = """
 import sys, time
-from edge.audio import read_raw, timed_blocks
+from edge.sound.blocks import read_raw, timed_blocks
 from edge.config import load_edge
-from edge.outbox import durable_outbox
-from edge.run import sense, stop_signal
+from edge.delivery.outbox import durable_outbox
+from edge.daemon.run import sense, stop_signal
 config = load_edge(sys.argv[1])
 with stop_signal() as stopping:
     blocks = timed_blocks(read_raw(sys.stdin.buffer, stopping), started_at=time.time())

@@ -7,8 +7,8 @@ from datetime import datetime
 import msgspec
 from playwright.sync_api import Page, expect
 
-from edge import payloads
-from edge.affect import COORDINATES
+from edge.hearing.affect import COORDINATES
+from edge.voice import payloads
 from tests.broker import Broker
 from tests.chromium import labels, wait_until, word
 from tests.puppet import Puppet, spread

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from edge.audio import load_recording
-from edge.demo import RECORDING
-from edge.payloads import QUIET
+from edge.commands.demo import RECORDING
+from edge.sound.blocks import load_recording
+from edge.voice.payloads import QUIET
 from tests.broker import Broker
 from tests.chromium import labels, wait_until, word
 from tests.sounds import ROOT, to_int16

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from edge.faults import REASONS
+from edge.sound.faults import REASONS
 from tests.broker import Broker
 from tests.chromium import wait_until, word
 from tests.conftest import DASHBOARD

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import Decision as Overrides
-from edge.decision import Decision
-from edge.decision import settings as with_overrides
-from edge.manifest import DecisionDefaults
-from edge.payloads import QUIET, UNKNOWN
+from edge.hearing.decision import Decision
+from edge.hearing.decision import settings as with_overrides
+from edge.model.manifest import DecisionDefaults
+from edge.voice.payloads import QUIET, UNKNOWN
 
 LABELS = ["angry", "happy", "sad"]
 PLAIN = DecisionDefaults(

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from edge.payloads import QUIET
+from edge.voice.payloads import QUIET
 from tests.sounds import ROOT
 from tests.subscriber import Subscriber
 

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 from pymicro_vad import MicroVad
 
-RECORDING = Path(__file__).parents[1] / "edge" / "demo.flac"
+RECORDING = Path(__file__).parents[1] / "edge" / "commands" / "demo.flac"
 PIECE = 160  # 10 ms
 
 

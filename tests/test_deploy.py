@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from edge.config import load_edge
-from edge.credentials import located
+from edge.delivery.credentials import located
 from tests.sounds import ROOT
 from tests.system import require_program
 
@@ -99,7 +99,7 @@ def test_the_version_follows_what_is_installed_and_nothing_else(tmp_path):
     (tmp_path / "edge" / "__pycache__").mkdir()
     (tmp_path / "edge" / "__pycache__" / "run.pyc").write_text("made by Python")
     assert version() == first
-    (tmp_path / "edge" / "gate.py").write_text("changed = True\n")
+    (tmp_path / "edge" / "hearing" / "gate.py").write_text("changed = True\n")
     assert version() != first
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soxr
 
-from edge.audio import SAMPLE_RATE_HZ
-from edge.cli import main
+from edge.commands.cli import main
+from edge.commands.devices import require_device
 from edge.config import Audio
-from edge.devices import require_device
 from edge.errors import UnavailableError
-from edge.portaudio import input_devices
+from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.sound.portaudio import input_devices
 from tests.ears import listening
 from tests.sounds import chirp, to_int16
 from tests.system import require_program

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from edge.commands.doctor import _secrets, _sound_cards
 from edge.config import EdgeConfig, Mqtt
-from edge.doctor import _secrets, _sound_cards
 from tests.broker import HOST, free_port
 from tests.sounds import ROOT, chirp
 

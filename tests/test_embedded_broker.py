@@ -11,7 +11,7 @@ import urllib.request
 import psutil
 import pytest
 
-from edge import broker
+from edge.delivery import embedded as broker
 from edge.errors import UnavailableError
 from tests.sounds import ROOT
 from tests.subscriber import Subscriber
@@ -38,7 +38,7 @@ def test_ports_that_are_taken_give_way():
 
 
 def test_it_ends_with_us_however_we_end():
-    script = "from edge import broker; import time\nwith broker.embedded(port=22083, websockets_port=22084) as b:\n"
+    script = "from edge.delivery import embedded; import time\nwith embedded.embedded(port=22083, websockets_port=22084) as b:\n"
     script += "    print(b.port, flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     port = int(child.stdout.readline())

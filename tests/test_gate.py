@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from edge.audio import BLOCK_SAMPLES, load_recording, reblock
+from edge.daemon.run import DEFAULT_MODEL
 from edge.errors import ArtifactError
-from edge.gate import (
+from edge.features.mfcc import MfccExtractor, MfccSpec
+from edge.hearing.gate import (
     INITIAL_FLOOR_DBFS,
     SILENCE_DBFS,
     LevelGate,
@@ -14,8 +15,7 @@ from edge.gate import (
     level_dbfs,
     load_speech_gate,
 )
-from edge.mfcc import MfccExtractor, MfccSpec
-from edge.run import DEFAULT_MODEL
+from edge.sound.blocks import BLOCK_SAMPLES, load_recording, reblock
 from tests.bench.micro_vad import MicroVadGate
 from tests.sounds import ROOT, chirp, corpus_clips
 
@@ -85,7 +85,7 @@ def test_clips_hold_speech_and_noise_holds_none():
 
 
 def test_the_bundled_gate_hears_the_bundled_recording_as_another_detector_does():
-    sound = load_recording(ROOT / "edge" / "demo.flac")
+    sound = load_recording(ROOT / "edge" / "commands" / "demo.flac")
     ours = np.array(probabilities(sound)) > 0.5
     theirs = MicroVadGate()
     spoken = np.array([theirs.process(block, np.zeros(0)) for block in reblock([sound])]) > 0.5

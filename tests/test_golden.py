@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from edge.artifact import read_artifact
 from edge.errors import ArtifactError
-from edge.golden import FEATURE_TOLERANCE_DB, Golden, GoldenSound, observe, record, replay, uniform_noise
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
+from edge.model.artifact import read_artifact
+from edge.model.golden import FEATURE_TOLERANCE_DB, Golden, GoldenSound, observe, record, replay, uniform_noise
 from tests.artifacts import STEP, STEP_INT8, WINDOW
 from tests.test_mfcc import librosa_mfcc
 

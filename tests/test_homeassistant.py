@@ -14,12 +14,12 @@ import urllib.request
 import msgspec
 import pytest
 
-from edge import homeassistant
+from edge.commands.demo import RECORDING
 from edge.config import Device, EdgeConfig, Mqtt
-from edge.demo import RECORDING
-from edge.homeassistant import discovery
-from edge.mqtt import Link
-from edge.payloads import Event, Health, State
+from edge.delivery.link import Link
+from edge.voice import homeassistant
+from edge.voice.homeassistant import discovery
+from edge.voice.payloads import Event, Health, State
 from tests.broker import HOST, free_port
 from tests.sounds import ROOT
 from tests.subscriber import Subscriber

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import sync_playwright
 
 from edge.config import Mqtt, Tls
+from edge.delivery.link import Link
 from edge.errors import UnavailableError
-from edge.mqtt import Link
 from tests.broker import HOST, free_port
 from tests.sounds import ROOT
 from tests.system import require_program

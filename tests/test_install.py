@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import signing
+from edge.model import signatures as signing
 from tests.artifacts import DEFAULT, packed, parts
 from tests.broker import free_port
 from tests.machine import SUITE, Machine, base, bundle, require_root, variant
@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(1_800)]
 EVENTS = 200
 SEED = f"""
 from pathlib import Path
-from edge.payloads import Event
-from edge.store import Store
-from edge.sensor import uuid7
+from edge.voice.payloads import Event
+from edge.delivery.store import Store
+from edge.daemon.sensor import uuid7
 store = Store(Path("/var/lib/roomtone/outbox-hall.sqlite"), max_rows=50_000, max_bytes=20_000_000)
 store.append([Event(event_id=uuid7(1.7e9 + n), event_type="happy", ts="2026-11-22T12:00:00Z", previous="quiet",
                     confidence=0.5, previous_duration_ms=80, seq=n + 1, model="m") for n in range({EVENTS})])
@@ -127,7 +127,7 @@ def test_an_upgrade_switches_and_keeps_configuration_and_events(shelf):
     ids=["crashes", "hangs", "crashes later", "hangs later"],
 )
 def test_a_version_that_crashes_or_hangs_is_taken_back(shelf, number, change, says):
-    shelf.ship(number, {"edge/run.py": change})
+    shelf.ship(number, {"edge/daemon/run.py": change})
     # The unit gives a start 90 s; a hang need not be waited for that long here.
     shelf.machine.put("/etc/systemd/system/roomtone.service.d/quick.conf", "[Service]\nTimeoutStartSec=20\n")
     done = shelf.install(number, check=False)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.audio import load_recording
-from edge.mfcc import MfccExtractor, MfccSpec, dct_matrix, mel_filters, mfcc
+from edge.features.mfcc import MfccExtractor, MfccSpec, dct_matrix, mel_filters, mfcc
+from edge.sound.blocks import load_recording
 from tests.sounds import chirp, corpus_clips
 
 SPEC = MfccSpec()

@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 import pytest
 
-from edge import capture
-from edge.audio import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
 from edge.config import Audio
-from edge.faults import REASONS
-from edge.microphone import Microphone
+from edge.sound import capture
+from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
+from edge.sound.faults import REASONS
+from edge.sound.microphone import Microphone
 from tests.ears import PATIENCE_S, Ears, listening
 from tests.sounds import to_int16
 from tests.virtual_microphone import VirtualMicrophone
@@ -198,7 +198,7 @@ def test_sound_that_nobody_takes_in_time_is_dropped_oldest_first_and_counted(
 
 
 def test_nothing_goes_on_listening_when_the_sensor_is_killed(steady_microphone: VirtualMicrophone) -> None:
-    program = "from edge.microphone import *\nfor item in Microphone(Audio()).blocks(): print(item, flush=True)"
+    program = "from edge.sound.microphone import *\nfor item in Microphone(Audio()).blocks(): print(item, flush=True)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as sensor:
         next(line for line in sensor.stdout if line.startswith("Block"))
         (child,) = psutil.Process(sensor.pid).children()

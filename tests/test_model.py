@@ -1,4 +1,4 @@
-"""Both forms through edge/model.py, against the bare interpreter driven by hand."""
+"""Both forms through edge/model/graph.py, against the bare interpreter driven by hand."""
 
 import msgspec
 import numpy as np
@@ -7,11 +7,11 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.artifact import read_artifact
 from edge.errors import ArtifactError
-from edge.mfcc import mfcc
-from edge.model import load_model
-from edge.normalize import Normalizer
+from edge.features.mfcc import mfcc
+from edge.features.normalize import Normalizer
+from edge.model.artifact import read_artifact
+from edge.model.graph import load_model
 from tests.artifacts import STEP, STEP_INT8, WINDOW, parts
 from tests.sounds import chirp
 

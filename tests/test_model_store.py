@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from edge import model_store, signing
-from edge.artifact import read_artifact
 from edge.config import EdgeConfig, ModelStore, load_edge
+from edge.daemon.run import DEFAULT_MODEL, model_path
 from edge.errors import ArtifactError
-from edge.model_store import TRIAL_S, Store, choose, store_of
-from edge.run import DEFAULT_MODEL, model_path
+from edge.model import signatures as signing
+from edge.model import store as model_store
+from edge.model.artifact import read_artifact
+from edge.model.store import TRIAL_S, Store, choose, store_of
 from tests.artifacts import DEFAULT, packed, parts
 from tests.sounds import ROOT
 from tests.system import require_program
@@ -149,8 +150,8 @@ def test_a_model_that_does_not_stay_up_is_given_up_after_two_starts(owner):
     passed(owner, owner.model("first"))
     owner.store().install(owner.model("second", created="2026-11-02T00:00:00Z"))
     script = (
-        "import os, signal, sys\nfrom edge.config import load_edge\nfrom edge.model_store import choose\n"
-        "from edge.run import DEFAULT_MODEL\n"
+        "import os, signal, sys\nfrom edge.config import load_edge\nfrom edge.model.store import choose\n"
+        "from edge.daemon.run import DEFAULT_MODEL\n"
         "print(choose(load_edge(sys.argv[1]), DEFAULT_MODEL).artifact.manifest.name, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -244,8 +245,8 @@ def test_where_a_model_is_named_nothing_is_installed(owner):
 
 INSTALL = """
 import sys
-import edge.model_commands
-from edge.cli import main
+import edge.commands.model
+from edge.commands.cli import main
 print("begins", flush=True)
 sys.exit(main(["--config", sys.argv[1], "model", "install", sys.argv[2]]))
 """

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from edge.config import Mqtt, Tls
+from edge.delivery.link import Link
 from edge.errors import ConfigError, UnavailableError
-from edge.mqtt import Link
 from tests.broker import HOST, Broker, free_port
 from tests.sounds import ROOT
 from tests.subscriber import Subscriber
@@ -31,7 +31,7 @@ def test_birth_is_retained_and_an_orderly_end_says_offline(broker):
 
 def test_a_killed_sensor_is_offline_by_its_will(broker):
     script = (
-        "import time\nfrom edge.config import Mqtt\nfrom edge.mqtt import Link\n"
+        "import time\nfrom edge.config import Mqtt\nfrom edge.delivery.link import Link\n"
         f"link = Link(Mqtt(), 'attic', host='{HOST}', port={broker.port})\n"
         "link.start(); link.require(); print('connected', flush=True); time.sleep(60)"
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.normalize import Normalization, Normalizer
+from edge.features.normalize import Normalization, Normalizer
 
 MEAN = [-200.0, 30.0, 5.0]
 STD = [60.0, 20.0, 8.0]

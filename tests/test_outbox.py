@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.config import EdgeConfig
-from edge.outbox import COMMIT_AFTER_S, LIVE_WAIT_S, MANY, MEMORY_EVENTS, Outbox, durable_outbox, state_folder
-from edge.payloads import Event
-from edge.store import Store
+from edge.delivery.outbox import COMMIT_AFTER_S, LIVE_WAIT_S, MANY, MEMORY_EVENTS, Outbox, durable_outbox, state_folder
+from edge.delivery.store import Store
+from edge.voice.payloads import Event
 from tests.sounds import ROOT
 from tests.system import require_program
 
@@ -85,7 +85,7 @@ def test_what_is_acknowledged_within_a_second_never_touches_the_disk(tmp_path):
 COMMITS = """
 import sys
 from pathlib import Path
-from edge.store import Store
+from edge.delivery.store import Store
 from tests.test_outbox import make_event
 store = Store(Path(sys.argv[1]) / "outbox.sqlite", max_rows=100, max_bytes=100_000)
 for number in range(20):

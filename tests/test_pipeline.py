@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.artifact import load
-from edge.audio import BLOCK_S, load_recording, read_recording, timed_blocks
-from edge.demo import RECORDING
-from edge.mfcc import MfccExtractor
-from edge.payloads import QUIET, UNKNOWN
-from edge.pipeline import Pipeline, Recent
-from edge.run import DEFAULT_MODEL
+from edge.commands.demo import RECORDING
+from edge.daemon.run import DEFAULT_MODEL
+from edge.features.mfcc import MfccExtractor
+from edge.hearing.pipeline import Pipeline, Recent
+from edge.model.artifact import load
+from edge.sound.blocks import BLOCK_S, load_recording, read_recording, timed_blocks
+from edge.voice.payloads import QUIET, UNKNOWN
 from tests.sounds import corpus_clips
 
 ARTIFACT, MODEL = load(DEFAULT_MODEL)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.audio import load_recording
+from edge.sound.blocks import load_recording
 from tests.broker import HOST
 from tests.daemon import RECORDING, Daemon
 from tests.sounds import to_int16

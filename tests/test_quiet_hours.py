@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge.daemon.quiet_hours import QuietClock, QuietHours
 from edge.errors import ConfigError
-from edge.quiet_hours import QuietClock, QuietHours
 
 BERLIN = QuietHours(start="22:30", end="07:00", time_zone="Europe/Berlin")
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.artifact import load
-from edge.audio import load_recording
-from edge.classify import classify
+from edge.commands.classify import classify
+from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig
-from edge.demo import RECORDING
-from edge.payloads import QUIET
-from edge.run import DEFAULT_MODEL
+from edge.daemon.run import DEFAULT_MODEL
+from edge.model.artifact import load
+from edge.sound.blocks import load_recording
+from edge.voice.payloads import QUIET
 from tests.broker import free_port
 from tests.sounds import ROOT, corpus_clips, to_int16
 from tests.subscriber import Subscriber
@@ -25,10 +25,10 @@ from tests.subscriber import Subscriber
 SENSOR_WITH_A_COPY = """
 import sys
 import numpy as np, soundfile
-from edge.audio import Block
+from edge.sound.blocks import Block
 from edge.config import load_edge
-from edge.microphone import Microphone
-from edge.run import sense, stop_signal
+from edge.sound.microphone import Microphone
+from edge.daemon.run import sense, stop_signal
 from tests.sounds import to_int16
 config, kept = load_edge(sys.argv[1]), []
 def copied(items):

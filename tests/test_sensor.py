@@ -8,15 +8,15 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from edge import sensor as sensors
-from edge.artifact import load
-from edge.audio import Fault, read_recording, timed_blocks
 from edge.config import EdgeConfig, Mqtt
-from edge.faults import explain
-from edge.mqtt import Link
-from edge.pipeline import Pipeline
-from edge.run import DEFAULT_MODEL
-from edge.sensor import Sensor
+from edge.daemon import sensor as sensors
+from edge.daemon.run import DEFAULT_MODEL
+from edge.daemon.sensor import Sensor
+from edge.delivery.link import Link
+from edge.hearing.pipeline import Pipeline
+from edge.model.artifact import load
+from edge.sound.blocks import Fault, read_recording, timed_blocks
+from edge.sound.faults import explain
 from tests.broker import HOST
 from tests.daemon import RECORDING
 from tests.subscriber import Subscriber

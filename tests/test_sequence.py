@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.payloads import Percentiles
-from edge.sequence import LARGEST, Sequence
+from edge.voice.payloads import Percentiles
+from edge.voice.sequence import LARGEST, Sequence
 from tests.test_outbox import make_event
 
 NOW_MS = 1_780_000_000_000

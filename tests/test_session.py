@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge.access import access
 from edge.config import Mqtt, Tls
+from edge.delivery.access import access
+from edge.delivery.session import LONGEST_RETRY_S, Owner, Session, jittered_delay_s
 from edge.errors import UnavailableError
-from edge.session import LONGEST_RETRY_S, Owner, Session, jittered_delay_s
 from tests.broker import HOST, Broker, free_port
 from tests.certificates import Authority
 

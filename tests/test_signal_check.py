@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge.audio import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
-from edge.signal_check import CLIPPED_S, DEAD_S, SignalCheck
+from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
+from edge.sound.signal_check import CLIPPED_S, DEAD_S, SignalCheck
 from tests.ears import listening
 from tests.sounds import chirp
 from tests.virtual_microphone import VirtualMicrophone

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import signing
-from edge.artifact import DIGEST, SIGNATURE, read_artifact, signed, unpack
 from edge.errors import ArtifactError, ConfigError, InputError
-from edge.runtime import interpreter
+from edge.model import signatures as signing
+from edge.model.artifact import DIGEST, SIGNATURE, read_artifact, signed, unpack
+from edge.model.runtime import interpreter
 from tests.artifacts import DEFAULT
 from tests.system import require_program
 

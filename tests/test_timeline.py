@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.payloads import rfc3339
-from edge.timeline import INTERVAL_S, MOST_RUNS, SPAN_S, TimelineRecorder
+from edge.voice.payloads import rfc3339
+from edge.voice.timeline import INTERVAL_S, MOST_RUNS, SPAN_S, TimelineRecorder
 
 NOON = datetime.fromisoformat("2026-01-31T12:00:00Z").timestamp()
 

@@ -7,11 +7,11 @@ import pytest
 import scipy.fft
 import soundfile
 
-from edge.audio import load_recording
 from edge.errors import ConfigError, InputError
-from edge.mfcc import MfccSpec, mfcc
-from edge.normalize import Normalizer
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.features.normalize import Normalizer
 from edge.section import load_section
+from edge.sound.blocks import load_recording
 from tests.sounds import chirp
 from train import robustness, rooms
 from train.augment import Variants, drawn, masked, noise_files, shifted

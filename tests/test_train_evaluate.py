@@ -104,11 +104,11 @@ def test_what_is_no_model(tmp_path):
 
 def test_an_artifact_answers_as_the_sensor_would(run, tmp_path):
     """edge's own model, fed block by block by hand, is the reference."""
-    from edge import artifact
-    from edge.audio import load_recording
-    from edge.mfcc import mfcc
+    from edge.features.mfcc import mfcc
+    from edge.model import artifact
+    from edge.sound.blocks import load_recording
 
-    artifacts = sorted((ROOT / "edge" / "models").glob("*.tflite"))
+    artifacts = sorted((ROOT / "edge" / "model" / "bundled").glob("*.tflite"))
     if not artifacts:
         pytest.skip("needs a bundled artifact in edge/models")
     done, config = run

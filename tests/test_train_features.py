@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.audio import load_recording
 from edge.errors import UnavailableError
-from edge.mfcc import MfccSpec, mfcc
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.sound.blocks import load_recording
 from tests.sounds import ROOT
 from tests.tiny_corpus import write_corpus
 from train.config import TrainConfig

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
 from tests.lab import tiny_clips, tiny_config
 from train import noises
 from train.features import Cache

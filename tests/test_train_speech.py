@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ArtifactError, ConfigError
-from edge.gate import SPEECH_LABELS, load_speech_gate
+from edge.hearing.gate import SPEECH_LABELS, load_speech_gate
 from tests.lab import SPEC, start_train, tiny_clips, tiny_config, write_config
 from tests.tiny_corpus import write_corpus
 from train.config import Recipe, Scenes

@@ -13,12 +13,12 @@ import msgspec
 import pytest
 
 from edge.config import Mqtt
-from edge.mqtt import Link
-from edge.outbox import Outbox
-from edge.payloads import Event
-from edge.sensor import uuid7
-from edge.sequence import Sequence
-from edge.store import Store
+from edge.daemon.sensor import uuid7
+from edge.delivery.link import Link
+from edge.delivery.outbox import Outbox
+from edge.delivery.store import Store
+from edge.voice.payloads import Event
+from edge.voice.sequence import Sequence
 from tests.broker import HOST, Broker
 from tests.subscriber import Subscriber
 

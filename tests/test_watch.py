@@ -9,8 +9,8 @@ import time
 import msgspec
 import pytest
 
-from edge.payloads import Event, Health, Microphone, Percentiles, State, rfc3339
-from edge.watch import Message, Rooms
+from edge.commands.watch import Message, Rooms
+from edge.voice.payloads import Event, Health, Microphone, Percentiles, State, rfc3339
 from tests.broker import free_port
 from tests.sounds import ROOT
 from tests.terminal import Terminal

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from edge.audio import SAMPLE_RATE_HZ, load_recording
 from edge.errors import InputError
-from edge.mfcc import MfccSpec, dct_matrix, mfcc
+from edge.features.mfcc import MfccSpec, dct_matrix, mfcc
+from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording
 from train.config import Augmentation
 from train.features import Cache, Shipped, clip_frames, key_of
 from train.index import SUFFIXES, Clip

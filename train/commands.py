@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import InputError
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
 from edge.section import load_section
 from train import index, protocols
 from train.augment import sounds_in

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from scipy.special import softmax
 
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
 from train import baselines, metrics, networks, robustness, runs
 from train.config import TrainConfig
 from train.features import Cache

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge import artifact
 from edge.errors import InputError
-from edge.mfcc import MfccSpec
-from edge.model import Model
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.model import artifact
+from edge.model.graph import Model
 from train import metrics, networks
 from train.config import TrainConfig
 from train.features import Cache, clip_frames

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge.audio import load_recording
 from edge.errors import InputError, UnavailableError
-from edge.mfcc import MfccSpec, mfcc
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.sound.blocks import load_recording
 from train.index import Clip
 
 VERSION = 1  # of what edge computes: raise it when features change for the same spec

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import msgspec
 
-from edge.artifact import write_atomically
-from edge.mfcc import MfccSpec
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.model.artifact import write_atomically
 from train import checkpoint, runs
 from train.config import Augmentation
 from train.device import device

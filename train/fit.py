@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from tensorboard.summary import Writer
 
-from edge.artifact import write_atomically
-from edge.mfcc import MfccSpec
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.model.artifact import write_atomically
 from edge.section import Section
 from train import checkpoint, metrics, networks, runs
 from train.config import Recipe, TrainConfig

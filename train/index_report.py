@@ -10,10 +10,10 @@ import jinja2
 import msgspec
 import numpy as np
 
-from edge.artifact import write_atomically
-from edge.audio import load_recording
 from edge.errors import InputError
-from edge.mfcc import MfccSpec, mfcc
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.model.artifact import write_atomically
+from edge.sound.blocks import load_recording
 from train import pictures
 from train.index import Clip, Index
 

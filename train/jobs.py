@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.artifact import write_atomically
 from edge.errors import UnavailableError
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
+from edge.model.artifact import write_atomically
 from train import runs
 from train.checkpoint import epochs_done
 from train.config import TrainConfig

@@ -6,7 +6,7 @@ voices without articulation, knocks without a voice.
 
 import numpy as np
 
-from edge.audio import SAMPLE_RATE_HZ
+from edge.sound.blocks import SAMPLE_RATE_HZ
 
 _HIGHEST_HZ = 7_800.0
 

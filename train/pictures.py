@@ -10,8 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from edge.audio import SAMPLE_RATE_HZ
-from edge.mfcc import MfccSpec, dct_matrix
+from edge.features.mfcc import MfccSpec, dct_matrix
+from edge.sound.blocks import SAMPLE_RATE_HZ
 from train import metrics
 
 DPI = 80

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.mfcc import MfccSpec
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
 from train import networks
 from train.augment import Variants, drawn, masked, shifted
 from train.config import Recipe, TrainConfig

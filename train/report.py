@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 import msgspec
 
-from edge.artifact import write_atomically
+from edge.model.artifact import write_atomically
 from train import pictures
 from train.baselines import NAMES as BASELINES
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.audio import load_recording
-from edge.mfcc import MfccSpec, mfcc
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.sound.blocks import load_recording
 from train.augment import TEST_FOLD, sounds_in
 from train.features import Cache, clip_frames, key_of
 from train.index import Clip

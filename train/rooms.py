@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.signal import fftconvolve
 
-from edge.audio import SAMPLE_RATE_HZ
+from edge.sound.blocks import SAMPLE_RATE_HZ
 
 # Rooms by name: size in m, reverberation time in s, and how far the speaker stands from the sensor in m.
 ROOMS = {

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge.artifact import write_atomically
 from edge.errors import InputError
-from edge.manifest import Corpus
-from edge.mfcc import MfccSpec
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.model.artifact import write_atomically
+from edge.model.manifest import Corpus
 from train import networks
 from train.config import Augmentation, Recipe
 from train.corpora import LICENCES

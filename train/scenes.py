@@ -13,8 +13,8 @@ import numpy as np
 import soxr
 from scipy.signal import fftconvolve
 
-from edge.audio import SAMPLE_RATE_HZ, load_recording
-from edge.mfcc import MfccSpec, mfcc
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording
 from train import noises
 from train.augment import responses
 from train.features import Cache, key_of

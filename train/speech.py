@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from edge.artifact import write_atomically
 from edge.errors import ConfigError, InputError
-from edge.gate import SPEECH_LABELS
-from edge.mfcc import MfccSpec
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.hearing.gate import SPEECH_LABELS
+from edge.model.artifact import write_atomically
 from train import checkpoint, runs
 from train.augment import noise_files
 from train.config import Recipe, TrainConfig

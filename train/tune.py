@@ -8,7 +8,7 @@ import keras
 import keras_tuner
 import msgspec
 
-from edge.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec
 from train import metrics
 from train.config import TrainConfig
 from train.features import Cache

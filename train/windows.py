@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.mfcc import MfccSpec
-from edge.normalize import HORIZON_S, PRIOR_FRAMES, Kind, Normalization, Normalizer
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import HORIZON_S, PRIOR_FRAMES, Kind, Normalization, Normalizer
 
 # What counts as speech when a clip's ends are trimmed, and what the sensor's gates leave around it.
 SPEECH_BELOW_PEAK_DB = 25.0

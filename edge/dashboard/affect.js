@@ -5,7 +5,7 @@
 "use strict";
 
 const Affect = (() => {
-  /* [valence, arousal], as edge/affect.py has them. */
+  /* [valence, arousal], as edge/hearing/affect.py has them. */
   const PLACES = {
     angry: [-0.51, 0.59],
     disgust: [-0.6, 0.35],

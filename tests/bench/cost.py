@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.audio import SAMPLE_RATE_HZ, load_recording
+from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording
 from tests.bench.ears import joined, pink
 from tests.bench.peers import GRAPHS, PEERS
 from tests.sounds import CORPORA, ROOT, corpus_clips
@@ -38,7 +38,7 @@ def sounds(seconds: float) -> dict[str, np.ndarray]:
         made["ambience"] = joined([load_recording(path) for path in ambience])
         made["speech"] = np.concatenate([load_recording(path) for path in corpus_clips(60, folders=("TESS",))])
     else:
-        made["speech"] = load_recording(ROOT / "edge" / "demo.flac")
+        made["speech"] = load_recording(ROOT / "edge" / "commands" / "demo.flac")
     return {name: np.resize(sound, samples).astype(np.float32) for name, sound in made.items()}
 
 

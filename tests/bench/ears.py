@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.artifact import load, read_artifact
-from edge.audio import SAMPLE_RATE_HZ, load_recording, timed_blocks
 from edge.config import Gate
-from edge.gate import DEFAULT_SPEECH, load_speech_gate
-from edge.payloads import QUIET, UNKNOWN
-from edge.pipeline import Observation, Pipeline
-from edge.run import DEFAULT_MODEL
+from edge.daemon.run import DEFAULT_MODEL
+from edge.hearing.gate import DEFAULT_SPEECH, load_speech_gate
+from edge.hearing.pipeline import Observation, Pipeline
+from edge.model.artifact import load, read_artifact
+from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording, timed_blocks
+from edge.voice.payloads import QUIET, UNKNOWN
 from tests.sounds import CORPORA
 
 FADE_S = 0.5

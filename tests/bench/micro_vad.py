@@ -3,7 +3,7 @@
 import numpy as np
 from pymicro_vad import MicroVad
 
-from edge.audio import SAMPLE_RATE_HZ
+from edge.sound.blocks import SAMPLE_RATE_HZ
 from tests.sounds import to_int16
 
 

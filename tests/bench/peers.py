@@ -37,10 +37,10 @@ def every(samples: np.ndarray, window: int, hop: int, answer: Callable[[np.ndarr
 
 def roomtone() -> AbstractContextManager[Hear]:
     """Blocks in, observations out."""
-    from edge.artifact import load
-    from edge.audio import timed_blocks
-    from edge.pipeline import Pipeline
-    from edge.run import DEFAULT_MODEL
+    from edge.daemon.run import DEFAULT_MODEL
+    from edge.hearing.pipeline import Pipeline
+    from edge.model.artifact import load
+    from edge.sound.blocks import timed_blocks
 
     artifact, model = load(DEFAULT_MODEL)
     pipeline = Pipeline(model, artifact.manifest)
@@ -56,9 +56,9 @@ def roomtone_mqtt() -> AbstractContextManager[Hear]:
     """Blocks in, messages at a real broker out; the broker's own time is not counted, as no other peer has one."""
     from contextlib import contextmanager
 
-    from edge.audio import timed_blocks
     from edge.config import EdgeConfig, Mqtt
-    from edge.run import sense
+    from edge.daemon.run import sense
+    from edge.sound.blocks import timed_blocks
     from tests.broker import HOST, Broker
 
     @contextmanager
@@ -136,10 +136,10 @@ def floor() -> AbstractContextManager[Hear]:
 
     Both, because who leaves one out has another sensor. No state is carried, nothing goes in and nothing comes out.
     """
-    from edge.artifact import read_artifact
-    from edge.gate import DEFAULT_SPEECH
-    from edge.run import DEFAULT_MODEL
-    from edge.runtime import interpreter
+    from edge.daemon.run import DEFAULT_MODEL
+    from edge.hearing.gate import DEFAULT_SPEECH
+    from edge.model.artifact import read_artifact
+    from edge.model.runtime import interpreter
 
     invokes = []
     for path in (DEFAULT_MODEL, DEFAULT_SPEECH):
@@ -161,7 +161,7 @@ def floor() -> AbstractContextManager[Hear]:
 
 
 def our_mfcc() -> AbstractContextManager[Hear]:
-    from edge.mfcc import MfccExtractor, MfccSpec
+    from edge.features.mfcc import MfccExtractor, MfccSpec
 
     extractor = MfccExtractor(MfccSpec())
 
@@ -217,7 +217,7 @@ def librosa_mfcc(librosa, window: np.ndarray) -> np.ndarray:
 
 def invoker(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function of a graph's only input to its only output."""
-    from edge.runtime import interpreter
+    from edge.model.runtime import interpreter
 
     made = interpreter((GRAPHS / f"{name}.tflite").read_bytes())
     into, out = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
@@ -239,7 +239,7 @@ PEERS = {
     "YAMNet-shaped int8": Peer(yamnet("int8"), "the same, int8"),
     "Light-SERNet-shaped int8": Peer(light_sernet, "463 k-parameter CNN, 3 s every 0.5 s"),
     "floor": Peer(floor, "per block an rfft and an invoke of each graph, nothing else"),
-    "MFCC: ours": Peer(our_mfcc, "edge/mfcc.py, by block"),
+    "MFCC: ours": Peer(our_mfcc, "edge/features/mfcc.py, by block"),
     "MFCC: kaldi-native-fbank": Peer(kaldi_mfcc, "online, by block"),
     "MFCC: librosa": Peer(librosa_per_hop, "librosa.feature.mfcc, by frame"),
 }

@@ -1,8 +1,8 @@
 """A long day through the sensor's code, faster than real time: `make soak`, on the corpora (ROOMTONE_CORPORA).
 
-Speech, ambience and silence in a random order that a seed fixes, through the daemon's own loop (edge/run.py) to a real
-broker. Measures memory by the hour of sound, the real-time factor, dropped blocks, and what the events were, by a
-digest of everything in them but the clock: two runs with one seed must agree.
+Speech, ambience and silence in a random order that a seed fixes, through the daemon's own loop (edge/daemon/run.py) to
+a real broker. Measures memory by the hour of sound, the real-time factor, dropped blocks, and what the events were, by
+a digest of everything in them but the clock: two runs with one seed must agree.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge.audio import BLOCK_S, Block, load_recording, timed_blocks
-from edge.capture import RING_S
 from edge.config import EdgeConfig, Mqtt
-from edge.outbox import durable_outbox
-from edge.payloads import Event
-from edge.run import sense
+from edge.daemon.run import sense
+from edge.delivery.outbox import durable_outbox
+from edge.sound.blocks import BLOCK_S, Block, load_recording, timed_blocks
+from edge.sound.capture import RING_S
+from edge.voice.payloads import Event
 from tests.broker import HOST, Broker
 from tests.sounds import CORPORA
 

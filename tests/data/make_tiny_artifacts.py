@@ -12,11 +12,11 @@ import numpy as np
 from convert import export
 from convert.slim import slim
 from convert.sound import TOLERANCE, with_golden
-from edge.artifact import write_artifact
-from edge.golden import Golden
-from edge.manifest import Manifest, Provenance
-from edge.mfcc import MfccSpec
-from edge.normalize import Normalization
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.model.artifact import write_artifact
+from edge.model.golden import Golden
+from edge.model.manifest import Manifest, Provenance
 from train import networks
 from train.config import Cnn, Recurrent
 

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from edge.mfcc import dct_matrix
-from edge.normalize import Normalization
+from edge.features.mfcc import dct_matrix
+from edge.features.normalize import Normalization
 from train.config import CausalCnn
 from train.networks import StepNetwork
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from edge.mfcc import dct_matrix
+from edge.features.mfcc import dct_matrix
 from train.config import Cnn
 
 

@@ -1,0 +1,50 @@
+"""`roomtone check`: is the configuration sound, and with `--live`, does the sensor's world answer?"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge.commands.devices import require_device
+from edge.config import EdgeConfig
+from edge.daemon.run import model_path
+from edge.delivery.access import access
+from edge.delivery.link import ROOT
+from edge.delivery.session import Owner, Session
+from edge.errors import RoomtoneError
+from edge.model.artifact import load
+
+
+def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str | RoomtoneError]:
+    """Yield a line for each thing that is well, and the error for each that is not, one after the other.
+
+    `live` also looks for the microphone and connects to the broker.
+    """
+    yield f"{where}: valid"
+    looks: list[Callable[[], str]] = [lambda: _model(config), lambda: broker_answers(config, live=live)]
+    if live:
+        looks.insert(1, lambda: f"microphone: {require_device(config.audio.microphone)}")
+    for look in looks:
+        try:
+            yield look()
+        except RoomtoneError as error:
+            yield error
+
+
+def _model(config: EdgeConfig) -> str:
+    artifact, _ = load(model_path(config))
+    return f"{model_path(config)}: {artifact.manifest.model_id}, golden replay passed"
+
+
+def broker_answers(config: EdgeConfig, *, live: bool) -> str:
+    """Return a line about the broker; `live` connects to it. Raises ConfigError or UnavailableError."""
+    reachable = access(config.mqtt)  # reads the password and the certificates, so that their absence shows here
+    if config.mqtt.host == "embedded":
+        return "broker: embedded"
+    if not live:
+        return f"broker {reachable.address}: not tried (--live does)"
+    session = Session(reachable, f"{ROOT}-{config.device.id}-check", Owner())
+    session.start()
+    try:
+        session.require()
+        return f"broker {reachable.address}: connected"
+    finally:
+        session.stop()

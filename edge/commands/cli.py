@@ -1,0 +1,262 @@
+"""The command line. A user's mistake becomes one line on standard error and an exit status (edge/errors.py)."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from edge import __version__
+from edge.config import EdgeConfig, load_edge
+from edge.errors import InputError, RoomtoneError
+
+DEFAULT_CONFIG = "config.yaml"
+FAULT_OF_OURS = 70
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except RoomtoneError as error:
+        return _complain(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing more to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            traceback.print_exc()
+        return _complain(
+            f"a fault of roomtone's own: {type(error).__name__}: {error} (--log-level debug shows where)", FAULT_OF_OURS
+        )
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"roomtone: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="roomtone", description="A room sensor that hears how a room feels.")
+    parser.add_argument("--version", action="version", version=f"roomtone {__version__}")
+    parser.add_argument("--config", metavar="FILE", help=f"default: {DEFAULT_CONFIG} where there is one")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: as configured")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, function, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(command=function)
+        return made
+
+    made = command("run", _run, "sense the microphone and publish")
+    made.add_argument(
+        "--input",
+        metavar="FILE",
+        help="a recording played as a microphone; - for raw PCM (s16le, 16 kHz, mono), heard as fast as it comes",
+    )
+    made = command("demo", _demo, "sense a bundled recording with an embedded broker and a live page")
+    made.add_argument("--seconds", type=_seconds, metavar="S", help="end after this long")
+    made = command("classify", _classify, "classify recordings")
+    made.add_argument("files", nargs="+", metavar="FILE")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="one JSON object per event, then one summary per file")
+    how.add_argument("--plot", action="store_true", help="also draw each recording, into NAME.png in this folder")
+    made = command("watch", _watch, "show what sensors say, live")
+    made.add_argument("--host", metavar="HOST", help="the broker; default: as configured, or this machine")
+    made.add_argument("--port", type=int, metavar="PORT", help="default: as configured, or 1883 (8883 with TLS)")
+    made.add_argument("--json", action="store_true", help="one JSON object per message")
+    made.add_argument("--once", action="store_true", help="what is known now, and end")
+    made = command("devices", _devices, "list the microphones")
+    made.add_argument(
+        "--live", type=_seconds, nargs="?", const=10.0, metavar="S", help="show levels for S seconds (10)"
+    )
+    made = command("check", _check, "check a configuration, the model and its golden replay")
+    made.add_argument("file", nargs="?", metavar="CONFIG", help="default: that of --config")
+    made.add_argument("--live", action="store_true", help="also look for the microphone and the broker")
+    command("doctor", _doctor, "look at everything a sensor needs, and say what helps")
+    made = command("homeassistant", _homeassistant, "say how Home Assistant finds this sensor, or take it out again")
+    made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
+    _model_parser(command("model", _model, "look at a model file, sign it, install it"))
+    return parser
+
+
+def _model_parser(model: argparse.ArgumentParser) -> None:
+    verbs = model.add_subparsers(metavar="VERB", required=True, dest="verb")
+
+    def verb(name: str, help: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=help, description=help)
+
+    made = verb("info", "say what a model file is and where it comes from")
+    made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")
+    made.add_argument("--json", action="store_true", help="the whole manifest")
+    made = verb("verify", "check hash, manifest and golden replay")
+    made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")
+    made = verb("keygen", "make a pair of keys to sign models with")
+    made.add_argument("name", nargs="?", default="model", metavar="NAME", help="writes NAME.key, NAME.pub (model)")
+    made = verb("sign", "sign a model file in place")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--key", required=True, metavar="FILE", help="a private key of `roomtone model keygen`")
+    made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
+    made.add_argument("file", metavar="FILE")
+    verb("rollback", "have the sensor run the model before")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text!r}")
+    return seconds
+
+
+def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
+    """Return the configuration, and what to call it; logging follows it."""
+    config, name = _read_config(options, file or options.config)
+    level = options.log_level or config.log_level
+    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    return config, name
+
+
+def _read_config(options: argparse.Namespace, file: str | None) -> tuple[EdgeConfig, str]:
+    path = file or (DEFAULT_CONFIG if Path(DEFAULT_CONFIG).exists() else None)
+    return load_edge(path), path or "built-in configuration"
+
+
+def _run(options: argparse.Namespace) -> None:
+    from edge.daemon.run import run
+
+    def read_again() -> EdgeConfig:
+        config, _ = _read_config(options, options.config)
+        logging.getLogger().setLevel((options.log_level or config.log_level).upper())
+        return config
+
+    run(_configured(options)[0], recording=options.input, read_config=read_again)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from edge.commands.demo import demo
+
+    options.log_level = options.log_level or "warning"  # its page and events are what a newcomer wants to read
+    demo(_configured(options)[0], seconds=options.seconds)
+
+
+def _classify(options: argparse.Namespace) -> int:
+    from edge.commands.classify import as_json, as_text, classify
+    from edge.commands.plot import require_matplotlib
+    from edge.daemon.run import model_path
+    from edge.model.artifact import load
+
+    config, _ = _configured(options)
+    if options.plot:
+        require_matplotlib()
+    artifact, model = load(model_path(config))
+    status = 0
+    for file in options.files:
+        try:
+            observations: list = []
+            if not options.json:
+                print(file)
+            for line in classify(file, model, artifact.manifest, config, also=observations.append):
+                print(as_json(line) if options.json else as_text(line), flush=True)
+            if options.plot:
+                print(f"  drawn in {_plot(file, observations, artifact.manifest, config)}")
+        except InputError as error:  # the others are still worth their answer
+            status = _complain(str(error), error.exit_status)
+    return status
+
+
+def _plot(file: str, observations: list, manifest, config: EdgeConfig) -> Path:
+    from edge.commands.plot import draw
+    from edge.hearing.decision import settings
+    from edge.sound.blocks import load_recording
+
+    target = Path(f"{Path(file).stem}.png")
+    draw(
+        target, file, load_recording(file), observations, manifest.labels, settings(manifest.decision, config.decision)
+    )
+    return target
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from edge.commands.watch import watch
+
+    mqtt = _configured(options)[0].mqtt
+    watch(mqtt, host=options.host, port=options.port, as_json=options.json, once=options.once)
+
+
+def _devices(options: argparse.Namespace) -> None:
+    from edge.commands.devices import list_devices
+
+    list_devices(_configured(options)[0].audio.microphone, live_s=options.live)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge.commands.check import check
+
+    config, name = _configured(options, options.file)
+    status = 0
+    for found in check(config, name, live=options.live):
+        if isinstance(found, str):
+            print(found, flush=True)
+        else:
+            status = _complain(str(found), status or found.exit_status)
+    return status
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from edge.commands.doctor import examine
+
+    options.log_level = options.log_level or "error"  # its own lines say the rest
+    config, name = _configured(options)
+    status = 0
+    for finding in examine(config, name):
+        print(finding, flush=True)
+        status = status or finding.exit_status
+    return status
+
+
+def _homeassistant(options: argparse.Namespace) -> None:
+    from edge.daemon.run import model_path
+    from edge.model.artifact import read_artifact
+    from edge.voice import homeassistant
+
+    config, _ = _configured(options)
+    if options.remove:
+        print(homeassistant.remove(config))
+        return
+    manifest = read_artifact(model_path(config)).manifest
+    print(f"`run` retains this on {homeassistant.topic(config)} (edge.homeassistant.enabled):")
+    print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id), indent=1))
+
+
+def _model(options: argparse.Namespace) -> None:
+    from edge.commands import model as commands
+    from edge.daemon.run import model_path
+
+    config, _ = _configured(options)
+    if options.verb == "info":
+        say = commands.info(options.file or model_path(config), as_json=options.json)
+    elif options.verb == "verify":
+        say = commands.verify(options.file or model_path(config))
+    elif options.verb == "keygen":
+        say = commands.keygen(options.name)
+    elif options.verb == "sign":
+        say = commands.sign(options.file, options.key)
+    elif options.verb == "install":
+        say = commands.install(options.file, config)
+    else:
+        say = commands.roll_back(config)
+    for line in say:
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

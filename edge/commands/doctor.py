@@ -1,0 +1,207 @@
+"""`roomtone doctor`: looks at everything a sensor needs, and says in a line each what is wrong and what helps."""
+
+import grp
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge.commands.check import broker_answers
+from edge.commands.devices import require_device
+from edge.config import Audio, EdgeConfig
+from edge.daemon.run import model_path
+from edge.delivery.credentials import located
+from edge.delivery.outbox import state_folder
+from edge.errors import RoomtoneError
+from edge.hearing.gate import clipped, level_dbfs
+from edge.model.artifact import read_artifact
+from edge.model.golden import replay
+from edge.model.graph import load_model
+from edge.sound.blocks import Block
+from edge.sound.faults import explain
+from edge.sound.microphone import Microphone
+
+LISTEN_S = 2.0
+PATIENCE_S = 10.0  # for a microphone's first sound
+FAINT_DBFS = -75.0
+MADE_AT_LEAST_UNIX_S = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # this program is younger
+SPARE_BYTES = 50_000_000
+OTHERS = 0o077
+REMEDIES = {  # where the error itself names none
+    "model": "install another one (`roomtone model install`), or correct edge.model",
+    "microphone": "`roomtone devices` shows what there is",
+    "level": "`roomtone devices --live` shows what is heard",
+    "clock": "set it, or let NTP do so",
+    "broker": "start it, or correct edge.mqtt",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was looked at and found. `remedy` is empty where all is well; `exit_status` is that of a failure, else 0."""
+
+    subject: str
+    words: str
+    remedy: str = ""
+    exit_status: int = 0
+
+    def __str__(self) -> str:
+        mark = "FAIL" if self.exit_status else "warn" if self.remedy else "ok"
+        return f"{mark:<5} {self.subject}: {self.words}{f': {self.remedy}' if self.remedy else ''}"
+
+
+def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
+    """Yield a Finding for each thing a sensor needs, as it is looked at (some seconds in all)."""
+    yield Finding(subject="configuration", words=f"{where} is valid")
+    looks: list[tuple[str, Callable[[EdgeConfig], Finding]]] = [
+        ("model", _model),
+        ("microphone", _microphone),
+        ("level", _level),
+        ("sound cards", _sound_cards),
+        ("clock", _clock),
+        ("disk", _disk),
+        ("broker", _broker),
+        ("secrets", _secrets),
+    ]
+    deaf = False
+    for subject, look in looks:
+        if subject == "level" and deaf:
+            continue
+        try:
+            finding = look(config)
+        except RoomtoneError as error:
+            words = str(error).removeprefix(f"{subject} ").removeprefix(f"{subject}: ")
+            finding = Finding(subject=subject, words=words, remedy=REMEDIES[subject], exit_status=error.exit_status)
+        deaf = deaf or (subject == "microphone" and finding.exit_status != 0)
+        yield finding
+
+
+def _model(config: EdgeConfig) -> Finding:
+    path = model_path(config)
+    artifact = read_artifact(path)
+    manifest = artifact.manifest
+    difference = replay(load_model(artifact.graph, manifest), manifest.features, manifest.golden)
+    return Finding(
+        subject="model",
+        words=f"{path}: {manifest.model_id}, SHA-256 {artifact.digest[:16]}, golden replay within {difference:.1g}",
+    )
+
+
+def _microphone(config: EdgeConfig) -> Finding:
+    return Finding(subject="microphone", words=require_device(config.audio.microphone))
+
+
+def _level(config: EdgeConfig) -> Finding:
+    """Listen for a moment: whether sound comes, and whether it is worth anything."""
+    blocks: list[Block] = []
+    why = explain("starting")
+    deadline_s = time.monotonic() + PATIENCE_S
+    with Microphone(Audio(microphone=config.audio.microphone)) as microphone:
+        for item in microphone.blocks():
+            if isinstance(item, Block):
+                blocks.append(item)
+            else:
+                why = item.detail
+            if time.monotonic() > deadline_s or len(blocks) * 0.08 >= LISTEN_S:
+                break
+    if not blocks:
+        return Finding(subject="level", words="no sound", remedy=why, exit_status=69)
+    levels = [level_dbfs(block.samples) for block in blocks]
+    words = f"{statistics.median(levels):.0f} dBFS, loudest {max(levels):.0f}, in {len(blocks) * 0.08:.1f} s"
+    if all(block.samples.min() == block.samples.max() for block in blocks):
+        return Finding(subject="level", words=words, remedy=explain("constant" if blocks[0].samples[0] else "zeros"))
+    if statistics.median(clipped(block.samples) for block in blocks) > 0:
+        return Finding(subject="level", words=words, remedy=explain("clipped"))
+    if max(levels) < FAINT_DBFS:
+        return Finding(subject="level", words=words, remedy="very faint: turn the capture level up (alsamixer)")
+    return Finding(subject="level", words=words)
+
+
+def _sound_cards(config: EdgeConfig, *, folder: Path = Path("/dev/snd")) -> Finding:
+    nodes = sorted(folder.glob("pcmC*c"))
+    closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+    if closed:
+        return Finding(
+            subject="sound cards",
+            words=f"{closed[0]} may not be opened by this user",
+            remedy="`sudo usermod -aG audio $USER`, then log in anew" if not _in_audio() else "check udev's rules",
+            exit_status=69,
+        )
+    if not nodes:
+        return Finding(subject="sound cards", words="none of this machine's own: sound comes from a server, if at all")
+    return Finding(subject="sound cards", words=f"{len(nodes)} may be opened by this user")
+
+
+def _in_audio() -> bool:
+    try:
+        return grp.getgrnam("audio").gr_gid in os.getgroups()
+    except KeyError:
+        return False
+
+
+def _clock(config: EdgeConfig) -> Finding:
+    now = datetime.now().astimezone()
+    words = f"{now:%Y-%m-%d %H:%M:%S %Z}"
+    if now.timestamp() < MADE_AT_LEAST_UNIX_S:
+        return Finding(subject="clock", words=f"{words} cannot be", remedy=REMEDIES["clock"])
+    synchronised = _synchronised()
+    if synchronised is None:
+        return Finding(subject="clock", words=f"{words}; whether it is synchronised cannot be told here")
+    if not synchronised:
+        return Finding(subject="clock", words=f"{words}, not synchronised", remedy="`sudo timedatectl set-ntp true`")
+    return Finding(subject="clock", words=f"{words}, synchronised")
+
+
+def _synchronised() -> bool | None:
+    """Return whether the clock is, by systemd's word; None where there is no systemd to ask."""
+    if shutil.which("timedatectl") is None:
+        return None
+    asked = subprocess.run(
+        ["timedatectl", "show", "--property=NTPSynchronized", "--value"],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    return {"yes": True, "no": False}.get(asked.stdout.strip())
+
+
+def _disk(config: EdgeConfig) -> Finding:
+    folder = state_folder(config.state_folder)
+    if folder is None:
+        return Finding(
+            subject="disk", words="no folder for events that wait: a restart loses them", remedy="set edge.state_folder"
+        )
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+        return Finding(
+            subject="disk", words=f"{folder}: not writable", remedy=f"give this user {there}, or set edge.state_folder",
+            exit_status=69,
+        )  # fmt: skip
+    free = shutil.disk_usage(there).free
+    words = f"{folder}: {free / 1e9:.1f} GB free"
+    if free < config.outbox.bytes + SPARE_BYTES:
+        return Finding(subject="disk", words=words, remedy="make room, or lower edge.outbox.bytes")
+    return Finding(subject="disk", words=words)
+
+
+def _broker(config: EdgeConfig) -> Finding:
+    found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if config.mqtt.host == "embedded" and found is None:
+        return Finding(
+            subject="broker", words="mosquitto is not installed", remedy="`sudo apt install mosquitto`", exit_status=69
+        )
+    return Finding(subject="broker", words=broker_answers(config, live=True).removeprefix("broker").lstrip(" :"))
+
+
+def _secrets(config: EdgeConfig) -> Finding:
+    tls = config.mqtt.tls
+    files = [file for file in (config.mqtt.password_file, tls.key_file if tls else None) if file]
+    open_ones = [path for path in map(located, files) if Path(path).exists() and Path(path).stat().st_mode & OTHERS]
+    if open_ones:
+        return Finding(
+            subject="secrets", words=f"{open_ones[0]} can be read by others", remedy=f"`chmod 600 {open_ones[0]}`"
+        )
+    return Finding(subject="secrets", words="readable by this user only" if files else "none are used")

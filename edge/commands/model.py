@@ -1,0 +1,146 @@
+"""`roomtone model ...`: each command yields the lines to print."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.config import EdgeConfig
+from edge.errors import ArtifactError, ConfigError, InputError, UnavailableError
+from edge.model import signatures as signing
+from edge.model.artifact import load, read_artifact
+from edge.model.manifest import encode
+from edge.model.store import TRIAL_S, Entry, Store, name, store_of
+
+SERVICE = "roomtone.service"
+_VERDICT_S = 240.0  # two starts of a model that hangs, and a trial
+
+
+def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
+    """What stands in a model file's manifest: the lines people ask for, or all of it."""
+    artifact = read_artifact(path)
+    manifest = artifact.manifest
+    if as_json:
+        yield encode(manifest).decode()
+        return
+    made = manifest.provenance
+    frames = manifest.window_frames or manifest.step_frames
+    corpora = ", ".join(f"{corpus.name} ({corpus.licence})" for corpus in made.corpora)
+    lines = {
+        "file": f"{path}, {len(artifact.graph) / 1e3:.0f} kB, SHA-256 {artifact.digest[:16]}..., "
+        + ("signed" if artifact.signature else "not signed"),
+        "model": f"{manifest.model_id}: {manifest.architecture}, {frames} frames a {manifest.form}",
+        "labels": ", ".join(manifest.labels),
+        "features": f"{manifest.features.coefficients} MFCCs, {manifest.normalization.kind} normalization",
+        "decision": ", ".join(
+            f"{field} {getattr(manifest.decision, field)}" for field in manifest.decision.__struct_fields__
+        ),
+        "trained on": f"{corpora}; protocol {made.protocol}, seed {made.seed}",
+        "made": f"{made.created}, commit {made.commit}",
+        "measured": ", ".join(f"{key} {value}" for key, value in made.metrics.items() if not isinstance(value, dict)),
+    }
+    yield from (f"{key:<11}{value}" for key, value in lines.items() if value)
+
+
+def verify(path: str | Path) -> Iterator[str]:
+    """Check a model file's hash, manifest and golden replay."""
+    artifact, _ = load(path)
+    signed = "signed" if artifact.signature else "not signed"
+    yield (
+        f"{path}: {artifact.manifest.model_id}: hash, manifest and golden replay verified "
+        f"({artifact.digest[:16]}, {signed})"
+    )
+
+
+def keygen(prefix: str) -> Iterator[str]:
+    """Make a pair of keys."""
+    private, public = signing.keygen(prefix)
+    yield f"{private}: signs models (`roomtone model sign FILE --key {private}`); keep it off the sensors"
+    yield f"{public}: goes to every sensor; name it there in edge.model_store.trusted_keys"
+
+
+def sign(path: str, key: str) -> Iterator[str]:
+    """Sign a model file in place."""
+    artifact = signing.sign(path, key)
+    yield f"{path}: {artifact.manifest.model_id}: signed ({artifact.digest[:16]})"
+
+
+def install(path: str, config: EdgeConfig) -> Iterator[str]:
+    """Put a model on trial, restart the sensor where it runs as a service, and wait for the verdict.
+
+    Raises ArtifactError where the model is refused, or where the sensor went back from it.
+    """
+    store = _installed_in(config)
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: no such file, or not readable")
+    with _as_owner(store):
+        entry = store.install(Path(path))
+    yield f"{entry.model_id}: verified and installed"
+    if not _service_runs():
+        yield "the sensor does not run as a service here: it takes the model when it starts"
+        return
+    yield f"the sensor restarts with it; if it does not stay up for {TRIAL_S:.0f} s, it goes back by itself"
+    _restart()
+    yield _verdict(store, entry)
+
+
+def roll_back(config: EdgeConfig) -> Iterator[str]:
+    """Have the sensor run the model before."""
+    store = _installed_in(config)
+    with _as_owner(store):
+        entry = store.roll_back()
+    yield f"{name(entry)} is current again"
+    if _service_runs():
+        _restart()
+        yield "the sensor was restarted"
+
+
+def _installed_in(config: EdgeConfig) -> Store:
+    if config.model is not None:
+        raise ConfigError(f"edge.model: names {config.model}, so installed models do not count: set it to null")
+    if (store := store_of(config)) is None:
+        raise ConfigError("edge.state_folder: there is no state folder to install models in: set it")
+    return store
+
+
+def _verdict(store: Store, entry: Entry) -> str:
+    due_s = time.monotonic() + _VERDICT_S
+    while time.monotonic() < due_s:
+        record = store.read()
+        if record.rejected is not None and record.rejected.entry == entry:
+            raise ArtifactError(f"{entry.model_id}: {record.rejected.reason}; the sensor went back to "
+                                f"{name(record.current)}")  # fmt: skip
+        if record.current == entry and record.trial_starts is None:
+            return f"{entry.model_id}: passed its trial"
+        time.sleep(0.5)
+    raise UnavailableError(f"{SERVICE}: no verdict on {entry.model_id} yet: see journalctl -u roomtone")
+
+
+def _service_runs() -> bool:
+    booted = Path("/run/systemd/system").is_dir()  # sd_booted(3)
+    return booted and not subprocess.run(["systemctl", "--quiet", "is-active", SERVICE]).returncode
+
+
+def _restart() -> None:
+    # It fails where the new model does not start, which the store's record tells, too.
+    done = subprocess.run(["systemctl", "restart", SERVICE], capture_output=True, text=True)
+    if "denied" in done.stderr or "authentication" in done.stderr:
+        raise UnavailableError(f"{SERVICE}: may not be restarted by this user: sudo systemctl restart roomtone")
+
+
+@contextmanager
+def _as_owner(store: Store) -> Iterator[None]:
+    """Write as the sensor's user, so that root neither follows its links nor leaves files that it cannot replace."""
+    state = store.folder.parent
+    if os.geteuid() != 0 or not state.exists() or (owner := state.stat()).st_uid == 0:
+        yield
+        return
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)

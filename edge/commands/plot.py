@@ -1,0 +1,94 @@
+"""`roomtone classify --plot`: a recording as the sensor heard it, for an owner who chooses thresholds by looking."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edge.errors import UnavailableError
+from edge.hearing.pipeline import Observation
+from edge.model.manifest import DecisionDefaults
+from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.voice.payloads import QUIET, UNKNOWN
+
+_POINTS = 4_000  # of the waveform: its envelope, not every sample
+_GREY = {QUIET: "#e4e7eb", UNKNOWN: "#9aa5b1"}
+
+
+def require_matplotlib() -> None:
+    """Raise UnavailableError where there is no matplotlib to draw with."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UnavailableError(f"matplotlib: not installed; `{sys.executable} -m pip install matplotlib` does it")
+
+
+def draw(
+    target: str | Path,
+    title: str,
+    samples: np.ndarray,
+    observations: list[Observation],
+    labels: list[str],
+    decision: DecisionDefaults,
+) -> None:
+    """Write a picture of waveform, speech, scores with thresholds, and decisions (format by `target`'s suffix).
+
+    samples: float32 (n,) at 16 kHz.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    times = np.array([observation.at_s for observation in observations])
+    empty = np.full(len(labels), np.nan)
+    scores = np.array([empty if o.scores is None else o.scores for o in observations])
+    colours = dict(zip(labels, plt.get_cmap("tab10").colors, strict=False)) | _GREY
+    figure, (wave, speech, score, said) = plt.subplots(
+        4, 1, sharex=True, figsize=(12, 8), height_ratios=[2, 1, 3, 0.6], layout="constrained"
+    )
+    wave.set_title(title)
+    low, high, at = _envelope(samples)
+    wave.fill_between(at, low, high, color="#52606d", linewidth=0)
+    wave.set(ylabel="waveform", ylim=(-1, 1))
+    speech.plot(times, [o.level_dbfs for o in observations], color="#52606d", label="level")
+    speech.fill_between(
+        times,
+        -100,
+        0,
+        where=[o.speech for o in observations],
+        step="pre",
+        alpha=0.25,
+        color="tab:green",
+        label="speech",
+    )
+    speech.set(ylabel="dBFS", ylim=(-90, 0))
+    speech.legend(loc="upper right", ncols=2)
+    for column, label in enumerate(labels):
+        score.plot(times, scores[:, column], color=colours[label], label=label)
+    score.axhline(decision.enter, color="black", linewidth=0.8, linestyle="--", label="enter")
+    score.axhline(decision.exit, color="black", linewidth=0.8, linestyle=":", label="exit")
+    score.set(ylabel="smoothed score", ylim=(0, 1))
+    score.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    for begin_s, end_s, label in _runs(observations):
+        said.axvspan(begin_s, end_s, color=colours[label])
+        said.text((begin_s + end_s) / 2, 0.5, label, ha="center", va="center", clip_on=True, fontsize=8)
+    said.set(yticks=[], ylabel="says", xlabel="seconds", xlim=(0, times[-1]))
+    figure.savefig(target, dpi=120)
+    plt.close(figure)
+
+
+def _envelope(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    size = max(1, len(samples) // _POINTS)
+    pieces = samples[: len(samples) // size * size].reshape(-1, size)
+    return pieces.min(axis=1), pieces.max(axis=1), (np.arange(len(pieces)) + 0.5) * size / SAMPLE_RATE_HZ
+
+
+def _runs(observations: list[Observation]) -> list[tuple[float, float, str]]:
+    """Return `(begin_s, end_s, label)` of each stretch with one label."""
+    runs: list[tuple[float, float, str]] = []
+    begin_s = 0.0
+    for observation, following in zip(observations, [*observations[1:], None], strict=True):
+        if following is None or following.label != observation.label:
+            runs.append((begin_s, observation.at_s, observation.label))
+            begin_s = observation.at_s
+    return runs

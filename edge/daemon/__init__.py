@@ -1,0 +1,1 @@
+"""What runs for years: `roomtone run`, put together and kept going."""

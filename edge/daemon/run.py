@@ -1,0 +1,213 @@
+"""`roomtone run`: a source, the pipeline and a link to the broker, put together and kept going."""
+
+import logging
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.config import EdgeConfig, Mqtt
+from edge.daemon.listening import Listening
+from edge.daemon.notify import Notifier
+from edge.daemon.reload import Reload
+from edge.daemon.sensor import Sensor
+from edge.daemon.status_line import StatusLine
+from edge.delivery import embedded as broker
+from edge.delivery.access import access, default_port
+from edge.delivery.link import Link
+from edge.delivery.outbox import Outbox, durable_outbox
+from edge.errors import UnavailableError
+from edge.hearing.pipeline import Pipeline
+from edge.model.artifact import load
+from edge.model.store import choose, current_file
+from edge.sound.blocks import Block, Fault, paced, read_raw, read_recording, timed_blocks
+from edge.sound.microphone import Microphone
+from edge.voice import homeassistant
+from edge.voice.payloads import Event
+from edge.voice.sequence import Sequence
+
+log = logging.getLogger("roomtone")
+
+DEFAULT_MODEL = Path(__file__).parents[1] / "model" / "bundled" / "default.tflite"
+
+Stopping = Callable[[], bool]
+
+
+def model_path(config: EdgeConfig) -> Path:
+    """Return the artifact that the config names, or the installed one, or the bundled one."""
+    return current_file(config) or DEFAULT_MODEL if config.model is None else Path(config.model)
+
+
+def prove(config: EdgeConfig) -> None:
+    """Raise the ConfigError or ArtifactError with which a sensor of this configuration would not start."""
+    load(model_path(config))
+    access(config.mqtt)
+
+
+def run(
+    config: EdgeConfig, *, recording: str | None = None, read_config: Callable[[], EdgeConfig] | None = None
+) -> None:
+    """Sense until the recording ends or a signal comes. `recording`: a file, `-` for raw PCM, None for the microphone.
+
+    A broker or a microphone that is not there is reported and retried; everything else raises a RoomtoneError, as does
+    a recording at whose end the broker has not taken all events. `read_config` is asked at SIGHUP, and what it returns
+    goes into effect; a recording is heard to its end as it began.
+    """
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    with (
+        stop_signal(told) as stopping,
+        Reload(config, read_config or (lambda: config), prove) as reload,
+        StatusLine() as line,
+    ):
+        if recording is not None:
+            outbox = _outbox(config)
+            sense(config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, show=line.show)
+            if outbox.depth and not stopping():  # who ends it early knows that it is not done
+                raise UnavailableError(
+                    f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; "
+                    "the next run sends them, late"
+                )
+            return
+        while not stopping():
+            config = reload.config
+            with Microphone(config.audio) as microphone:
+                _close_when(told, microphone)
+                sense(
+                    config,
+                    microphone.blocks(),
+                    stopping=stopping,
+                    reload=reload.due,
+                    outbox=_outbox(config),
+                    listening=Listening(hold=microphone.hold, resume=microphone.resume),
+                    dropped=lambda: microphone.dropped_blocks,
+                    reopen=microphone.reopen,
+                    show=line.show,
+                )
+
+
+def _outbox(config: EdgeConfig) -> Outbox:
+    # A broker of our own comes and goes with us: what it misses is not worth keeping for another one.
+    return Outbox(None) if config.mqtt.host == "embedded" else durable_outbox(config)
+
+
+def _close_when(told: queue.SimpleQueue[int], microphone: Microphone) -> None:
+    """Have the microphone closed as soon as a signal comes: it may be waiting for a device that is not there.
+
+    By a thread, because a signal's own handler must not take a lock; the queue's `put` takes none.
+    """
+
+    def close() -> None:
+        number = told.get()
+        microphone.close()
+        told.put(number)  # for the next one, should this microphone have been replaced meanwhile
+
+    threading.Thread(target=close, name="stop", daemon=True).start()
+
+
+def sense(
+    config: EdgeConfig,
+    source: Iterable[Block | Fault],
+    *,
+    stopping: Stopping,
+    reload: Callable[[], bool] = lambda: False,
+    mqtt: Mqtt | None = None,
+    outbox: Outbox | None = None,
+    listening: Listening | None = None,
+    dropped: Callable[[], int] = lambda: 0,
+    reopen: Callable[[], None] = lambda: None,
+    on_broker: Callable[[broker.Broker], None] = lambda embedded: log.info("dashboard %s", embedded.page),
+    on_event: Callable[[Event], None] | None = None,
+    show: Callable[[str], None] = lambda status: None,
+) -> None:
+    """Feed a source to the pipeline and publish, until it ends, `stopping`, or `reload`.
+
+    Without an outbox, events that the broker does not take are kept in memory only.
+    """
+    outbox = outbox or Outbox(None)
+    mqtt = mqtt or config.mqtt
+    chosen = choose(config, DEFAULT_MODEL)
+    artifact = chosen.artifact
+    pipeline = Pipeline(chosen.model, artifact.manifest, gate=config.gate, decision=config.decision)
+    with _broker(mqtt, on_broker) as (host, port):
+        sequence = Sequence(outbox.last_seq)
+        link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
+        if config.homeassistant.enabled:
+            homeassistant.announce(link, config, artifact.manifest.labels, artifact.manifest.model_id)
+        sensor = Sensor(
+            pipeline,
+            link,
+            artifact.manifest.model_id,
+            config,
+            listening=listening,
+            sequence=sequence,
+            dropped_blocks=dropped,
+            reopen=reopen,
+            on_event=on_event,
+        )
+        notifier = Notifier()
+        sensor.start()
+        notifier.ready()
+        reloading = False
+        try:
+            for item in source:
+                if stopping() or (reloading := reload()):
+                    break
+                sensor.process(item)
+                # A Fault has been published by now: there is nothing to hear, and everybody can know.
+                notifier.turned(flowed=isinstance(item, Block), waiting=isinstance(item, Fault))
+                status = sensor.status
+                notifier.status(status)
+                show(status)
+                if chosen.trial is not None:
+                    chosen.trial.turned(dropped_blocks=dropped())
+        finally:
+            if reloading:
+                notifier.reloading()
+            else:
+                notifier.stopping()
+            link.stop()
+
+
+@contextmanager
+def stop_signal(told: queue.SimpleQueue[int] | None = None) -> Iterator[Stopping]:
+    """Turn SIGTERM and SIGINT into a question that loops ask; a second signal interrupts at once.
+
+    `told` is given the signal's number, for whoever waits.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        if told is not None:
+            told.put(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:
+    """Return the blocks of a recording at the pace of its own clock, or of standard input as they come."""
+    if recording == "-":
+        return timed_blocks(read_raw(sys.stdin.buffer, stopping), started_at=time.time())
+    next(read_recording(recording))  # what cannot be read is said before anything starts
+    return paced(timed_blocks(read_recording(recording), started_at=time.time()), stopping)
+
+
+@contextmanager
+def _broker(mqtt: Mqtt, on_embedded: Callable[[broker.Broker], None]) -> Iterator[tuple[str, int]]:
+    if mqtt.host != "embedded":
+        yield mqtt.host, default_port(mqtt)
+        return
+    with broker.embedded(port=mqtt.port, websockets_port=mqtt.websockets_port) as embedded:
+        on_embedded(embedded)
+        yield broker.HOST, embedded.port

@@ -1,0 +1,287 @@
+"""From observations to messages: what is published, and how often; and what commands change."""
+
+import logging
+import os
+import queue
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+from msgspec.structs import replace
+
+from edge.config import EdgeConfig
+from edge.daemon.health import HealthMeter
+from edge.daemon.listening import Listening
+from edge.daemon.quiet_hours import QuietClock
+from edge.delivery.link import Link
+from edge.hearing.affect import affect
+from edge.hearing.decision import Change
+from edge.hearing.gate import SILENCE_DBFS
+from edge.hearing.pipeline import Observation, Pipeline
+from edge.sound.blocks import Block, Fault
+from edge.sound.faults import explain
+from edge.sound.signal_check import SignalCheck
+from edge.voice.payloads import QUIET, Event, Microphone, State, rfc3339
+from edge.voice.sequence import Sequence
+from edge.voice.timeline import TimelineRecorder
+
+log = logging.getLogger("roomtone")
+
+SPEAKING_INTERVAL_S = 1.0
+IDLE_INTERVAL_S = 30.0
+SWITCH = "switch"  # who forbids listening: people, by the command `listening/set`
+QUIET_HOURS = "quiet hours"  # who else does
+CLOCK_EVERY_S = 1.0
+REOPEN_S = 300.0  # a microphone that delivers nothing of worth is opened anew this often
+
+
+class Sensor:
+    """Feeds a pipeline and speaks for it on a link. `on_event` sees every event as it is published."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        link: Link,
+        model_id: str,
+        config: EdgeConfig,
+        *,
+        listening: Listening | None = None,
+        sequence: Sequence | None = None,
+        dropped_blocks: Callable[[], int] = lambda: 0,
+        reopen: Callable[[], None] = lambda: None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._pipeline, self._link, self._model_id = pipeline, link, model_id
+        self._health_interval_s = config.health_interval_s
+        self._dropped_blocks = dropped_blocks
+        self._on_event = on_event
+        self._meter = HealthMeter()
+        self._health_due_s = time.monotonic()
+        self._listening = listening or Listening()
+        self._sequence = sequence or Sequence()
+        self._timeline = TimelineRecorder()
+        self._quiet_clock, self._clock_due_s = QuietClock(config.quiet_hours), 0.0
+        self._signal = SignalCheck()
+        self._dead: str | None = None  # what was wrong with sound that flowed, until some is well
+        self._reopen, self._reopen_due_s = reopen, 0.0
+        self._told: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # by other threads
+        self._past_known = False
+        self._broker_problem: str | None = None
+        self._state_due_s = 0.0
+        self._silence_due_s = 0.0
+        self._flowed = False
+        self._last = _NOTHING_YET, time.time()  # with the Unix time at which its source began
+        self._microphone = Microphone(state="starting", detail="no sound yet")
+
+    @property
+    def status(self) -> str:
+        """The sensor's state in words, for people at a terminal."""
+        observation, _ = self._last
+        room = observation.label if self._microphone.state == "ok" else self._microphone.detail
+        waiting = self._link.outbox.depth
+        events = f"; {waiting} events wait" if waiting and self._link.problem else ""
+        return f"{room}; broker {self._link.address}: {self._link.problem or 'connected'}{events}"
+
+    def start(self) -> None:
+        """Open the link, whose commands and memories of an earlier life come to this sensor."""
+        self._link.start(on_listening=self.switch, on_past=lambda past: self._told.put(partial(self._recall, past)))
+
+    def switch(self, on: bool) -> None:
+        """Listen, or close the microphone. From any thread."""
+        self._told.put(self._publish_listening)
+        self._listening.set(SWITCH, on)
+
+    def process(self, item: Block | Fault) -> None:
+        """Take what a source yields: sound, or the reason why there is none."""
+        while not self._told.empty():
+            self._told.get()()
+        self._look_at_the_clock()
+        if not self._listening.on:  # whether or not there is a microphone that is closed now
+            reason = "off" if self._listening.forbids(SWITCH) else "quiet-hours"
+            self._hear_nothing(Fault(reason=reason, detail=explain(reason)))
+        elif isinstance(item, Fault):
+            self._hear_nothing(item)
+        else:
+            with self._meter.block(item.captured_at):
+                self._listen(item)
+        self._publish_timeline()
+        self._report_health()
+
+    def _look_at_the_clock(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._clock_due_s:
+            self._clock_due_s = now_s + CLOCK_EVERY_S
+            self._listening.set(QUIET_HOURS, not self._quiet_clock.quiet(time.time()))
+
+    def _listen(self, block: Block) -> None:
+        observation = self._pipeline.process(block)
+        began_at = block.captured_at - block.end_s
+        if not self._flowed:
+            self._timeline.add(block.captured_at, observation.label, observation.confidence)
+        self._flowed = True
+        self._last = observation, began_at
+        self._judge_signal(block)
+        if observation.change is not None:
+            self._publish_event(observation.change, began_at)
+        interval_s = SPEAKING_INTERVAL_S if observation.speaking else IDLE_INTERVAL_S
+        if observation.change is not None or observation.at_s >= self._state_due_s:
+            self._publish_state(observation, began_at)
+            self._state_due_s = observation.at_s + interval_s
+        else:
+            self._state_due_s = min(self._state_due_s, observation.at_s + interval_s)
+
+    def _judge_signal(self, block: Block) -> None:
+        """Say whether the sound that flows is worth anything; a dead microphone may be cured by opening it anew."""
+        reason = self._signal.process(block)
+        if reason is None and self._dead is not None and self._signal.suspects:
+            reason = self._dead  # opened anew, and no better: that takes no seconds to know again
+        if reason is None:
+            self._dead = None
+            self._hear_of(Microphone(state="ok"))
+            return
+        if reason != self._microphone.state:
+            self._reopen_due_s = block.end_s + REOPEN_S
+        self._dead = reason
+        self._hear_of(Microphone(state=reason, detail=explain(reason)))
+        if reason != "clipped" and block.end_s >= self._reopen_due_s:
+            self._reopen()
+
+    def _hear_nothing(self, fault: Fault) -> None:
+        """There is no sound: whoever spoke is no longer heard, and the label must not stay as if they were."""
+        observation, began_at = self._last
+        if fault.reason == self._microphone.state:
+            self._repeat_silence()
+            return
+        self._flowed = False
+        self._signal.reset()
+        self._silence_due_s = time.monotonic() + IDLE_INTERVAL_S
+        change = self._pipeline.interrupt(observation.at_s)
+        silent = replace(_NOTHING_YET, at_s=observation.at_s, since_s=change.at_s if change else observation.since_s)
+        self._last = silent, began_at
+        if change is not None:
+            self._publish_event(change, began_at)
+        else:
+            self._timeline.add(time.time(), QUIET, 0.0)
+        self._hear_of(Microphone(state=fault.reason, detail=fault.detail))
+
+    def _repeat_silence(self) -> None:
+        """Say now and then that nothing has changed: a state that grows old would look like a dead sensor's."""
+        now_s = time.monotonic()
+        if now_s < self._silence_due_s:
+            return
+        self._silence_due_s = now_s + IDLE_INTERVAL_S
+        observation, began_at = self._last
+        passed_s = max(0.0, time.time() - (began_at + observation.at_s))  # no sound counts it
+        self._last = replace(observation, since_s=observation.since_s - passed_s), began_at + passed_s
+        self._publish_state(*self._last)
+
+    def _hear_of(self, microphone: Microphone) -> None:
+        if microphone.state == self._microphone.state:
+            return
+        log.log(
+            logging.INFO if microphone.state in _CALM else logging.WARNING,
+            "microphone: %s",
+            microphone.detail or "sound flows",
+        )
+        self._microphone = microphone
+        self._publish_state(*self._last)
+        self._health_due_s = 0.0
+
+    def _recall(self, past: dict[str, bytes]) -> None:
+        """Go on from what an earlier life published: its timeline, and whether it was told not to listen."""
+        self._past_known = True
+        if "timeline" in past:
+            self._timeline.recall(past["timeline"])
+        if past.get("listening") == b"OFF":
+            self._listening.set(SWITCH, False)
+        self._publish_listening()
+
+    def _publish_listening(self) -> None:
+        self._link.retain("listening", b"OFF" if self._listening.forbids(SWITCH) else b"ON")
+
+    def _publish_timeline(self) -> None:
+        # Before the past is known it would only replace what is to be read back.
+        if self._past_known and (timeline := self._timeline.due(time.monotonic(), time.time())) is not None:
+            self._link.retain("timeline", timeline)
+
+    def _publish_event(self, change: Change, began_at: float) -> None:
+        self._timeline.add(began_at + change.at_s, change.label, change.confidence)
+        event = Event(
+            event_id=uuid7(began_at + change.at_s),
+            event_type=change.label,
+            ts=rfc3339(began_at + change.at_s),
+            previous=change.previous,
+            confidence=round(change.confidence, 4),
+            previous_duration_ms=round(1_000 * change.previous_duration_s),
+            seq=self._sequence.next(),
+            model=self._model_id,
+        )
+        self._link.event(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _publish_state(self, observation: Observation, began_at: float) -> None:
+        named = scores(self._pipeline, observation)
+        state = State(
+            ts=rfc3339(began_at + observation.at_s),
+            emotion=observation.label,
+            confidence=round(observation.confidence, 4),
+            since=rfc3339(began_at + observation.since_s),
+            scores=named,
+            **affect(named),
+            speech_ratio=round(observation.speech_ratio, 3),
+            snr_db=None if observation.snr_db is None else round(observation.snr_db, 1),
+            level_dbfs=round(observation.level_dbfs, 1),
+            clipped_ratio=round(observation.clipped_ratio, 5),
+            microphone=self._microphone.state,
+            model=self._model_id,
+            seq=self._sequence.next(),
+        )
+        self._link.retain("state", state)
+
+    def _report_health(self) -> None:
+        now_s = time.monotonic()
+        if self._link.problem != self._broker_problem:
+            self._broker_problem = self._link.problem
+        elif now_s < self._health_due_s:
+            return
+        self._health_due_s = now_s + self._health_interval_s
+        health = self._meter.report(
+            microphone=self._microphone,
+            dropped_blocks=self._dropped_blocks(),
+            link=self._link,
+        )
+        self._link.retain("health", health, qos=0)
+
+
+_CALM = {"ok", "starting", "off", "quiet-hours"}
+_NOTHING_YET = Observation(
+    at_s=0.0,
+    label=QUIET,
+    confidence=0.0,
+    since_s=0.0,
+    change=None,
+    speaking=False,
+    speech=False,
+    probs=None,
+    scores=None,
+    speech_ratio=0.0,
+    snr_db=None,
+    level_dbfs=SILENCE_DBFS,
+    clipped_ratio=0.0,
+)
+
+
+def scores(pipeline: Pipeline, observation: Observation) -> dict[str, float]:
+    """Return the smoothed scores by label; empty while nobody speaks."""
+    if observation.scores is None:
+        return {}
+    return {label: round(float(score), 4) for label, score in zip(pipeline.labels, observation.scores, strict=True)}
+
+
+def uuid7(unix_s: float) -> str:
+    """Return a UUID of version 7 (RFC 9562, section 5.7): ordered by time, the rest random."""
+    value = (int(unix_s * 1_000) & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))

@@ -1,0 +1,141 @@
+"""The embedded broker: a mosquitto of our own on loopback, which also serves the dashboard."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import UnavailableError
+
+DASHBOARD = Path(__file__).parents[1] / "dashboard"
+HOST = "127.0.0.1"
+_START_S = 5.0
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Where the embedded broker listens."""
+
+    port: int
+    page: str
+
+
+@contextmanager
+def embedded(*, port: int | None = None, websockets_port: int = 8080) -> Iterator[Broker]:
+    """Run mosquitto as a child while the context lasts; ports that are taken give way to the next free ones.
+
+    Raises UnavailableError where mosquitto is not installed or does not start.
+    """
+    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise UnavailableError("mosquitto: not installed; install it (Debian: mosquitto) or set edge.mqtt.host")
+    with tempfile.TemporaryDirectory(prefix="roomtone-broker-") as folder:
+        mqtt = _free_port(port or 1883)
+        web = _free_port(websockets_port, taken=mqtt)
+        config, log = Path(folder, "mosquitto.conf"), Path(folder, "log")
+        config.write_text(_config(mqtt, web))
+        with log.open("wb") as output:
+            # Without NOTIFY_SOCKET: mosquitto would tell systemd that it is ready, in our name.
+            environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+            child = subprocess.Popen(
+                [*_tied_to_us(), program, "-c", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,  # a Ctrl-C is for us: the broker is still there when we say `offline`
+            )
+        try:
+            _await(child, (mqtt, web), log)
+            threading.Thread(target=stir, args=(child, mqtt), daemon=True).start()
+            yield Broker(port=mqtt, page=f"http://{HOST}:{web}/")
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def stir(child: subprocess.Popen, port: int, *, every_s: float = 0.04) -> None:
+    """Ping a broker over and over while it lives, so that the pages it serves come at once.
+
+    mosquitto 2.0 turns to its websockets and web pages only when something stirs on a plain listener, else ten times a
+    second: from an idle broker the dashboard takes more than a second to load. The pings cost 0.5 % of a core.
+    """
+    connect = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05stirs"
+    try:
+        with socket.create_connection((HOST, port), timeout=5) as client:
+            client.sendall(connect)
+            while child.poll() is None and client.recv(64):
+                time.sleep(every_s)
+                client.sendall(b"\xc0\x00")
+    except OSError:
+        return  # the broker is gone
+
+
+def _config(mqtt: int, web: int) -> str:
+    lines = [
+        "per_listener_settings false",
+        "allow_anonymous true",
+        "persistence false",
+        "max_queued_messages 10000",
+        f"listener {mqtt} {HOST}",
+        f"listener {web} {HOST}",
+        "socket_domain ipv4",  # without it, a websockets listener of mosquitto 2.0 is open to every interface
+        "protocol websockets",
+        f"http_dir {DASHBOARD}",
+    ]
+    if os.geteuid() == 0:
+        lines.insert(0, "user root")  # else mosquitto gives up root and may lose sight of the dashboard's folder
+    return "\n".join(lines) + "\n"
+
+
+def _tied_to_us() -> list[str]:
+    """Have the kernel end the broker with us, however we end (util-linux; elsewhere only an orderly end does).
+
+    As a service there is no need: systemd ends all of a service's processes, and its sandbox does not let setpriv run.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv and "INVOCATION_ID" not in os.environ else []
+
+
+def _free_port(wanted: int, *, taken: int | None = None) -> int:
+    for port in range(wanted, wanted + _ATTEMPTS):
+        if port == taken:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise UnavailableError(f"{HOST}: ports {wanted} to {wanted + _ATTEMPTS - 1} are all taken")
+
+
+def _await(child: subprocess.Popen, ports: tuple[int, ...], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            said = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
+            raise UnavailableError(f"mosquitto: did not start ({said[-1]})")
+        if all(_answers(port) for port in ports):
+            return
+        time.sleep(0.05)
+    raise UnavailableError(f"mosquitto: does not answer on ports {ports} after {_START_S:.0f} s")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex((HOST, port)) == 0

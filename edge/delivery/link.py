@@ -1,0 +1,146 @@
+"""The link to the broker: what the sensor says under `roomtone/<device>/`, and what it is told there."""
+
+from collections.abc import Callable
+
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge.config import Mqtt
+from edge.delivery.access import access
+from edge.delivery.courier import PAST, Courier, Message
+from edge.delivery.outbox import Outbox
+from edge.delivery.paho_client import paho
+from edge.delivery.session import Owner, Session, Will
+from edge.voice.payloads import BrokerLink, Event, rfc3339
+from edge.voice.sequence import Sequence
+
+ROOT = "roomtone"
+
+
+class Link(Owner):
+    """Publishes under `roomtone/<device>/`. Without an outbox, events that the broker does not take stay in memory.
+
+    ignored_commands: messages of others on our topics that ask for nothing we know.
+    """
+
+    def __init__(
+        self,
+        settings: Mqtt,
+        device: str,
+        *,
+        host: str,
+        port: int,
+        outbox: Outbox | None = None,
+        sequence: Sequence | None = None,
+    ) -> None:
+        self.prefix = f"{ROOT}/{device}/"
+        self.ignored_commands = 0
+        self.outbox = outbox or Outbox(None)
+        self._on_listening: Callable[[bool], None] = lambda on: None
+        self._handlers: dict[str, Callable[[bytes], None]] = {}
+        self._session = Session(
+            access(settings, host=host, port=port),
+            f"{ROOT}-{device}",
+            self,
+            will=Will(topic=self.prefix + "status", payload=b"offline"),
+        )
+        self._courier = Courier(self.prefix, self.outbox, sequence or Sequence(), self._session.note)
+
+    @property
+    def address(self) -> str:
+        return self._session.access.address
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps messages from being delivered, in words; None when nothing does."""
+        return "; ".join(filter(None, [self._session.problem, *self._courier.problems])) or None
+
+    @property
+    def reconnects(self) -> int:
+        return max(0, self._session.connects - 1)
+
+    def condition(self) -> BrokerLink:
+        """Return what `health` says of the link."""
+        last = self._session.last_problem
+        return BrokerLink(
+            problem=self.problem,
+            last_problem=last[0] if last else None,
+            last_problem_ts=rfc3339(last[1]) if last else None,
+        )
+
+    def start(
+        self,
+        *,
+        on_listening: Callable[[bool], None] | None = None,
+        on_past: Callable[[dict[str, bytes]], None] | None = None,
+    ) -> None:
+        """Begin to connect, and go on trying for ever.
+
+        on_listening: told what `listening/set` asks for. on_past: given, once, what the broker had retained of an
+        earlier life, by name (those of PAST that there were). Both are called on threads of the link's.
+        """
+        self._on_listening = on_listening or self._on_listening
+        self._courier.on_past = on_past or self._courier.on_past
+        self._courier.start()
+        self._session.start()
+
+    def require(self, timeout_s: float = 5.0) -> None:
+        """Wait for the first answer. Raises UnavailableError with the reason if it is not a connection."""
+        self._session.require(timeout_s)
+
+    def stop(self) -> None:
+        """Give what is on its way a moment, say `offline` (an orderly end sends no will), save the rest, disconnect."""
+        self._courier.stop()
+        self._session.stop()
+
+    def retain(self, name: str, payload: Message, *, qos: int = 1) -> None:
+        """Publish the newest of a retained message; without a connection it waits, replacing its predecessor."""
+        self._courier.retain(self.prefix + name, payload, qos=qos)
+
+    def retain_at(self, topic: str, payload: Message, *, qos: int = 1) -> None:
+        """As `retain`, on a topic that is not the device's own."""
+        self._courier.retain(topic, payload, qos=qos)
+
+    def event(self, event: Event) -> None:
+        """Publish an event, QoS 1, not retained; it is sent until the broker has acknowledged it."""
+        self._courier.event(event)
+
+    def listen(self, topic: str, handler: Callable[[bytes], None]) -> None:
+        """Have a topic that is not the device's own handed to `handler`, on the session's thread. Before `start`."""
+        self._handlers[topic] = handler
+
+    def resend(self) -> None:
+        """Publish all retained messages again."""
+        self._courier.resend()
+
+    # What the session tells, on its thread.
+
+    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+        own = SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        client.subscribe(self.prefix + "#", options=own)
+        for topic in self._handlers:
+            client.subscribe(topic, qos=1)
+        self._courier.opened(client, receive_maximum)
+
+    def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                self._session.note(f"a subscription is refused ({reason}): commands will not be heard")
+        self._courier.subscribed(client)
+
+    def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        topic, name = message.topic, message.topic.removeprefix(self.prefix)
+        if topic in self._handlers:
+            self._handlers[topic](message.payload)
+        elif message.retain and name in PAST:
+            self._courier.retained(name, message.payload)
+        elif name == "listening/set" and not message.retain and message.payload in (b"ON", b"OFF"):
+            self._on_listening(message.payload == b"ON")
+        else:
+            self.ignored_commands += 1
+
+    def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
+        self._courier.acknowledged(client, mid, reason)
+
+    def closed(self, client: paho.Client) -> None:
+        self._courier.closed(client)

@@ -1,0 +1,1 @@
+"""From samples to MFCC frames, and how frames are normalized."""

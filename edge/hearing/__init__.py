@@ -1,0 +1,1 @@
+"""Blocks in, observations out: level gate, speech gate, network, decision."""

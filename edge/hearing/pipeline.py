@@ -1,0 +1,213 @@
+"""Blocks in, observations out: gates, MFCC, model and decision in one deterministic chain.
+
+No clock, no thread, no file: the same blocks always give the same observations.
+"""
+
+from collections import deque
+
+import msgspec
+import numpy as np
+
+from edge.config import Decision as DecisionOverrides
+from edge.config import Gate
+from edge.errors import ArtifactError
+from edge.features.mfcc import MfccExtractor
+from edge.hearing import gate as gates
+from edge.hearing.decision import Change, Decision, settings
+from edge.model.graph import Model
+from edge.model.manifest import Manifest
+from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
+
+GAP_BLOCKS = 2  # a level that falls for no longer than this has not fallen: consonants are short of sound
+LATE_BLOCKS = 2  # how late the speech gate is: what to date an onset back by where the level tells nothing
+SPEECH_RATIO_S = 10.0  # speech_ratio and clipped_ratio look back this far
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """The room at the end of a block. `scores` are smoothed, None without speech; `probs` are the model's own;
+    `onset_s` is where the utterance under way began, which is before it was recognised as one."""
+
+    at_s: float
+    label: str
+    confidence: float
+    since_s: float
+    change: Change | None
+    speaking: bool
+    speech: bool
+    probs: np.ndarray | None
+    scores: np.ndarray | None
+    speech_ratio: float
+    snr_db: float | None
+    level_dbfs: float
+    clipped_ratio: float
+    onset_s: float | None = None
+
+
+class Recent:
+    """The mean of the last so many counts, kept as a sum (of integers, which does not drift)."""
+
+    def __init__(self, length: int) -> None:
+        self._counts: deque[int] = deque(maxlen=length)
+        self._sum = 0
+
+    def mean_with(self, count: int) -> float:
+        """Take one more count; return the mean with it."""
+        counts = self._counts
+        if len(counts) == counts.maxlen:
+            self._sum -= counts[0]
+        counts.append(count)
+        self._sum += count
+        return self._sum / len(counts)
+
+
+class Pipeline:
+    """The sensor's ear and judgement. Feed it every block of a source in order."""
+
+    def __init__(
+        self,
+        model: Model,
+        manifest: Manifest,
+        *,
+        gate: Gate | None = None,
+        decision: DecisionOverrides | None = None,
+        speech_gate: gates.SpeechGate | None = None,
+    ) -> None:
+        gate = gate or Gate()
+        spec = manifest.features
+        if (spec.sample_rate_hz, spec.block_samples) != (SAMPLE_RATE_HZ, BLOCK_SAMPLES):
+            raise ArtifactError(
+                f"manifest: features: the sensor works on blocks of {BLOCK_SAMPLES} samples at {SAMPLE_RATE_HZ} Hz, "
+                f"the model on {spec.block_samples} at {spec.sample_rate_hz} Hz"
+            )
+        self.labels = manifest.labels
+        self._model = model
+        self._extractor = MfccExtractor(spec)
+        self._overlap = spec.overlap_samples
+        self._level_gate = gates.LevelGate(margin_db=gate.margin_db, floor_window_s=gate.floor_window_s)
+        self._speech_gate = speech_gate or gates.load_speech_gate(spec)
+        self._rule = gates.SpeechRule(
+            sure=gate.speech_probability, doubtful=gate.doubtful_probability, strong_margin_db=gate.strong_margin_db
+        )
+        self._certain_probability = gate.certain_probability
+        self._certain_blocks_needed = round(gate.certain_ms / 1_000 / BLOCK_S)
+        self._hang_over_blocks = max(1, round(gate.hang_over_ms / 1_000 / BLOCK_S))
+        self._decision = Decision(manifest.labels, settings(manifest.decision, decision or DecisionOverrides()))
+        self._pre_roll: deque[np.ndarray] = deque(maxlen=max(1, round(gate.pre_roll_ms / 1_000 / BLOCK_S) + 1))
+        self._history = np.zeros(self._overlap, np.float32)
+        recent = round(SPEECH_RATIO_S / BLOCK_S)
+        self._spoken, self._clipped = Recent(recent), Recent(recent)
+        self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
+        self._low_blocks = 0  # in a row, the last ones, while attending
+        self._speaking = False
+        self._onset_s: float | None = None
+        self._silent_blocks = self._certain_blocks = 0  # of the utterance
+        self._speech_level_dbfs: float | None = None
+
+    def process(self, block: Block) -> Observation:
+        """Return what is known after a block."""
+        samples = block.samples
+        level = gates.level_dbfs(samples)
+        loud = self._level_gate.process(level)
+        speech, probs, change = 0.0, None, None
+        if self._attends(loud):
+            frames = self._frames(samples)
+            speech = self._speech_gate.process(samples, frames)
+            self._pre_roll.append(frames)
+        self._history = samples[-self._overlap :]
+        is_speech = self._rule.holds(
+            speech, loud=loud, above_floor_db=self._level_gate.above_floor_db, speaking=self._speaking
+        )
+        if is_speech:
+            self._hear(level)
+        self._segment(is_speech, block.end_s)
+        self._certain_blocks += self._speaking and speech >= self._certain_probability
+        if self._speaking:
+            probs = self._model.process(self._unheard())
+            if probs is not None:
+                change = self._decision.speech(probs, block.end_s, certain=self._certain)
+        else:
+            change = self._decision.quiet(1.0 - speech if loud else 1.0, block.end_s)
+        return Observation(
+            at_s=block.end_s,
+            label=self._decision.label,
+            confidence=self._decision.confidence,
+            since_s=self._decision.since_s,
+            change=change,
+            speaking=self._speaking,
+            speech=is_speech,
+            probs=probs,
+            scores=self._decision.scores,
+            speech_ratio=self._spoken.mean_with(is_speech),
+            snr_db=None if self._speech_level_dbfs is None else self._speech_level_dbfs - self._level_gate.floor_dbfs,
+            level_dbfs=level,
+            clipped_ratio=self._clipped.mean_with(gates.clipped(samples)) / BLOCK_SAMPLES,
+            onset_s=self._onset_s,
+        )
+
+    @property
+    def _certain(self) -> bool:
+        return self._certain_blocks >= self._certain_blocks_needed
+
+    def interrupt(self, now_s: float) -> Change | None:
+        """There is no more sound: end the utterance, and return the change to `quiet` that this is, if it is one."""
+        self._end_utterance()
+        self._ignore()
+        self._history = np.zeros(self._overlap, np.float32)
+        return self._decision.quiet(0.0, now_s)
+
+    def _attends(self, loud: bool) -> bool:
+        """Return whether the block is looked at: it is loud, or the level fell only just now, or somebody speaks."""
+        self._low_blocks = 0 if loud else self._low_blocks + 1
+        attends = loud or self._speaking or (self._attended_blocks > 0 and self._low_blocks <= GAP_BLOCKS)
+        if not attends:
+            self._ignore()
+        return attends
+
+    def _ignore(self) -> None:
+        self._attended_blocks = 0
+        self._pre_roll.clear()
+
+    def _frames(self, samples: np.ndarray) -> np.ndarray:
+        """Return the block's own frames; the samples before it stand in for the past when attention begins."""
+        if not self._attended_blocks:
+            self._extractor.reset(history=self._history)
+            self._speech_gate.reset(self._history)
+        self._attended_blocks += 1
+        return self._extractor.process(samples)
+
+    def _unheard(self) -> np.ndarray:
+        """Return the utterance's frames that the model has not seen: (n, coefficients), a block's except at onset."""
+        frames = self._pre_roll[0] if len(self._pre_roll) == 1 else np.concatenate(self._pre_roll)
+        self._pre_roll.clear()
+        return frames
+
+    def _segment(self, is_speech: bool, now_s: float) -> None:
+        """Keep `speaking` from the first speech block to the end of the hang-over."""
+        if is_speech:
+            self._silent_blocks = 0
+            if not self._speaking:
+                self._speaking = True
+                self._date_back(now_s)
+                self._model.reset()
+                self._decision.onset(self._onset_s)
+        elif self._speaking:
+            self._silent_blocks += 1
+            if self._silent_blocks >= self._hang_over_blocks:
+                self._end_utterance()
+
+    def _date_back(self, now_s: float) -> None:
+        """Let the utterance begin where the level rose; where it rose too long ago, by how late the gate usually is."""
+        if self._attended_blocks > self._pre_roll.maxlen:
+            while len(self._pre_roll) > LATE_BLOCKS + 1:
+                self._pre_roll.popleft()
+        self._onset_s = now_s - len(self._pre_roll) * BLOCK_S
+
+    def _end_utterance(self) -> None:
+        self._speaking = False
+        self._onset_s = self._speech_level_dbfs = None
+        self._silent_blocks = self._certain_blocks = 0
+
+    def _hear(self, level: float) -> None:
+        """Follow the level of speech over about five blocks."""
+        known = self._speech_level_dbfs
+        self._speech_level_dbfs = level if known is None else known + 0.2 * (level - known)

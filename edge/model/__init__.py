@@ -1,0 +1,1 @@
+"""The artifact, one file with a graph and its manifest: verified, replayed, loaded, installed."""

@@ -1,0 +1,121 @@
+"""A graph as one call: MFCC frames in, probabilities out, whichever form it has.
+
+Normalization and state live here, so that the caller only says when an utterance begins.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edge.errors import ArtifactError
+from edge.features.normalize import Normalizer
+from edge.model import runtime
+
+if TYPE_CHECKING:
+    from edge.model.manifest import Manifest
+
+
+class Model(Protocol):
+    """What the pipeline sees."""
+
+    def reset(self) -> None:
+        """Begin a new utterance."""
+
+    def process(self, frames: np.ndarray) -> np.ndarray | None:
+        """Take consecutive MFCC frames (n, coefficients); return float32 (labels,) after the last of them, summing
+        to 1, or None where fewer than the graph needs have come since the last call."""
+
+
+def load_model(graph: bytes, manifest: "Manifest") -> Model:
+    """Return a model over verified bytes. Raises ArtifactError if graph and manifest do not fit together."""
+    try:
+        interpreter = runtime.interpreter(graph)
+        signatures = interpreter.get_signature_list()
+        if len(signatures) != 1:
+            raise ArtifactError(f"graph: expected one signature, found {len(signatures)}")
+        runner = interpreter.get_signature_runner(next(iter(signatures)))
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(f"graph: {runtime.NAME} cannot load it ({str(error).splitlines()[0]})") from error
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    frames = manifest.window_frames or manifest.step_frames
+    states = {name: tuple(shape) for name, shape in manifest.states.items()}
+    _expect("input", inputs, {"mfcc": (1, frames, manifest.features.coefficients), **states})
+    _expect("output", outputs, {"probs": (1, len(manifest.labels)), **{f"{name}_out": s for name, s in states.items()}})
+    wires = (interpreter, Normalizer(manifest.normalization), inputs["mfcc"]["index"], outputs["probs"]["index"])
+    if manifest.form == "window":
+        return WindowModel(*wires, shape=(1, frames, manifest.features.coefficients))
+    carried = {inputs[name]["index"]: outputs[f"{name}_out"]["index"] for name in states}
+    return StepModel(*wires, step_frames=frames, carried=carried)
+
+
+class WindowModel:
+    """Maps the last frames of the utterance to probabilities; a shorter utterance has zeros in front."""
+
+    def __init__(self, interpreter, normalizer: Normalizer, mfcc: int, probs: int, *, shape: tuple[int, int, int]):
+        self._interpreter, self._normalizer, self._mfcc, self._probs = interpreter, normalizer, mfcc, probs
+        self._window = np.zeros(shape, np.float32)
+
+    def reset(self) -> None:
+        self._normalizer.reset()
+        self._window[:] = 0.0
+
+    def process(self, frames: np.ndarray) -> np.ndarray | None:
+        if not len(frames):
+            return None
+        frames = self._normalizer.process(frames)[-self._window.shape[1] :]
+        window = self._window
+        window[:, : -len(frames)] = window[:, len(frames) :]
+        window[:, -len(frames) :] = frames
+        self._interpreter.set_tensor(self._mfcc, window)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._probs)[0]
+
+
+class StepModel:
+    """Maps a few new frames and the carried state to probabilities and the next state."""
+
+    def __init__(
+        self,
+        interpreter,
+        normalizer: Normalizer,
+        mfcc: int,
+        probs: int,
+        *,
+        step_frames: int,
+        carried: dict[int, int],
+    ):
+        self._interpreter, self._normalizer, self._mfcc, self._probs = interpreter, normalizer, mfcc, probs
+        self._step_frames, self._carried = step_frames, carried
+        self.reset()
+
+    def reset(self) -> None:
+        self._normalizer.reset()
+        for into in self._carried:
+            self._interpreter.set_tensor(into, np.zeros_like(self._interpreter.get_tensor(into)))
+        self._pending: np.ndarray | None = None
+
+    def process(self, frames: np.ndarray) -> np.ndarray | None:
+        frames = self._normalizer.process(frames)
+        if self._pending is not None:
+            frames = np.concatenate([self._pending, frames])
+        whole = len(frames) - len(frames) % self._step_frames
+        for start in range(0, whole, self._step_frames):
+            self._step(frames[None, start : start + self._step_frames])
+        self._pending = frames[whole:] if whole < len(frames) else None
+        return self._interpreter.get_tensor(self._probs)[0] if whole else None
+
+    def _step(self, frames: np.ndarray) -> None:
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._mfcc, frames)
+        interpreter.invoke()
+        for into, out in self._carried.items():
+            interpreter.set_tensor(into, interpreter.get_tensor(out))
+
+
+def _expect(what: str, details: dict, shapes: dict[str, tuple[int, ...]]) -> None:
+    if set(details) != set(shapes):
+        raise ArtifactError(f"graph: {what}s are {sorted(details)}, the manifest says {sorted(shapes)}")
+    for name, shape in shapes.items():
+        if tuple(details[name]["shape"]) != shape or details[name]["dtype"] != np.float32:
+            found = f"{details[name]['dtype'].__name__}{details[name]['shape'].tolist()}"
+            raise ArtifactError(f"graph: {what} {name} is {found}, the manifest says float32{list(shape)}")

@@ -1,0 +1,110 @@
+"""The manifest: what stands inside an artifact, and is the truth after training."""
+
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from edge.errors import ArtifactError
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.model.golden import Golden
+
+SCHEMA = 1
+Form = Literal["window", "step"]
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+FORMS, PRECISIONS = get_args(Form), get_args(Precision)
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{0,31}$")]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class DecisionDefaults(_Part, kw_only=True):
+    """How probabilities become labels, unless the sensor's config says otherwise (see edge/hearing/decision.py)."""
+
+    smoothing_ms: Milliseconds = 240
+    enter: Ratio = 0.5
+    exit: Ratio = 0.35
+    dwell_ms: Milliseconds = 240
+    unknown_after_ms: Milliseconds = 800
+    first_within_ms: Milliseconds = 960
+    refractory_ms: Milliseconds = 800
+
+
+class Corpus(_Part, kw_only=True):
+    """A corpus the model was trained on."""
+
+    name: str
+    licence: str
+
+
+class Provenance(_Part, kw_only=True):
+    """Where the model comes from; `metrics` are the honest figures of its report."""
+
+    corpora: list[Corpus]
+    protocol: str
+    seed: int
+    commit: str
+    created: str
+    metrics: dict[str, Any] = {}
+
+
+class Manifest(_Part, kw_only=True):
+    """Everything the sensor needs to know about a graph.
+
+    `labels` are in the order of the graph's output. A `window` graph maps `window_frames` standardized frames to
+    probabilities; a `step` graph maps `step_frames` frames and the `states` (shapes by input name; the output of the
+    same name with `_out`) to probabilities and the next states. `temperature` is already folded into the graph.
+    """
+
+    schema: Literal[1] = SCHEMA
+    name: Name
+    version: str
+    architecture: str
+    form: Form
+    precision: Precision
+    labels: Annotated[list[Label], msgspec.Meta(min_length=2, max_length=64)]
+    features: MfccSpec
+    normalization: Normalization
+    window_frames: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    step_frames: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    states: dict[str, list[Annotated[int, msgspec.Meta(ge=1, le=65_536)]]] = {}
+    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    decision: DecisionDefaults = DecisionDefaults()
+    golden: Golden
+    provenance: Provenance
+
+    @property
+    def model_id(self) -> str:
+        """What every message says about the model: name, version, form and precision."""
+        return f"{self.name}-{self.version}-{self.form}-{self.precision}"
+
+
+def decode(data: bytes) -> Manifest:
+    """Return the manifest in `data` (JSON). Raises ArtifactError where it is not one or contradicts itself."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"manifest: {error}") from error
+    if len(set(manifest.labels)) != len(manifest.labels):
+        raise ArtifactError("manifest: labels: a label stands twice")
+    if manifest.features.sample_rate_hz != (heard := MfccSpec().sample_rate_hz):
+        raise ArtifactError(f"manifest: features.sample_rate_hz: the sensor hears {heard} samples a second")
+    width = manifest.features.coefficients
+    if len(manifest.normalization.mean) != width or len(manifest.normalization.std) != width:
+        raise ArtifactError(f"manifest: normalization: expected {width} values in mean and std")
+    if (manifest.form == "window") != (manifest.window_frames is not None):
+        raise ArtifactError("manifest: window_frames: belongs to the window form, and only there")
+    if (manifest.form == "step") != (manifest.step_frames is not None):
+        raise ArtifactError("manifest: step_frames: belongs to the step form, and only there")
+    return manifest
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the manifest as JSON, ordered and indented to be read by people."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)

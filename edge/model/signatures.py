@@ -1,0 +1,90 @@
+"""Signatures of models: Ed25519 over an artifact's SHA-256, by a key that the owner keeps off the sensors.
+
+Keys are PEM files: PKCS #8 (mode 0600) and its public half, `NAME.pub`. `cryptography` is imported only where it is
+used.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from edge.errors import ArtifactError, ConfigError, InputError
+from edge.model.artifact import Artifact, signed, unpack, write_atomically
+
+_WHAT = b"roomtone model, SHA-256 of graph and manifest: "  # so that a signature of anything else does not fit
+
+
+def keygen(name: str | Path) -> tuple[Path, Path]:
+    """Make a pair of keys, `name`.key and `name`.pub, and return their paths. Raises InputError where one exists."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    paths = Path(f"{name}.key"), Path(f"{name}.pub")
+    for path, content, mode in zip(paths, (private, public), (0o600, 0o644), strict=True):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError as error:
+            raise InputError(f"{path}: exists already: a key is never overwritten") from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    return paths
+
+
+def sign(path: str | Path, key_file: str | Path) -> Artifact:
+    """Sign an artifact in place, replacing any signature it had. Raises ArtifactError or InputError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(Path(key_file).read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        why = getattr(error, "strerror", None) or "not a private key in PEM without a password"
+        raise InputError(f"{key_file}: cannot be read ({why})") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InputError(f"{key_file}: not an Ed25519 key: make one with `roomtone model keygen`")
+    try:
+        data = Path(path).read_bytes()
+        data = signed(data, key.sign(_message(unpack(data))))
+        write_atomically(path, data)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return unpack(data)
+
+
+def verify(artifact: Artifact, trusted_keys: Iterable[str | Path]) -> str:
+    """Return which of the public keys signed an artifact.
+
+    Raises ArtifactError where none did, ConfigError for a key that cannot be read.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    if artifact.signature is None:
+        raise ArtifactError("not signed (see `roomtone model sign`, or set edge.model_store.allow_unsigned)")
+    names = []
+    for path in trusted_keys:
+        try:
+            key = load_pem_public_key(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a public key in PEM"
+            raise ConfigError(f"edge.model_store.trusted_keys: {path}: cannot be read ({why})") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise ConfigError(f"edge.model_store.trusted_keys: {path}: not an Ed25519 key")
+        try:
+            key.verify(artifact.signature, _message(artifact))
+            return str(path)
+        except InvalidSignature:
+            names.append(str(path))
+    raise ArtifactError(f"signed by none of the trusted keys ({', '.join(names) or 'there are none'})")
+
+
+def _message(artifact: Artifact) -> bytes:
+    return _WHAT + artifact.digest.encode()

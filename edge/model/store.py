@@ -1,0 +1,293 @@
+"""Installed models: a folder of artifacts, and one small record that says which of them runs.
+
+The record is replaced atomically and is the only thing that switches, so that a crash at any moment leaves the model
+before or the model after. A new model is on trial: it must start, keep up with real time and stay up for a while; else
+the sensor itself goes back to the one before. Whatever is loaded is verified first: signature, hash, manifest, golden
+replay.
+"""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from edge.config import EdgeConfig, ModelStore
+from edge.delivery.outbox import state_folder
+from edge.errors import ArtifactError, InputError
+from edge.model.artifact import Artifact, load, read_artifact, write_atomically
+from edge.model.golden import observe
+from edge.model.graph import Model
+from edge.model.signatures import verify
+from edge.sound.blocks import BLOCK_S
+
+log = logging.getLogger("roomtone.models")
+
+TRIAL_S = 20.0  # a new model must run for this long
+TRIAL_STARTS = 2  # and may be started this often until then
+BUSIEST = 0.5  # seconds of computing per second of sound that a model may need
+_RECORD = "models.json"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An installed model."""
+
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    model_id: str
+    created: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.digest}.tflite"
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the sensor went back from, and why."""
+
+    entry: Entry
+    reason: str
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs (None: the bundled model), what ran before, and how the trial stands (None: there is none)."""
+
+    current: Entry | None = None
+    previous: Entry | None = None
+    trial_starts: int | None = None
+    newest: str = ""  # when the newest model that passed its trial was made
+    rejected: Rejection | None = None
+
+
+class Store:
+    """The models in a folder. Every method takes the folder's lock."""
+
+    def __init__(self, folder: Path, settings: ModelStore) -> None:
+        self.folder, self._settings = folder, settings
+
+    def read(self) -> Record:
+        """Return the record; an empty one where there is none, or where it is damaged (which is logged)."""
+        path = self.folder / _RECORD
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            return Record()
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("%s: cannot be read (%s): no installed model is known", path, error)
+            return Record()
+
+    def install(self, path: Path) -> Entry:
+        """Verify a file in every way, keep it and put it on trial. Raises ArtifactError or InputError."""
+        artifact, model = load(path)
+        try:
+            self._admit(artifact)
+            check_pace(artifact, model)
+        except ArtifactError as error:
+            raise ArtifactError(f"{path}: {error}") from error
+        manifest = artifact.manifest
+        entry = Entry(digest=artifact.digest, model_id=manifest.model_id, created=manifest.provenance.created)
+        try:
+            with self._locked():
+                record = self.read()
+                self._refuse_older(record, entry, path)
+                if record.current == entry:
+                    return entry
+                write_atomically(self.folder / entry.file, path.read_bytes())
+                # What is itself still on trial is no model to go back to.
+                before = record.previous if record.trial_starts is not None else record.current
+                self._write(Record(current=entry, previous=before, trial_starts=0, newest=record.newest))
+                self._tidy()
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
+        return entry
+
+    def open(self) -> "Chosen | None":
+        """Return the model to run, verified; None where it is the bundled one.
+
+        One that fails, or was started too often without passing its trial, is rejected in favour of the one before.
+        """
+        if not self.folder.is_dir():
+            return None
+        with self._locked():
+            record = self.read()
+            while record.current is not None:
+                trying = record.trial_starts is not None
+                try:
+                    if trying and record.trial_starts >= TRIAL_STARTS:
+                        raise ArtifactError(f"did not stay up for {TRIAL_S:.0f} s in {TRIAL_STARTS} starts")
+                    if trying:  # counted before it is touched, for it may end this process
+                        record = msgspec.structs.replace(record, trial_starts=record.trial_starts + 1)
+                        self._write(record)
+                    artifact, model = self._load(record.current)
+                    if trying:
+                        check_pace(artifact, model)
+                    return Chosen(artifact, model, Trial(self, record.current) if trying else None)
+                except ArtifactError as error:
+                    record = self._reject(record, str(error))
+        return None
+
+    def confirm(self, entry: Entry) -> None:
+        """The model on trial has passed."""
+        with self._locked():
+            record = self.read()
+            if record.current == entry:
+                newest = max(record.newest, _instant(entry.created))
+                self._write(msgspec.structs.replace(record, trial_starts=None, newest=newest))
+                log.info("model %s has passed its trial", entry.model_id)
+
+    def reject(self, entry: Entry, reason: str) -> None:
+        """The model on trial has failed: the one before is current again."""
+        with self._locked():
+            record = self.read()
+            if record.current == entry:
+                self._reject(record, reason)
+
+    def roll_back(self) -> Entry | None:
+        """Make the model before current again, and return it (None: the bundled one). Raises ArtifactError."""
+        with self._locked():
+            record = self.read()
+            if record.current is None:
+                raise ArtifactError("the bundled model is current: there is none before it")
+            if record.previous is not None:
+                self._load(record.previous)
+            self._write(Record(current=record.previous, previous=record.current, newest=record.newest))
+            return record.previous
+
+    def _load(self, entry: Entry) -> tuple[Artifact, Model]:
+        path = self.folder / entry.file
+        found = read_artifact(path)
+        try:
+            if found.digest != entry.digest:
+                raise ArtifactError("another model than the one that was installed")
+            self._admit(found)
+            return found, found.load()
+        except ArtifactError as error:
+            raise ArtifactError(f"{path}: {error}") from error
+
+    def _admit(self, artifact: Artifact) -> None:
+        if not self._settings.allow_unsigned:
+            verify(artifact, self._settings.trusted_keys)
+
+    def _refuse_older(self, record: Record, entry: Entry, path: Path) -> None:
+        if self._settings.allow_older:
+            return
+        if _instant(entry.created) < record.newest:
+            raise ArtifactError(
+                f"{path}: made {entry.created}, older than what was installed before ({record.newest}); "
+                f"edge.model_store.allow_older permits it"
+            )
+
+    def _reject(self, record: Record, reason: str) -> Record:
+        failed = record.current
+        log.error("model %s is rejected: %s; going back to %s", failed.model_id, reason, name(record.previous))
+        gone_back = Record(
+            current=record.previous, newest=record.newest, rejected=Rejection(entry=failed, reason=reason)
+        )
+        self._write(gone_back)
+        return gone_back
+
+    def _write(self, record: Record) -> None:
+        write_atomically(self.folder / _RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+    def _tidy(self) -> None:
+        record = self.read()
+        kept = {entry.file for entry in (record.current, record.previous) if entry is not None}
+        for file in self.folder.iterdir():
+            if file.name not in kept | {_RECORD}:
+                file.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(slots=True)
+class Trial:
+    """Watches a new model while it runs."""
+
+    store: Store
+    entry: Entry
+    started_s: float = field(default_factory=time.monotonic)
+    over: bool = False
+
+    def turned(self, *, dropped_blocks: int) -> None:
+        """The sensor's loop turned. Raises ArtifactError, the store having gone back, where sound had to be dropped."""
+        if self.over or (elapsed_s := time.monotonic() - self.started_s) < TRIAL_S:
+            return
+        self.over = True
+        lost_s = dropped_blocks * BLOCK_S
+        if lost_s > BUSIEST * elapsed_s:
+            reason = f"cannot keep real time: {lost_s:.0f} s of {elapsed_s:.0f} s of sound were dropped"
+            self.store.reject(self.entry, reason)
+            raise ArtifactError(f"model {self.entry.model_id}: {reason}")
+        self.store.confirm(self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The model that runs, and its trial if it is on one."""
+
+    artifact: Artifact
+    model: Model
+    trial: Trial | None = None
+
+
+def store_of(config: EdgeConfig) -> Store | None:
+    """Return the sensor's store; None where it has no state folder."""
+    folder = state_folder(config.state_folder)
+    return None if folder is None else Store(folder / "models", config.model_store)
+
+
+def current_file(config: EdgeConfig) -> Path | None:
+    """Return the installed model's file, to be looked at; None where there is none, or where we may not know."""
+    if (store := store_of(config)) is None:
+        return None
+    if store.folder.parent.exists() and not os.access(store.folder.parent, os.X_OK):
+        log.warning("%s: not readable by this user: taking the bundled model", store.folder)
+        return None
+    entry = store.read().current
+    return None if entry is None else store.folder / entry.file
+
+
+def choose(config: EdgeConfig, bundled: Path) -> Chosen:
+    """Return the model that the config names, else the installed one, else the bundled one. Raises ArtifactError."""
+    if config.model is None and (store := store_of(config)) is not None and (chosen := store.open()) is not None:
+        return chosen
+    return Chosen(*load(bundled if config.model is None else config.model))
+
+
+def check_pace(artifact: Artifact, model: Model) -> float:
+    """Return the seconds of computing that a second of sound takes here. Raises ArtifactError where it is too much."""
+    manifest = artifact.manifest
+    start_s = time.process_time()
+    observe(model, manifest.features, manifest.golden.sound)
+    pace = (time.process_time() - start_s) / manifest.golden.sound.duration_s
+    if pace > BUSIEST:
+        raise ArtifactError(f"too slow for this machine: {pace:.2f} s of computing for a second of sound")
+    return pace
+
+
+def name(entry: Entry | None) -> str:
+    """Return what to call a model in a message."""
+    return "the bundled model" if entry is None else entry.model_id
+
+
+def _instant(created: str) -> str:
+    """Return a time in a form whose order is that of time. Raises ArtifactError."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError as error:
+        raise ArtifactError(f"manifest: provenance.created: expected a time (RFC 3339), got {created!r}") from error
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,49 @@
+"""Why there is no sound, or no use in it: stable codes, the words people read, and what they can do about it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """What a code means and its remedy, each one sentence without a full stop."""
+
+    words: str
+    remedy: str
+
+
+REASONS = {
+    # Nothing flows.
+    "starting": Reason(words="waiting for the microphone to answer", remedy="give it a few seconds"),
+    "off": Reason(words="listening is switched off", remedy="switch listening on"),
+    "quiet-hours": Reason(words="these are quiet hours", remedy="wait for their end, or change edge.quiet_hours"),
+    "absent": Reason(
+        words="there is no such microphone",
+        remedy="plug it in, or choose one that `roomtone devices` shows as audio.microphone",
+    ),
+    "denied": Reason(
+        words="the microphone may not be opened by this user",
+        remedy="add the user to the group `audio` and log in anew",
+    ),
+    "busy": Reason(words="another program holds the microphone", remedy="end that program"),
+    "rate-refused": Reason(
+        words="the microphone takes no sample rate we know", remedy="choose another one as audio.microphone"
+    ),
+    "stalled": Reason(
+        words="the microphone stopped delivering sound",
+        remedy="check its plug; if a sound server serves it, restart that server",
+    ),
+    "server-gone": Reason(words="the sound server does not answer", remedy="start PulseAudio or PipeWire again"),
+    "host-error": Reason(words="the sound system reports an error", remedy="see the detail, and `roomtone devices`"),
+    # Sound flows, but nobody can be heard in it (edge/sound/signal_check.py).
+    "zeros": Reason(
+        words="the microphone delivers digital silence", remedy="unmute it, or choose another source as default"
+    ),
+    "constant": Reason(words="the microphone delivers one constant value", remedy="unplug it and plug it in again"),
+    "clipped": Reason(words="the microphone is overdriven", remedy="turn its capture level down (alsamixer)"),
+}
+
+
+def explain(reason: str, detail: str = "") -> str:
+    """Return a reason in one line: the words, the detail where there is one, and the remedy."""
+    known = REASONS[reason]
+    return f"{known.words}{f' ({detail})' if detail else ''}: {known.remedy}"

@@ -1,0 +1,46 @@
+"""A microphone that is alive but dead: it delivers exact zeros, a constant, or clipping, for seconds."""
+
+import numpy as np
+
+from edge.hearing.gate import clipped
+from edge.sound.blocks import BLOCK_S, Block
+
+DEAD_S = 10.0  # even a quiet room moves the last bit of a working converter far more often
+CLIPPED_S = 3.0  # longer than a shout
+CLIPPED_RATIO = 0.01  # of a block's samples
+
+
+class SignalCheck:
+    """Fed with every block, says whether sound that flows is worth anything.
+
+    `zeros` or `constant` after DEAD_S of nothing else, `clipped` after CLIPPED_S in which every block has at least
+    CLIPPED_RATIO of its samples at full scale; None again with the first block that is not so.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: to be called when the sound was interrupted."""
+        self._kind: str | None = None
+        self._seconds = 0.0
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the last block was zeros, constant or clipped, for however short a time."""
+        return self._kind is not None
+
+    def process(self, block: Block) -> str | None:
+        """Take a block; return a reason code of edge/sound/faults.py, or None."""
+        kind = _kind(block.samples)
+        self._seconds = self._seconds + BLOCK_S if kind == self._kind else BLOCK_S
+        self._kind = kind
+        if kind is None or self._seconds < (CLIPPED_S if kind == "clipped" else DEAD_S) - BLOCK_S / 2:
+            return None
+        return kind
+
+
+def _kind(samples: np.ndarray) -> str | None:
+    if samples[samples.argmin()] == samples[samples.argmax()]:  # min() and max() take thrice as long
+        return "constant" if samples[0] else "zeros"
+    return "clipped" if clipped(samples) >= CLIPPED_RATIO * len(samples) else None

@@ -1,0 +1,30 @@
+"""The contract as JSON Schema, from the payload types themselves: `python -m edge.voice.contract` writes the files."""
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from edge.voice.payloads import Event, Health, Link, State, Switch, Timeline
+
+FOLDER = Path(__file__).parent / "schemas"
+
+# status and listening are bare words on the wire: their schemas describe them as JSON strings.
+PAYLOADS = {"status": Link, "state": State, "event": Event, "timeline": Timeline, "health": Health, "listening": Switch}
+
+
+def documents() -> dict[str, str]:
+    """Return the text of every schema, by file name."""
+    return {f"{name}.json": _document(name, kind) for name, kind in PAYLOADS.items()}
+
+
+def _document(name: str, kind: type) -> str:
+    schema = msgspec.json.schema(kind)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"roomtone/<device>/{name}"}
+    return json.dumps({**head, **schema}, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in documents().items():
+        (FOLDER / name).write_text(text)

@@ -1,0 +1,157 @@
+"""Home Assistant finds the sensor by itself: one retained discovery message describes the device and its entities.
+
+Source: Home Assistant's MQTT integration, "Device discovery payload". The entities read the same topics as everybody
+else (edge/voice/payloads.py); nothing is published for Home Assistant alone but the description.
+"""
+
+import queue
+from typing import Any
+
+import msgspec
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge import __version__
+from edge.config import Device, EdgeConfig
+from edge.delivery.access import access
+from edge.delivery.link import ROOT, Link
+from edge.delivery.paho_client import paho
+from edge.delivery.session import Owner, Session
+from edge.errors import ConfigError, UnavailableError
+from edge.voice.payloads import QUIET, UNKNOWN
+
+# Microphone states in which hearing nothing is no fault.
+_HEALTHY = ("ok", "starting", "off")
+_ANSWER_S = 5.0
+
+
+def topic(config: EdgeConfig) -> str:
+    """Return where the discovery message is retained."""
+    return f"{config.homeassistant.prefix}/device/{ROOT}-{config.device.id}/config"
+
+
+def announce(link: Link, config: EdgeConfig, labels: list[str], model_id: str) -> None:
+    """Have the device described on every connect, and again whenever Home Assistant says that it has started."""
+    description = msgspec.json.encode(discovery(config.device, labels, model_id))
+    link.retain_at(topic(config), description)
+    link.listen(f"{config.homeassistant.prefix}/status", lambda said: link.resend() if said == b"online" else None)
+
+
+def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any]:
+    """Return the message: device, origin, and a component per entity."""
+    base = f"{ROOT}/{device.id}"
+    linked = {"topic": f"{base}/status"}
+    healthy = ", ".join(f"'{state}'" for state in _HEALTHY)
+    hearing = {
+        "topic": f"{base}/state",
+        "value_template": f"{{{{ 'online' if value_json.microphone in [{healthy}] else 'offline' }}}}",
+    }
+    said = [*labels, UNKNOWN, QUIET]  # a label outside the options would leave the old one standing
+
+    def component(key: str, platform: str, name: str, *, hears: bool, **rest: Any) -> tuple[str, dict[str, Any]]:
+        return key, {
+            "platform": platform,
+            "unique_id": f"{ROOT}-{device.id}-{key}",
+            "name": name,
+            "availability": [linked, hearing] if hears else [linked],
+            "availability_mode": "all",
+            "qos": 1,
+            **rest,
+        }
+
+    def state(key: str, platform: str, name: str, template: str, *, hears: bool = True, **rest: Any):
+        return component(
+            key,
+            platform,
+            name,
+            hears=hears,
+            state_topic=f"{base}/state",
+            value_template=f"{{{{ {template} }}}}",
+            **rest,
+        )
+
+    def diagnostic(key: str, name: str, template: str, unit: str | None = None, **rest: Any):
+        measured = {} if unit is None else {"unit_of_measurement": unit, "state_class": "measurement"}
+        return component(
+            key, "sensor", name, hears=False, state_topic=f"{base}/health", value_template=f"{{{{ {template} }}}}",
+            entity_category="diagnostic", **measured, **rest,
+        )  # fmt: skip
+
+    percent = {"unit_of_measurement": "%", "state_class": "measurement"}
+    affect = {"state_class": "measurement", "suggested_display_precision": 2}
+    decibels = {"state_class": "measurement", "entity_category": "diagnostic"}
+    components = dict(
+        [
+            state("emotion", "sensor", "Emotion", "value_json.emotion", device_class="enum", options=said,
+                  icon="mdi:account-voice"),
+            state("confidence", "sensor", "Confidence", "(value_json.confidence * 100) | round(0)", **percent),
+            # None, which Home Assistant shows as unknown; also for what an older sensor left on the broker.
+            state("arousal", "sensor", "Arousal", "value_json.arousal | default(none)", icon="mdi:pulse", **affect),
+            state("valence", "sensor", "Valence", "value_json.valence | default(none)", icon="mdi:emoticon-outline",
+                  **affect),
+            state("speech", "binary_sensor", "Speech", f"'OFF' if value_json.emotion == '{QUIET}' else 'ON'",
+                  device_class="sound"),
+            state("microphone", "binary_sensor", "Microphone problem",
+                  f"'OFF' if value_json.microphone in [{healthy}] else 'ON'", hears=False, device_class="problem",
+                  entity_category="diagnostic"),
+            component("change", "event", "Change", hears=True, state_topic=f"{base}/event", event_types=said),
+            component("listening", "switch", "Listening", hears=False, state_topic=f"{base}/listening",
+                      command_topic=f"{base}/listening/set", payload_on="ON", payload_off="OFF",
+                      icon="mdi:microphone"),
+            state("level", "sensor", "Level", "value_json.level_dbfs", unit_of_measurement="dBFS", **decibels),
+            state("snr", "sensor", "Signal to noise", "value_json.snr_db", unit_of_measurement="dB", **decibels),
+            state("reason", "sensor", "Microphone", "value_json.microphone", hears=False, entity_category="diagnostic"),
+            diagnostic("cpu", "Processor", "(value_json.cpu_ratio * 100) | round(1)", "%"),
+            diagnostic("memory", "Memory", "value_json.rss_mb", "MB", device_class="data_size"),
+            diagnostic("temperature", "Temperature", "value_json.temperature_c", "°C", device_class="temperature"),
+            diagnostic("waiting", "Undelivered events", "value_json.outbox_depth", "events"),
+            diagnostic("dropped", "Dropped blocks", "value_json.dropped_blocks", "blocks"),
+        ]
+    )  # fmt: skip
+    return {
+        "device": {
+            "identifiers": [f"{ROOT}-{device.id}"],
+            "name": device.name,
+            "manufacturer": ROOT,
+            "model": "room sensor",
+            "model_id": model_id,
+            "sw_version": __version__,
+        },
+        "origin": {"name": ROOT, "sw_version": __version__},
+        "components": components,
+    }
+
+
+def remove(config: EdgeConfig) -> str:
+    """Take the device out of Home Assistant; return what was done.
+
+    Raises UnavailableError where the broker is not there or refuses, ConfigError for the embedded one.
+    """
+    if config.mqtt.host == "embedded":
+        raise ConfigError("edge.mqtt.host: embedded: there is nothing of Home Assistant's on a broker of our own")
+    eraser = _Eraser(topic(config))
+    session = Session(access(config.mqtt), f"{ROOT}-{config.device.id}-remove", eraser)
+    session.start()
+    try:
+        session.require()
+        reason = eraser.answer.get(timeout=_ANSWER_S)
+    except queue.Empty as error:
+        raise UnavailableError(f"broker {session.access.address}: no answer within {_ANSWER_S:.0f} s") from error
+    finally:
+        session.stop()
+    if reason.is_failure:
+        raise UnavailableError(f"broker {session.access.address}: refuses {topic(config)}: {reason}")
+    return f"{topic(config)}: removed (a sensor that still runs with edge.homeassistant.enabled announces itself again)"
+
+
+class _Eraser(Owner):
+    """Clears one retained topic as soon as there is a connection."""
+
+    def __init__(self, topic: str) -> None:
+        self.answer: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
+        self._topic = topic
+
+    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+        client.publish(self._topic, b"", qos=1, retain=True)
+
+    def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
+        self.answer.put(reason)

@@ -1,0 +1,121 @@
+"""What roomtone says on MQTT: schema 1. Fields are only ever added.
+
+Times are RFC 3339 in UTC with milliseconds; confidences and ratios are 0 to 1; levels are dB of full scale;
+arousal and valence are -1 to 1 (edge/hearing/affect.py).
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+QUIET = "quiet"
+UNKNOWN = "unknown"
+
+SCHEMA = 1
+
+Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="RFC 3339, UTC")]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Signed = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="an emotion, `unknown` or `quiet`")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """A message; `schema` tells its version."""
+
+    schema: int = SCHEMA
+
+
+class State(Payload, kw_only=True):
+    """The room now (retained)."""
+
+    ts: Time
+    emotion: Label
+    confidence: Ratio
+    since: Time
+    scores: dict[str, Ratio]
+    arousal: Signed | None = None
+    valence: Signed | None = None
+    speech_ratio: Ratio
+    snr_db: float | None
+    level_dbfs: float
+    clipped_ratio: Ratio
+    microphone: str
+    model: str
+    seq: Count
+
+
+class Event(Payload, kw_only=True):
+    """A change of the label: from `previous` to `event_type`."""
+
+    event_id: str
+    event_type: Label
+    ts: Time
+    previous: Label
+    confidence: Ratio
+    previous_duration_ms: Count
+    late: bool = False
+    seq: Count
+    model: str
+
+
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the last minute, in milliseconds; None where nothing was measured."""
+
+    p50: float | None = None
+    p99: float | None = None
+    worst: float | None = None
+
+
+class Microphone(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is `ok`, `off`, or a fault's reason code; `detail` says it in words."""
+
+    state: str
+    detail: str = ""
+
+
+class BrokerLink(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong between the sensor and the broker, and what was last (and when it was noticed)."""
+
+    problem: str | None = None
+    last_problem: str | None = None
+    last_problem_ts: Time | None = None
+
+
+class Health(Payload, kw_only=True):
+    """How the sensor itself is (retained, every minute, and when the microphone's or the broker's state changes)."""
+
+    ts: Time
+    version: str
+    uptime_s: float
+    cpu_ratio: float
+    rss_mb: float
+    temperature_c: float | None
+    realtime_factor: float
+    dropped_blocks: Count
+    inference_ms: Percentiles
+    latency_ms: Percentiles
+    outbox_depth: Count
+    reconnects: Count
+    microphone: Microphone
+    outbox_dropped: Count = 0
+    outbox_problem: str | None = None
+    ignored_commands: Count = 0
+    broker: BrokerLink = BrokerLink()
+
+
+class Timeline(Payload, kw_only=True):
+    """The last 24 hours as runs `[start, label, confidence]`, oldest first (retained)."""
+
+    ts: Time
+    runs: Annotated[list[tuple[Time, Label, Ratio]], msgspec.Meta(max_length=1_440)]
+
+
+Link = Literal["online", "offline"]
+Switch = Literal["ON", "OFF"]
+
+
+def rfc3339(unix_s: float) -> str:
+    """Return Unix seconds as `2026-01-31T12:00:00.000Z`."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
