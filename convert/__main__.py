@@ -14,8 +14,8 @@ from edge.errors import ArtifactError, ConfigError, InputError, RoomtoneError
 from edge.model.manifest import FORMS, PRECISIONS
 from edge.section import load_section
 from train.config import TrainConfig
-from train.features import Cache
-from train.runs import Run, load_run
+from train.data.features import Cache
+from train.fitting.runs import Run, load_run
 
 
 class Wanted(NamedTuple):
@@ -71,14 +71,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _form(run: Run) -> str:
-    from convert.reference import has_window  # brings Keras, which takes seconds
+    from convert.verification.reference import has_window  # brings Keras, which takes seconds
 
     return "window" if has_window(run) else "step"
 
 
 def _calibration(path: str, run: Run) -> Any:
     """Return the calibration in a report. Raises InputError, or ConfigError where it has none for this run's labels."""
-    from convert.calibrate import Calibration  # brings scikit-learn, which takes seconds
+    from convert.verification.calibrate import Calibration  # brings scikit-learn, which takes seconds
 
     class Report(msgspec.Struct):
         labels: list[str] = []
@@ -100,7 +100,7 @@ def _calibration(path: str, run: Run) -> Any:
 
 def _listed(config: ConvertConfig) -> Iterator[Wanted]:
     """Yield what the set asks for. Raises ConfigError where a pattern matches no finished run."""
-    from convert.reference import has_step  # brings Keras, which takes seconds
+    from convert.verification.reference import has_step  # brings Keras, which takes seconds
 
     if not config.set:
         raise ConfigError("config.yaml: convert.set: empty; list runs there, or name one: python -m convert RUN ...")
@@ -125,8 +125,8 @@ def _make(
     wanted: list[Wanted], report_to: Path, config: ConvertConfig, cache: Cache, name: str | None,
     calibration: Any = None,
 ) -> int:  # fmt: skip
-    from convert import report
     from convert.make import make
+    from convert.report import page
 
     results, errors = [], []
     for run, form, precision, out in wanted:
@@ -139,9 +139,9 @@ def _make(
             errors.append(str(error))
             print(f"error: {error}", file=sys.stderr)
             continue
-        print("\n".join(report.lines(results[-1])), flush=True)
+        print("\n".join(page.lines(results[-1])), flush=True)
     if results:
-        report.write(report_to, results, config)
+        page.write(report_to, results, config)
         print(f"report: {report_to}.html")
     return ArtifactError.exit_status if errors or any(result.path is None for result in results) else 0
 

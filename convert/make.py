@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from convert import child
-from convert.calibrate import Calibration, calibrate
 from convert.config import ConvertConfig
-from convert.ops import Graph, refuse_unsupported
-from convert.reference import (
+from convert.graph import child
+from convert.graph.ops import Graph, refuse_unsupported
+from convert.graph.slim import slim
+from convert.graph.worker import Job
+from convert.verification.calibrate import Calibration, calibrate
+from convert.verification.golden import TOLERANCE, with_golden
+from convert.verification.reference import (
     has_step,
     has_window,
     is_speech,
@@ -21,18 +24,15 @@ from convert.reference import (
     side_of,
     step_frames_of,
 )
-from convert.slim import slim
-from convert.sound import TOLERANCE, with_golden
-from convert.verify import Verification, interpreters, verify
-from convert.worker import Job
+from convert.verification.verify import Verification, interpreters, verify
 from edge.errors import ArtifactError
 from edge.model.artifact import write_artifact
 from edge.model.golden import Golden
 from edge.model.manifest import DecisionDefaults, Manifest, Provenance
 from train import networks
-from train.features import Cache
-from train.runs import Run
-from train.windows import standardized, windowed
+from train.data.features import Cache
+from train.data.windows import standardized, windowed
+from train.fitting.runs import Run
 
 # A window that ends anywhere in the utterance, as the sensor asks while somebody still speaks.
 _EARLIEST_END = 0.3

@@ -20,18 +20,19 @@ import msgspec
 import numpy as np
 from scipy.special import softmax
 
-from convert.calibrate import Calibration, calibrate
 from convert.config import ConvertConfig
-from convert.figures import CONDITIONS, Answers, report
+from convert.report.figures import CONDITIONS, Answers, report
+from convert.verification.calibrate import Calibration, calibrate
 from edge.errors import ArtifactError, InputError, RoomtoneError
 from edge.model.artifact import read_artifact, write_atomically
 from edge.section import load_section
-from train import pictures, robustness, runs
 from train.config import TrainConfig
-from train.evaluate import open_model
-from train.features import Cache
-from train.folds import group_of, is_unseen
-from train.progress import bar
+from train.data.features import Cache
+from train.fitting import runs
+from train.fitting.progress import bar
+from train.study import pictures, robustness
+from train.study.evaluate import open_model
+from train.study.folds import group_of, is_unseen
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,7 +94,7 @@ def _answers(
     run: runs.Run, found: Sequence[runs.Run], config: ConvertConfig, cache: Cache, noises: dict[str, np.ndarray]
 ) -> Answers:
     from convert.make import make  # these bring Keras
-    from convert.reference import logits
+    from convert.verification.reference import logits
 
     path, record = run.folder.with_suffix(".tflite"), run.record
     if not path.exists():

@@ -11,9 +11,9 @@ from edge.features.mfcc import MfccSpec
 from tests.sounds import ROOT
 from tests.tiny_corpus import write_corpus
 from train.config import Ann, CausalCnn, Cnn, Networks, Recipe, Recurrent, Speech, TrainConfig
-from train.index import Clip, scan
-from train.job import Job
-from train.protocols import splits
+from train.data.index import Clip, scan
+from train.fitting.job import Job
+from train.study.protocols import splits
 
 SPEC = MfccSpec()
 NETWORKS = Networks(

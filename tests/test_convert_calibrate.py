@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from convert.calibrate import MIN_MISTAKES, calibrate, reliability, threshold
+from convert.verification.calibrate import MIN_MISTAKES, calibrate, reliability, threshold
 
 
 def answers(factor: float, count: int = 4_000) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from convert import child
-from convert.worker import Job
+from convert.graph import child
+from convert.graph.worker import Job
 from edge.errors import ArtifactError
 
 

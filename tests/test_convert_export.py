@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from convert import export
-from convert.ops import Graph, refuse_unsupported
-from convert.slim import slim
+from convert.graph import export
+from convert.graph.ops import Graph, refuse_unsupported
+from convert.graph.slim import slim
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.features.normalize import Normalization
 from edge.sound.blocks import load_recording
@@ -18,7 +18,7 @@ from tests.runtimes import run_python
 from tests.sounds import chirp, corpus_clips
 from train import networks
 from train.config import Networks
-from train.windows import standardized, windowed
+from train.data.windows import standardized, windowed
 
 FRAMES, COEFFICIENTS, LABELS = 24, 40, 7
 RECURRENT = ("lstm", "gru", "rnn")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from convert.calibrate import calibrate
 from convert.config import ConvertConfig, Gates
 from convert.make import make
-from convert.report import lines
-from convert.verify import interpreters, verify
+from convert.report.page import lines
+from convert.verification.calibrate import calibrate
+from convert.verification.verify import interpreters, verify
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccSpec
 from edge.model.artifact import read_artifact, write_artifact
@@ -23,8 +23,8 @@ from edge.model.manifest import Manifest
 from tests.artifacts import WINDOW
 from tests.lab import SPEC, tiny_clips, tiny_config, tiny_job
 from tests.runtimes import ROOT, python_of
-from train.features import Cache
-from train.runs import Run
+from train.data.features import Cache
+from train.fitting.runs import Run
 
 # The tiny networks hear few clips and are rough: what is tested is that the gates gate, not where they stand.
 EASY = Gates(agreement=0.6, accuracy_loss=0.3, recall_loss=1.0, size_bytes={})
@@ -43,7 +43,7 @@ class Lab:
         self._runs: dict[str, Run] = {}
 
     def run(self, name: str) -> Run:
-        from train.fit import fit
+        from train.fitting.fit import fit
 
         if name not in self._runs:
             job = tiny_job(name, self._clips, self.train, epochs=30, learning_rate=1e-2, normalization="running")
@@ -128,7 +128,7 @@ def test_a_skewed_conversion_fails_verification(lab, window, skew, tmp_path):
 
 
 def _with_its_own_golden(graph: bytes, manifest: Manifest) -> Manifest:
-    from convert.sound import with_golden
+    from convert.verification.golden import with_golden
 
     return with_golden(graph, manifest, interpreters(settings()), timeout_s=240)
 

@@ -6,7 +6,7 @@ import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from convert.ops import Graph, refuse_unsupported, supported
+from convert.graph.ops import Graph, refuse_unsupported, supported
 from edge.errors import ArtifactError
 from edge.model.artifact import read_artifact
 from tests.artifacts import DEFAULT, STEP, STEP_INT8, WINDOW

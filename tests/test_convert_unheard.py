@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from convert import unheard
-from convert.calibrate import calibrate
 from convert.config import ConvertConfig
-from convert.figures import CONDITIONS, Answers, report
+from convert.report.figures import CONDITIONS, Answers, report
+from convert.verification.calibrate import calibrate
 from tests.lab import run_train, write_config
 from tests.tiny_corpus import write_corpus
-from train import runs
 from train.config import LABELS
-from train.index import COLUMNS, Clip
+from train.data.index import COLUMNS, Clip
+from train.fitting import runs
 
 
 def answers(fold, speakers: list[str], truth: list[int], said: list[int], *, corpus: str, seed: int = 0) -> Answers:

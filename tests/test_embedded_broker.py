@@ -11,14 +11,14 @@ import urllib.request
 import psutil
 import pytest
 
-from edge.delivery import embedded as broker
+from edge.delivery.embedded import embedded
 from edge.errors import UnavailableError
 from tests.sounds import ROOT
 from tests.subscriber import Subscriber
 
 
 def test_it_serves_mqtt_and_the_page_on_loopback_only():
-    with broker.embedded(port=21_883, websockets_port=28_080) as running:
+    with embedded(port=21_883, websockets_port=28_080) as running:
         with urllib.request.urlopen(running.page, timeout=5) as page:
             assert b"roomtone" in page.read().lower()
         with Subscriber(running.port) as watcher:
@@ -32,14 +32,14 @@ def test_it_serves_mqtt_and_the_page_on_loopback_only():
 
 
 def test_ports_that_are_taken_give_way():
-    with socket.create_server(("127.0.0.1", 21_983)), broker.embedded(port=21_983, websockets_port=21_984) as running:
+    with socket.create_server(("127.0.0.1", 21_983)), embedded(port=21_983, websockets_port=21_984) as running:
         assert running.port == 21_984
         assert running.page == "http://127.0.0.1:21985/"
 
 
 def test_it_ends_with_us_however_we_end():
-    script = "from edge.delivery import embedded; import time\nwith embedded.embedded(port=22083, websockets_port=22084) as b:\n"
-    script += "    print(b.port, flush=True); time.sleep(60)"
+    script = "from edge.delivery.embedded import embedded; import time\n"
+    script += "with embedded(port=22083, websockets_port=22084) as b:\n    print(b.port, flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     port = int(child.stdout.readline())
     os.kill(child.pid, signal.SIGKILL)
@@ -54,6 +54,6 @@ def test_it_ends_with_us_however_we_end():
 
 
 def test_without_mosquitto_one_line_says_so(monkeypatch):
-    monkeypatch.setattr(broker.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(UnavailableError, match="mosquitto: not installed"), broker.embedded():
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(UnavailableError, match="mosquitto: not installed"), embedded():
         pass

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.model import signatures as signing
+from edge.model import signatures
 from tests.artifacts import DEFAULT, packed, parts
 from tests.broker import free_port
 from tests.machine import SUITE, Machine, base, bundle, require_root, variant
@@ -225,7 +225,7 @@ if b"run" in command and (record.get("current") or dict()).get("model_id", "").s
 @pytest.fixture(scope="module")
 def keys(shelf, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
-    _, public = signing.keygen(folder / "mine")
+    _, public = signatures.keygen(folder / "mine")
     shelf.machine.put("/etc/roomtone/model.pub", public.read_text())
     shelf.machine.run("systemctl restart roomtone")
     return folder
@@ -236,7 +236,7 @@ def model(shelf: Shelf, keys: Path, name: str, created: str) -> str:
     manifest["provenance"]["created"] = created
     path = keys / f"{name}.tflite"
     path.write_bytes(packed(graph, {**manifest, "name": name}))
-    signing.sign(path, keys / "mine.key")
+    signatures.sign(path, keys / "mine.key")
     (shelf.machine.folder / "srv" / path.name).write_bytes(path.read_bytes())
     return f"/srv/{path.name}"
 

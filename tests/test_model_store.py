@@ -17,8 +17,7 @@ import pytest
 from edge.config import EdgeConfig, ModelStore, load_edge
 from edge.daemon.run import DEFAULT_MODEL, model_path
 from edge.errors import ArtifactError
-from edge.model import signatures as signing
-from edge.model import store as model_store
+from edge.model import signatures, store
 from edge.model.artifact import read_artifact
 from edge.model.store import TRIAL_S, Store, choose, store_of
 from tests.artifacts import DEFAULT, packed, parts
@@ -41,7 +40,7 @@ class Owner:
         path = self.folder / f"{name}.tflite"
         path.write_bytes(packed(graph, {**told, "name": name, **manifest}))
         if key is not None:
-            signing.sign(path, self.folder / f"{key}.key")
+            signatures.sign(path, self.folder / f"{key}.key")
         return path
 
     def config(self, **store: Any) -> EdgeConfig:
@@ -67,7 +66,7 @@ class Owner:
 @pytest.fixture
 def owner(tmp_path: Path) -> Owner:
     for name in ("mine", "stranger"):
-        signing.keygen(tmp_path / name)
+        signatures.keygen(tmp_path / name)
     made = Owner(tmp_path)
     made.config()
     return made
@@ -178,12 +177,12 @@ def test_a_model_under_which_sound_is_dropped_is_given_up(owner):
 
 def test_a_model_that_is_too_slow_for_this_machine_is_refused(owner, monkeypatch):
     """Not by a slow model, which no small file is, but by a stricter limit than any model meets."""
-    monkeypatch.setattr(model_store, "BUSIEST", 1e-6)
+    monkeypatch.setattr(store, "BUSIEST", 1e-6)
     with pytest.raises(ArtifactError, match=r"too slow for this machine: .* s of computing for a second of sound"):
         owner.store().install(owner.model("first"))
     monkeypatch.undo()
     owner.store().install(owner.model("first"))
-    monkeypatch.setattr(model_store, "BUSIEST", 1e-6)
+    monkeypatch.setattr(store, "BUSIEST", 1e-6)
     assert owner.running() == BUNDLED  # it was fast enough when it was installed, and is not when it starts
 
 

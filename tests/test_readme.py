@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from convert.tables import artifact_table
+from convert.report.tables import artifact_table
 from tests.bench.cost import table
 from tests.sounds import ROOT
-from train.tables import TABLES
+from train.study.tables import TABLES
 
 README = (ROOT / "README.md").read_text()
 REPORTS = sorted((ROOT / "train" / "reports").glob("*/report.json"))

@@ -13,13 +13,14 @@ from edge.features.normalize import Normalizer
 from edge.section import load_section
 from edge.sound.blocks import load_recording
 from tests.sounds import chirp
-from train import robustness, rooms
-from train.augment import Variants, drawn, masked, noise_files, shifted
 from train.config import Augmentation, TrainConfig
-from train.features import Cache
-from train.index import Clip, scan
-from train.prepare import balanced
-from train.windows import normalization_of, speech_bounds, windows_of
+from train.data import rooms
+from train.data.augment import Variants, drawn, masked, noise_files, shifted
+from train.data.features import Cache
+from train.data.index import Clip, scan
+from train.data.windows import normalization_of, speech_bounds, windows_of
+from train.fitting.prepare import balanced
+from train.study import robustness
 
 SPEC = MfccSpec()
 

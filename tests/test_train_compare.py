@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import run_train, start_train, write_config
 from tests.tiny_corpus import write_corpus
-from train import checkpoint
+from train.fitting import checkpoint
 
 VARYING = ("seconds", "seconds_per_epoch", "created", "training_seconds", "device", "commit")
 

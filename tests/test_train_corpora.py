@@ -6,8 +6,8 @@ import pytest
 
 from tests.sounds import CORPORA, corpus_clips
 from train.config import TrainConfig
-from train.corpora import parse
-from train.index import scan
+from train.data.corpora import parse
+from train.data.index import scan
 
 NAMES = [
     ("OAF_Fear/OAF_back_fear.wav", ("TESS", "OAF", "fear", "back")),

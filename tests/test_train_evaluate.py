@@ -10,13 +10,13 @@ import pytest
 from edge.errors import InputError
 from tests.lab import SPEC, tiny_clips, tiny_config, tiny_job, write_config
 from tests.sounds import ROOT
-from train import evaluate
 from train.__main__ import main
+from train.study import evaluate
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from train.fit import fit
+    from train.fitting.fit import fit
 
     folder = tmp_path_factory.mktemp("lab")
     config = tiny_config(folder)
@@ -39,7 +39,7 @@ def test_the_figures_are_counted_from_the_network_s_answers(run, tmp_path, capsy
     (line,) = capsys.readouterr().out.splitlines()
     found = json.loads(line)
     model = evaluate.open_model(done.folder / "model.keras")
-    from train.features import Cache, clip_frames
+    from train.data.features import Cache, clip_frames
 
     said = [
         model.labels[int(np.argmax(model.answer(clip_frames(clip, SPEC, Cache(config.cache)), reading)))]

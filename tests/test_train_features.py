@@ -14,8 +14,8 @@ from edge.sound.blocks import load_recording
 from tests.sounds import ROOT
 from tests.tiny_corpus import write_corpus
 from train.config import TrainConfig
-from train.features import Cache, clip_key, utterance_frames
-from train.index import scan
+from train.data.features import Cache, clip_key, utterance_frames
+from train.data.index import scan
 
 SPEC = MfccSpec()
 

@@ -11,9 +11,10 @@ import pytest
 from edge.errors import ConfigError, InputError
 from tests.lab import SPEC, run_train, start_train, tiny_clips, tiny_config, tiny_job, write_config
 from tests.tiny_corpus import write_corpus
-from train import checkpoint, networks, runs
+from train import networks
 from train.config import Augmentation, RecipeFor
-from train.job import job_of
+from train.fitting import checkpoint, runs
+from train.fitting.job import job_of
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def lab(tmp_path_factory):
 
 
 def fitted(lab, job, name: str, report=None) -> runs.Run:
-    from train.fit import fit
+    from train.fitting.fit import fit
 
     folder, config, clips = lab
     return fit(job, clips, config, SPEC, folder=folder / name, report=report)
@@ -64,7 +65,7 @@ def test_of_few_clips_there_are_more_epochs(lab):
 
 
 def test_unrolled_for_training_it_is_the_same_network(lab, monkeypatch):
-    from train import fit as training
+    from train.fitting import fit as training
 
     job = tiny_job("rnn", lab[2], lab[1])
     looped = fitted(lab, job, "looped")
@@ -86,7 +87,7 @@ def test_trained_in_16_bits_it_is_a_network_of_32(lab):
 def test_first_weights_depend_on_the_seed_alone(lab):
     import random
 
-    from train.fit import initialize
+    from train.fitting.fit import initialize
 
     def weights(name, seed):
         random.seed()  # whatever the process did before
@@ -100,8 +101,8 @@ def test_first_weights_depend_on_the_seed_alone(lab):
 
 
 def test_the_saved_network_gives_the_saved_logits(lab):
-    from train.features import Cache, utterance_frames
-    from train.windows import windows_of
+    from train.data.features import Cache, utterance_frames
+    from train.data.windows import windows_of
 
     folder, config, clips = lab
     fitted(lab, tiny_job("cnn", clips, config), "saved")
@@ -162,7 +163,7 @@ def test_contrast_counts_in_the_loss_alone(lab):
 
 def test_contrast_by_hand():
     """Each sum written out as in the paper, a voice's own clips left out of the numerator."""
-    from train.contrast import TEMPERATURE, loss
+    from train.fitting.contrast import TEMPERATURE, loss
 
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(9, 5)).astype(np.float32)

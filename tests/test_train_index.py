@@ -10,9 +10,10 @@ import soundfile
 
 from tests.lab import write_config
 from tests.tiny_corpus import write_corpus
-from train import index, index_report
 from train.__main__ import main
 from train.config import TrainConfig
+from train.data import index
+from train.study import index_report
 
 CONFIG = TrainConfig()
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from train import metrics
+from train.fitting import metrics
 
 LABELS = ["a", "b", "c"]
 

@@ -6,7 +6,7 @@ import pytest
 from tests.lab import NETWORKS
 from train import networks
 from train.config import Networks
-from train.costs import multiply_adds
+from train.fitting.costs import multiply_adds
 
 STEPPED = [
     *((name, frames) for name in ("ann", "lstm", "gru", "rnn") for frames in (1, 4)),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from edge.errors import InputError
 from tests.sounds import CORPORA, corpus_clips
 from train.config import LABELS, Protocols, TrainConfig
-from train.index import Clip, scan
-from train.protocols import _speaker, splits
-from train.split import SIDES, Split, require_apart
+from train.data.index import Clip, scan
+from train.data.split import SIDES, Split, require_apart
+from train.study.protocols import _speaker, splits
 
 CONFIG = TrainConfig()
 

@@ -5,9 +5,9 @@ import pytest
 
 from edge.features.mfcc import MfccSpec
 from tests.lab import tiny_clips, tiny_config
-from train import noises
-from train.features import Cache
-from train.scenes import BLOCKS, Scenes, _truth, scenes
+from train.data import noises
+from train.data.features import Cache
+from train.data.scenes import BLOCKS, Scenes, _truth, scenes
 
 SPEC = MfccSpec()
 BLOCK = SPEC.block_samples

@@ -9,9 +9,9 @@ from edge.hearing.gate import SPEECH_LABELS, load_speech_gate
 from tests.lab import SPEC, start_train, tiny_clips, tiny_config, write_config
 from tests.tiny_corpus import write_corpus
 from train.config import Recipe, Scenes
-from train.job import Job
-from train.protocols import splits
-from train.speech import require_usable, scenes_of, train_speech
+from train.fitting.job import Job
+from train.fitting.speech import require_usable, scenes_of, train_speech
+from train.study.protocols import splits
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_it_becomes_an_artifact_that_is_a_speech_gate(lab, tmp_path):
     """Converted, verified against Keras on scenes that end anywhere, and loaded as the sensor loads it."""
     from convert.config import ConvertConfig
     from convert.make import make
-    from train.features import Cache
+    from train.data.features import Cache
 
     folder, job, clips, made = lab
     run = train_speech(job, made, clips, [], SPEC, folder=folder / "whole", tell=lambda *_: None)

@@ -5,8 +5,9 @@ import os
 import sys
 
 from edge.errors import RoomtoneError
-from train import commands, networks, protocols
-from train.split import SIDES
+from train import commands, networks
+from train.data.split import SIDES
+from train.study import protocols
 
 
 def main(arguments: list[str] | None = None) -> int:

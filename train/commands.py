@@ -12,14 +12,15 @@ import numpy as np
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
-from train import index, protocols
-from train.augment import sounds_in
 from train.config import TrainConfig
-from train.features import Cache, usable
-from train.index import Clip
-from train.job import Job, job_of
-from train.progress import Tell, bar
-from train.split import Split
+from train.data import index
+from train.data.augment import sounds_in
+from train.data.features import Cache, usable
+from train.data.index import Clip
+from train.data.split import Split
+from train.fitting.job import Job, job_of
+from train.fitting.progress import Tell, bar
+from train.study import protocols
 
 # Keras, scikit-learn and matplotlib take seconds to import: verbs bring them when their data is known to be good.
 
@@ -28,7 +29,7 @@ def run_index(options: argparse.Namespace) -> int:
     """Write index.csv and the report of a corpus."""
     config, spec = _settings(options)
     found = index.scan(options.data, config)
-    from train import index_report
+    from train.study import index_report
 
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def run_fit(options: argparse.Namespace) -> int:
     if options.name and len(folds) > 1:
         raise InputError(f"--name: protocol {options.protocol} has {len(folds)} folds here; give a --fold too")
     jobs = [_job(options, split, config, name=options.name) for split in folds]
-    from train.fit import fit
+    from train.fitting.fit import fit
 
     for job in jobs:
         with bar(job.name) as tell:
@@ -71,7 +72,7 @@ def run_speech(options: argparse.Namespace) -> int:
     config, spec, clips, _, folds = _loaded(options)
     name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
-    from train.speech import recordings, require_usable, scenes_of, train_speech
+    from train.fitting.speech import recordings, require_usable, scenes_of, train_speech
 
     require_usable(job.recipe)
     noise = recordings(config.augmentation.noise, options.without)
@@ -88,7 +89,7 @@ def run_speech(options: argparse.Namespace) -> int:
 def run_evaluate(options: argparse.Namespace) -> int:
     """Print a model's figures on a table of clips."""
     config, _ = _settings(options)
-    from train import evaluate
+    from train.study import evaluate
 
     model = evaluate.open_model(options.model)
     found = evaluate.evaluate(model, options.index, config, reading=options.reading, side=options.side)
@@ -113,7 +114,8 @@ def run_compare(options: argparse.Namespace) -> int:
     names = options.networks or config.compare.networks
     for name in names:
         config.recipe(recipe, name)
-    from train import compare, jobs, report, runs
+    from train.fitting import runs
+    from train.study import compare, jobs, report
 
     folder = Path(options.out) / (options.name or f"compare-{options.protocol}")
     wanted = compare.jobs_of(names, folds, recipe, config, epochs=options.epochs)
@@ -161,7 +163,7 @@ def run_tune(options: argparse.Namespace) -> int:
     job = _job(options, split, config, name=None)
     if not split.validation:
         raise InputError(f"{split.where}: has no validation side to judge trials by")
-    from train.tune import tune
+    from train.fitting.tune import tune
 
     for trial in tune(job, clips, config, spec, folder=Path(options.out) / "tune", trials=options.trials):
         print(json.dumps(trial))

@@ -91,8 +91,8 @@ class Networks(Section, kw_only=True):
 class Recipe(Section, kw_only=True):
     """How a network is trained.
 
-    contrast: weight of the loss that draws the same emotion of different voices together (train/contrast.py); for
-        networks that answer all along.
+    contrast: weight of the loss that draws the same emotion of different voices together (train/fitting/contrast.py);
+        for networks that answer all along.
     least_steps: of the optimizer; of few clips there are as many more epochs.
     choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
     window_frames: of the windows it is trained on; None: train.window_frames.

@@ -238,22 +238,22 @@ def _homeassistant(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> None:
-    from edge.commands import model as commands
+    from edge.commands import model
     from edge.daemon.run import model_path
 
     config, _ = _configured(options)
     if options.verb == "info":
-        say = commands.info(options.file or model_path(config), as_json=options.json)
+        say = model.info(options.file or model_path(config), as_json=options.json)
     elif options.verb == "verify":
-        say = commands.verify(options.file or model_path(config))
+        say = model.verify(options.file or model_path(config))
     elif options.verb == "keygen":
-        say = commands.keygen(options.name)
+        say = model.keygen(options.name)
     elif options.verb == "sign":
-        say = commands.sign(options.file, options.key)
+        say = model.sign(options.file, options.key)
     elif options.verb == "install":
-        say = commands.install(options.file, config)
+        say = model.install(options.file, config)
     else:
-        say = commands.roll_back(config)
+        say = model.roll_back(config)
     for line in say:
         print(line, flush=True)
 

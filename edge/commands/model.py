@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.config import EdgeConfig
 from edge.errors import ArtifactError, ConfigError, InputError, UnavailableError
-from edge.model import signatures as signing
+from edge.model import signatures
 from edge.model.artifact import load, read_artifact
 from edge.model.manifest import encode
 from edge.model.store import TRIAL_S, Entry, Store, name, store_of
@@ -56,14 +56,14 @@ def verify(path: str | Path) -> Iterator[str]:
 
 def keygen(prefix: str) -> Iterator[str]:
     """Make a pair of keys."""
-    private, public = signing.keygen(prefix)
+    private, public = signatures.keygen(prefix)
     yield f"{private}: signs models (`roomtone model sign FILE --key {private}`); keep it off the sensors"
     yield f"{public}: goes to every sensor; name it there in edge.model_store.trusted_keys"
 
 
 def sign(path: str, key: str) -> Iterator[str]:
     """Sign a model file in place."""
-    artifact = signing.sign(path, key)
+    artifact = signatures.sign(path, key)
     yield f"{path}: {artifact.manifest.model_id}: signed ({artifact.digest[:16]})"
 
 

@@ -16,8 +16,8 @@ from edge.daemon.notify import Notifier
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
-from edge.delivery import embedded as broker
 from edge.delivery.access import access, default_port
+from edge.delivery.embedded import HOST, Broker, embedded
 from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox, durable_outbox
 from edge.errors import UnavailableError
@@ -119,7 +119,7 @@ def sense(
     listening: Listening | None = None,
     dropped: Callable[[], int] = lambda: 0,
     reopen: Callable[[], None] = lambda: None,
-    on_broker: Callable[[broker.Broker], None] = lambda embedded: log.info("dashboard %s", embedded.page),
+    on_broker: Callable[[Broker], None] = lambda broker: log.info("dashboard %s", broker.page),
     on_event: Callable[[Event], None] | None = None,
     show: Callable[[str], None] = lambda status: None,
 ) -> None:
@@ -204,10 +204,10 @@ def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:
 
 
 @contextmanager
-def _broker(mqtt: Mqtt, on_embedded: Callable[[broker.Broker], None]) -> Iterator[tuple[str, int]]:
+def _broker(mqtt: Mqtt, on_embedded: Callable[[Broker], None]) -> Iterator[tuple[str, int]]:
     if mqtt.host != "embedded":
         yield mqtt.host, default_port(mqtt)
         return
-    with broker.embedded(port=mqtt.port, websockets_port=mqtt.websockets_port) as embedded:
-        on_embedded(embedded)
-        yield broker.HOST, embedded.port
+    with embedded(port=mqtt.port, websockets_port=mqtt.websockets_port) as broker:
+        on_embedded(broker)
+        yield HOST, broker.port

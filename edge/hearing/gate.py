@@ -111,7 +111,7 @@ class NetworkGate:
 
 
 def load_speech_gate(features: MfccSpec, path: Path = DEFAULT_SPEECH) -> SpeechGate:
-    """Return the gate of a speech artifact (train/speech.py), to be given frames of this kind. Raises ArtifactError."""
+    """Return the gate of a speech artifact, to be given frames of this kind. Raises ArtifactError."""
     artifact, model = load(path)
     labels, own = tuple(artifact.manifest.labels), artifact.manifest.features
     if labels != SPEECH_LABELS:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from convert import export
+from convert.graph import export
 from tests.bench.peers import GRAPHS
 from train import networks
 from train.config import Cnn

@@ -9,9 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from convert import export
-from convert.slim import slim
-from convert.sound import TOLERANCE, with_golden
+from convert.graph import export
+from convert.graph.slim import slim
+from convert.verification.golden import TOLERANCE, with_golden
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.model.artifact import write_artifact

@@ -19,7 +19,7 @@ build = functools.partial(recurrent.build, _kind, "rnn")
 def _advance(cell: layers.Layer, inputs, states):
     """Return what the cell does, its recurrence (I + D) as a sum: the identity adds, only D multiplies.
 
-    Such a recurrence keeps what it rounds. Only the product is quantized (convert/export.py), so the state itself
+    Such a recurrence keeps what it rounds. Only the product is quantized (convert/graph/export.py), so the state itself
     passes unrounded.
     """
     (state,) = states

@@ -1,0 +1,91 @@
+"""Size against accuracy against cost: a table on the terminal, JSON, and one HTML page to read in a minute."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jinja2
+import markupsafe
+import msgspec
+
+from convert.config import ConvertConfig
+from convert.make import Result
+from convert.report import charts
+
+
+def lines(result: Result) -> Iterator[str]:
+    """Yield the artifact's figures as text, and why it was not put in place if it was not."""
+    found = result.verification
+    yield (
+        f"{found.model_id}: {found.file_bytes} bytes, {found.multiply_adds_per_audio_s / 1e6:.2f} M multiply-adds "
+        f"per second of audio; Keras {found.keras_accuracy:.4f} on {found.clips} test clips"
+    )
+    if said := result.calibration:
+        yield (
+            f"  calibrated on {said.clips} clips: temperature {said.temperature:.2f}; labels are said from "
+            f"{said.enter:.2f} on, for {said.coverage:.0%} of them, {said.precision:.0%} right"
+        )
+        if not said.reached:
+            yield "  NOT as right as convert.abstain_precision asks: with these clips, no threshold is"
+    else:
+        yield "  not calibrated: the run has no validation side, and no --calibration was given"
+    for device in found.devices:
+        yield (
+            f"  {device.runtime} {device.version}: accuracy {device.accuracy:.4f}, agreement {device.agreement:.4f}, "
+            f"largest probability difference {device.probs_difference:.2g}, load {device.load_ms:.1f} ms, "
+            f"{device.inference_us:.0f} us per inference, {device.us_per_audio_s:.0f} us per second of audio"
+        )
+        if device.confusion_shift:
+            yield "    changed: " + ", ".join(f"{what} ({count})" for what, count in device.confusion_shift.items())
+    for failure in found.failures:
+        yield f"  FAILED {failure}"
+    yield f"  {result.path}" if result.path else "  not put in place"
+
+
+def write(path: Path, results: Sequence[Result], config: ConvertConfig) -> None:
+    """Write `path`.json and `path`.html."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine(), "gates": config.gates, "results": results}
+    Path(f"{path}.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
+    Path(f"{path}.html").write_text(page(results), encoding="utf-8")
+
+
+def page(results: Sequence[Result]) -> str:
+    """Return the report as one self-contained HTML page."""
+    found = [result.verification for result in results]
+    runtimes = list(dict.fromkeys(device.runtime for verification in found for device in verification.devices))
+    labels = dict.fromkeys(label for verification in found for label in verification.keras_recall)
+    # Precisions of a run and form share their calibration.
+    calibrations = {
+        f"{result.verification.run} {result.verification.form}": result.calibration
+        for result in results
+        if result.calibration
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("page.html.j2").render(
+        results=results,
+        passed=sum(result.path is not None for result in results),
+        machine=machine(),
+        runtimes=runtimes,
+        first=runtimes[0],
+        second=len(runtimes) > 1,
+        labels=list(labels),
+        chart=markupsafe.Markup(charts.size_and_cost(found)),
+        calibrations=[
+            {"name": name, "calibration": calibration, "chart": markupsafe.Markup(charts.reliability(calibration))}
+            for name, calibration in calibrations.items()
+        ],
+        by_name=lambda devices, name: next((device for device in devices if device.runtime == name), None),
+    )
+
+
+def machine() -> str:
+    """Return what the times were measured on."""
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()

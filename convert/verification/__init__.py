@@ -1,0 +1,1 @@
+"""Whether an artifact behaves as what was trained: calibration, golden sound, answers in every runtime."""

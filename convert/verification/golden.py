@@ -1,0 +1,95 @@
+"""The choice of an artifact's golden sound.
+
+`python -m convert.verification.golden ARTIFACT OUT.npz` observes the candidates.
+
+Two implementations of int8 round differently, so one step of an activation apart is no fault; where the network is of
+two minds that moves a probability by more than the tolerance. So the first candidate is taken on which all runtimes
+here agree with room to spare.
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from convert.graph import child
+from edge.errors import ArtifactError
+from edge.model.artifact import read_artifact, write_artifact
+from edge.model.golden import GoldenSound, observe, record
+from edge.model.graph import load_model
+from edge.model.manifest import Manifest
+
+# float32 differs by the order of sums; float16 by how a runtime widens it; the others by steps of 1/256.
+TOLERANCE = {"float32": 1e-4, "float16": 1e-3, "dynamic": 2 / 256, "int8": 2 / 256}
+ROOM = 0.5  # the share of the tolerance that the runtimes here may use up
+
+PER_DURATION = 70
+
+
+def candidates() -> list[GoldenSound]:
+    """Return the sounds to choose from, always the same; the longest first: they replay the most of a network."""
+    rng = np.random.RandomState(1)
+    return [
+        GoldenSound(
+            duration_s=duration,
+            pitch_start_hz=round(rng.uniform(70, 400), 1),
+            pitch_end_hz=round(rng.uniform(70, 400), 1),
+            harmonics=int(rng.randint(5, 40)),
+            syllables_per_s=round(rng.uniform(1, 8), 2),
+            amplitude=round(10 ** rng.uniform(-1.5, -0.3), 4),
+            noise_amplitude=round(10 ** rng.uniform(-4, -2), 5),
+        )
+        for duration in (2.4, 1.2, 0.6)
+        for _ in range(PER_DURATION)
+    ]
+
+
+def with_golden(graph: bytes, manifest: Manifest, pythons: Sequence[str], *, timeout_s: float) -> Manifest:
+    """Return the manifest with a golden sound on which all runtimes agree.
+
+    Raises ArtifactError where there is none: the artifact would be refused by one of them.
+    """
+    tolerance = TOLERANCE[manifest.precision]
+    observed = [_observed_by(python, graph, manifest, timeout_s) for python in pythons]
+    apart = [max(float(np.abs(probs - seen[0]).max()) for probs in seen) for seen in zip(*observed, strict=True)]
+    fitting = [index for index, difference in enumerate(apart) if difference <= ROOM * tolerance]
+    chosen = fitting[0] if fitting else int(np.argmin(apart))
+    if not apart[chosen] <= tolerance:
+        raise ArtifactError(
+            f"golden sound: the runtimes are {apart[chosen]:.3g} apart on the best of {len(apart)}, "
+            f"tolerance is {tolerance:.3g}"
+        )
+    golden = record(
+        load_model(graph, manifest),
+        manifest.features,
+        candidates()[chosen],
+        probs_tolerance=tolerance,
+        same_argmax=manifest.precision in ("dynamic", "int8"),
+    )
+    return msgspec.structs.replace(manifest, golden=golden)
+
+
+def _observed_by(python: str, graph: bytes, manifest: Manifest, timeout_s: float) -> list[np.ndarray]:
+    with tempfile.TemporaryDirectory(prefix="roomtone-golden-") as name:
+        path, out = Path(name) / "candidate.tflite", Path(name) / "out.npz"
+        write_artifact(path, graph, manifest)
+        child.run_module(
+            "convert.verification.golden", [str(path), str(out)],
+            what=f"{manifest.model_id}: golden sounds in {python}", timeout_s=timeout_s, python=python,
+        )  # fmt: skip
+        with np.load(out) as file:
+            return [file[key] for key in file.files]
+
+
+def main(path: str, out_path: str) -> None:
+    """Write the probabilities of every candidate, before the artifact has a golden sound."""
+    artifact = read_artifact(path)
+    model = load_model(artifact.graph, artifact.manifest)
+    np.savez(out_path, *(observe(model, artifact.manifest.features, sound)[1] for sound in candidates()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

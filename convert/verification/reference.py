@@ -1,0 +1,121 @@
+"""What the run's own Keras model says: the truth that an artifact is held against."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge.errors import InputError
+from edge.features.mfcc import MfccSpec
+from train import networks
+from train.config import Networks
+from train.data.features import Cache, utterance_frames
+from train.data.windows import speech_bounds, standardized, windowed
+from train.fitting.runs import Run
+from train.fitting.speech import SCENES
+
+_ENDS_PER_SCENE = 4
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One side of a run's split: raw frames per clip, and truth as indices into the run's labels, int (n,)."""
+
+    frames: list[np.ndarray]
+    truth: np.ndarray
+    corpora: list[str]
+
+
+def side_of(run: Run, name: str, cache: Cache, spec: MfccSpec | None = None, *, limit: int | None = None) -> Side:
+    """Return a side's clips as the sensor would hear them, by the run's front end or another `spec`.
+
+    `limit` takes that many, evenly spread. Raises InputError for an empty side or a bad recording.
+    """
+    if is_speech(run):
+        return _of_scenes(run)
+    spec = spec or run.record.features
+    clips = run.clips(name)
+    if not clips:
+        raise InputError(f"{run.folder}: the {name} side has no clips")
+    if limit and len(clips) > limit:
+        clips = [clips[index] for index in np.linspace(0, len(clips) - 1, limit).astype(int)]
+    frames = utterance_frames(clips, spec, cache)
+    if run.record.recipe.trim:
+        frames = [clip[slice(*speech_bounds(clip, spec))] for clip in frames]
+    truth = np.array([run.record.labels.index(clip.label) for clip in clips])
+    return Side(frames=frames, truth=truth, corpora=[clip.corpus for clip in clips])
+
+
+def _of_scenes(run: Run) -> Side:
+    """The speech gate's test side: scenes that end at blocks of which the truth is clear."""
+    with np.load(run.folder / SCENES) as file:
+        frames, speech, weight = file["frames"].astype(np.float32), file["speech"], file["weight"]
+    rng, ends = np.random.default_rng(0), []
+    for number, clear in enumerate(weight == 1.0):
+        ends += [(number, int(block)) for block in rng.choice(np.flatnonzero(clear), _ENDS_PER_SCENE)]
+    block = frames.shape[1] // speech.shape[1]
+    return Side(
+        frames=[frames[number, : (end + 1) * block] for number, end in ends],
+        truth=np.array([speech[number, end] for number, end in ends]),
+        corpora=["scenes"] * len(ends),
+    )
+
+
+def representative_scenes(run: Run) -> list[np.ndarray]:
+    """Return standardized frames of some of the speech gate's training scenes."""
+    with np.load(run.folder / SCENES) as file:
+        return standardized(list(file["representative"].astype(np.float32)), run.record.normalization)
+
+
+def is_speech(run: Run) -> bool:
+    """Whether the run is the speech gate's, judged on scenes and not on clips."""
+    return (run.folder / SCENES).exists()
+
+
+def has_step(run: Run) -> bool:
+    """Whether the run's network declares its streaming state."""
+    return hasattr(networks.module(run.record.network), "step")
+
+
+def has_window(run: Run) -> bool:
+    """Whether the run's network answers once per window, and not all along."""
+    return networks.step_frames(run.record.network) is None
+
+
+def step_frames_of(run: Run, wanted: int) -> int:
+    """Return the frames per call of a run's step form: as wanted, where the network leaves the choice."""
+    return networks.step_frames(run.record.network) or wanted
+
+
+def logits(run: Run, frames: Sequence[np.ndarray], *, form: str, step_frames: int) -> np.ndarray:
+    """Return Keras's logits per clip, float32 (n, labels), from raw frames.
+
+    window: on the last frames, zeros in front. step: on the whole clip at once, without padding, but for the last
+    frames that fill no step of `step_frames`.
+    """
+    record = run.record
+    utterances = standardized(frames, record.normalization)
+    if form == "window":
+        return run.model.predict(windowed(utterances, record.window_frames), batch_size=256, verbose=0)
+    whole = whole_sequence_model(run)
+    by_length = defaultdict(list)
+    for index, utterance in enumerate(utterances):
+        by_length[len(utterance) - len(utterance) % step_frames].append(index)
+    found = np.zeros((len(frames), len(record.labels)), np.float32)
+    for length, indices in by_length.items():
+        if length:
+            said = whole.predict_on_batch(np.stack([utterances[index][:length] for index in indices]))
+            found[indices] = networks.final(said)
+    return found
+
+
+def whole_sequence_model(run: Run) -> Any:
+    """Return the run's network for clips of any length, with the same weights."""
+    record = run.record
+    settings = msgspec.convert(record.settings, type(getattr(Networks(), record.network)))
+    model = networks.module(record.network).build(
+        settings, frames=None, coefficients=record.features.coefficients, labels=len(record.labels)
+    )
+    model.set_weights(run.model.get_weights())
+    return model

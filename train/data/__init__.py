@@ -1,0 +1,1 @@
+"""Recordings as clips with a label and a speaker: found, read, made noisier, cut, split."""

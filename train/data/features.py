@@ -1,0 +1,106 @@
+"""MFCC frames of clips, computed by edge's own front end and kept on disk, keyed by content and feature spec."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edge.errors import InputError, UnavailableError
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.sound.blocks import load_recording
+from train.data.index import Clip
+
+VERSION = 1  # of what edge computes: raise it when features change for the same spec
+
+
+class Cache:
+    """A folder of arrays by key. A file that is not whole is made again."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+
+    def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the array kept under `key`, or make and keep it. Raises UnavailableError where it cannot be kept."""
+        path = self._folder / key[:2] / f"{key}.npy"
+        if (kept := _read(path)) is not None:
+            return kept
+        array = make()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+                try:
+                    np.save(file, array)
+                    file.close()
+                    os.replace(file.name, path)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise UnavailableError(f"{self._folder}: the feature cache cannot be written ({error.strerror})") from error
+        return array
+
+
+def _read(path: Path) -> np.ndarray | None:
+    try:
+        return np.load(path)
+    except (ValueError, EOFError, OSError):  # not there, or not whole
+        return None
+
+
+class Shipped:
+    """Arrays sent along with a job, for a machine that has no corpora; what is not among them is made, not kept."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self._arrays = arrays
+
+    def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the array under `key`, or make it."""
+        return self._arrays[key] if key in self._arrays else make()
+
+
+def key_of(*parts: object) -> str:
+    """Return one hash over strings, numbers and records."""
+    return hashlib.sha256(msgspec.json.encode([VERSION, *parts], order="sorted")).hexdigest()[:40]
+
+
+def clip_key(clip: Clip, spec: MfccSpec) -> str:
+    """Return the key of a clip's frames."""
+    return key_of("mfcc", clip.sha256, spec)
+
+
+def clip_frames(clip: Clip, spec: MfccSpec, cache: Cache | Shipped) -> np.ndarray:
+    """Return a clip's MFCC, float32 (n, coefficients), not standardized. Raises InputError for a bad recording."""
+
+    def make() -> np.ndarray:
+        frames = mfcc(load_recording(clip.path), spec)
+        if not len(frames):
+            raise InputError(f"{clip.path}: shorter than one frame")
+        return frames
+
+    return cache.get(clip_key(clip, spec), make)
+
+
+def utterance_frames(clips: Sequence[Clip], spec: MfccSpec, cache: Cache | None = None) -> list[np.ndarray]:
+    """Return each clip's MFCC, float32 (n, coefficients), not standardized. Raises InputError for a bad recording."""
+    cache = cache or Cache("runs/cache")
+    return [clip_frames(clip, spec, cache) for clip in clips]
+
+
+def usable(
+    clips: Sequence[Clip], spec: MfccSpec, cache: Cache, tell: Callable[[int, int, str], None]
+) -> tuple[list[Clip], list[np.ndarray], list[str]]:
+    """Return the clips that can be read, their frames, and a line for each that cannot."""
+    kept, frames, left_out = [], [], []
+    for number, clip in enumerate(clips, start=1):
+        if number % 100 == 0 or number == len(clips):
+            tell(number, len(clips), "")
+        try:
+            frames.append(clip_frames(clip, spec, cache))
+            kept.append(clip)
+        except InputError as error:
+            left_out.append(f"{error}; left out")
+    return kept, frames, left_out

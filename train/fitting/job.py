@@ -1,0 +1,65 @@
+"""What to train: a network by a recipe on a fold, from a seed."""
+
+import math
+import zlib
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from edge.errors import InputError
+from edge.section import Section
+from train.config import Recipe, TrainConfig
+from train.data.index import Clip
+from train.data.split import Split
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One training. `name` is that of its folder; `settings` are the sizes of its network."""
+
+    name: str
+    network: str
+    recipe: Recipe
+    settings: Section
+    split: Split
+    seed: int = 0
+
+
+def job_of(
+    network: str,
+    recipe: str,
+    split: Split,
+    config: TrainConfig,
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    name: str | None = None,
+) -> Job:
+    """Return a training by a recipe of the configuration. Raises ConfigError for an unknown recipe or network."""
+    found, settings = config.recipe(recipe, network)
+    if epochs is None:
+        epochs = max(found.epochs, math.ceil(found.least_steps / steps_of(split, found)))
+    found = msgspec.structs.replace(found, epochs=epochs)
+    if found.choose == "validation" and not split.validation:
+        raise InputError(f"recipe {recipe}: chooses on the validation side, which {split.protocol} {split.fold} lacks")
+    made = f"{network}-{split.protocol}-{_slug(split.fold)}-seed{seed}"
+    return Job(name=name or made, network=network, recipe=found, settings=settings, split=split, seed=seed)
+
+
+def steps_of(split: Split, recipe: Recipe) -> int:
+    """Return the optimizer's steps per epoch."""
+    return math.ceil(len(split.train) / recipe.batch_size)
+
+
+def share_of(split: Split, clips: Sequence[Clip], share: float) -> Split:
+    """Return the split with a share of its training side, the same share of every label, nested in larger ones."""
+    rng = np.random.default_rng(zlib.crc32(split.fold.encode()))
+    kept: list[int] = []
+    for label in sorted({clips[index].label for index in split.train}):
+        mine = [index for index in split.train if clips[index].label == label]
+        kept += [mine[place] for place in rng.permutation(len(mine))[: max(1, round(share * len(mine)))]]
+    return msgspec.structs.replace(split, train=sorted(kept))
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in text.lower()).strip("-")

@@ -1,0 +1,101 @@
+"""A fold's sides as arrays: what a network sees in each epoch, and what it is judged on."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from train import networks
+from train.config import Recipe, TrainConfig
+from train.data.augment import Variants, drawn, masked, shifted
+from train.data.features import Cache, Shipped, clip_frames
+from train.data.index import Clip
+from train.data.split import Split
+from train.data.windows import along, normalization_of, speech_bounds, standardized, windowed, windows_of
+
+
+class Prepared:
+    """The arrays of a fold; every draw depends on the seed and the epoch alone."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        split: Split,
+        recipe: Recipe,
+        config: TrainConfig,
+        spec: MfccSpec,
+        cache: Cache | Shipped,
+        *,
+        seed: int,
+        network: str,
+    ) -> None:
+        self._step_frames = networks.step_frames(network)
+        self.window_frames = recipe.window_frames or config.window_frames
+        self._recipe, self._config, self._spec, self._seed = recipe, config, spec, seed
+        self._clips, self._split, self._cache = clips, split, cache
+        settings = config.augmentation
+        if recipe.augment:
+            made = Variants(settings, spec, cache, trim=recipe.trim)
+            self._variants = [
+                [made.frames(clips[index], variant) for variant in range(settings.variants)] for index in split.train
+            ]
+        else:
+            self._variants = [[frames] for frames in self.utterances("train")]
+        everything = [frames for variants in self._variants for frames in variants]
+        self.normalization: Normalization = normalization_of(everything, recipe.normalization, spec)
+        self._truth = self.truth("train")
+        voices = [(clips[index].corpus, clips[index].speaker or "") for index in split.train]
+        self._voices = np.unique(voices, axis=0, return_inverse=True)[1].astype(np.int32)
+        self._shares = balanced([clips[index] for index in split.train]) if recipe.balance else None
+        self._fixed = None if recipe.augment else self.windows("train")
+
+    def utterances(self, side: str) -> list[np.ndarray]:
+        """Return raw frames of a side's clips, trimmed where the recipe says so."""
+        found = [clip_frames(self._clips[index], self._spec, self._cache) for index in self._split.side(side)]
+        return [frames[slice(*speech_bounds(frames, self._spec))] for frames in found] if self._recipe.trim else found
+
+    def windows(self, side: str) -> np.ndarray:
+        """Return a side's standardized windows, not augmented: float32 (n, window, coefficients)."""
+        utterances = self.utterances(side)
+        if not utterances:
+            return np.zeros((0, self.window_frames, self._spec.coefficients), np.float32)
+        return windows_of(utterances, self.normalization, self.window_frames, self._step_frames or 1)
+
+    def truth(self, side: str) -> np.ndarray:
+        """Return a side's labels as int32 indices."""
+        labels = {label: index for index, label in enumerate(self._config.labels)}
+        return np.array([labels[self._clips[index].label] for index in self._split.side(side)], np.int32)
+
+    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """Return windows, labels, their weights and the numbers of their voices in the order of one epoch (from 0).
+
+        A label and no weights per window; where the network answers all along, both for each of its answers.
+        """
+        windows, order = self._drawn(number)
+        truth, voices = self._truth[order], self._voices[order]
+        if self._step_frames is None:
+            return windows, truth, None, voices
+        truth, weight = along(truth, windows, self._step_frames / self._spec.frames_per_s, self._step_frames)
+        return windows, truth, weight, voices
+
+    def _drawn(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng([self._seed, number])
+        count = len(self._truth)
+        order = rng.permutation(count) if self._shares is None else rng.choice(count, count, p=self._shares)
+        if self._fixed is not None:
+            return self._fixed[order], order
+        settings = self._config.augmentation
+        utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in order]
+        windows = windowed(standardized(utterances, self.normalization), self.window_frames, self._step_frames or 1)
+        windows = shifted(windows, self.normalization.std, settings, rng)
+        return masked(windows, settings, rng), order
+
+
+def balanced(clips: Sequence[Clip]) -> np.ndarray:
+    """Return how often each clip is drawn: corpora alike, and labels alike within a corpus."""
+    cells = Counter((clip.corpus, clip.label) for clip in clips)
+    labels = Counter(corpus for corpus, _ in cells)
+    shares = np.array([1.0 / (labels[clip.corpus] * cells[clip.corpus, clip.label]) for clip in clips])
+    return shares / shares.sum()

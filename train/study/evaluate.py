@@ -1,0 +1,139 @@
+"""A model on anyone's data: a Keras run or an artifact as the sensor runs it, one table of clips, one JSON object."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edge.errors import InputError
+from edge.features.mfcc import MfccSpec
+from edge.features.normalize import Normalization
+from edge.model import artifact
+from edge.model.graph import Model
+from train import networks
+from train.config import TrainConfig
+from train.data.features import Cache, clip_frames
+from train.data.index import Clip, scan_table
+from train.data.windows import speech_bounds, standardized, windowed
+from train.fitting import metrics
+from train.fitting.runs import MODEL, load_run
+
+Reading = Literal["mean", "last"]
+
+
+class Answering:
+    """A model that answers utterances, whatever made it.
+
+    answer: (raw frames (n, coefficients), reading) -> log-probabilities, float (labels,).
+    """
+
+    def __init__(
+        self, labels: Sequence[str], features: MfccSpec, answer: Callable[[np.ndarray, Reading], np.ndarray], name: str
+    ) -> None:
+        self.labels, self.features, self.answer, self.name = list(labels), features, answer, name
+
+
+def open_model(path: str | Path) -> Answering:
+    """Return what answers in `path`: a run folder, its `model.keras`, or a `.tflite` artifact.
+
+    Raises ArtifactError or InputError.
+    """
+    path = Path(path)
+    if path.suffix == ".tflite":
+        found, model = artifact.load(path)
+        manifest = found.manifest
+        return Answering(manifest.labels, manifest.features, _of_artifact(model, manifest.features), manifest.model_id)
+    if path.name == MODEL:
+        path = path.parent
+    if not path.exists():
+        raise InputError(f"{path}: no such model (a run folder, its {MODEL}, or a .tflite artifact)")
+    run = load_run(path)
+    record = run.record
+    answer = _of_keras(run.model, record.normalization, record.features, record.window_frames)
+    return Answering(record.labels, record.features, answer, record.name)
+
+
+def evaluate(
+    model: Answering, table: str | Path, config: TrainConfig, *, reading: Reading = "last", side: str | None = None
+) -> dict[str, Any]:
+    """Return the figures of a model on a CSV of clips as one JSON-able object.
+
+    reading: `last` is the answer at an utterance's end, which a run's record gives too; `mean` is over its answers
+    block by block, as the sensor's summary does. side: only rows of this side, where the table is a run's split.csv.
+    Clips of labels the model lacks and unreadable ones are counted and named, and not in the figures.
+    """
+    found = scan_table(table, config, side=side)
+    lacking: dict[str, list[str]] = {}
+    unreadable = list(found.left_out)
+    truth, rows, speakers = [], [], []
+    cache = Cache(config.cache)
+    for clip in found.clips:
+        if clip.label not in model.labels:
+            lacking.setdefault(clip.label, []).append(clip.path)
+            continue
+        try:
+            rows.append(model.answer(_utterance(clip, model.features, cache), reading))
+        except InputError as error:
+            unreadable.append(str(error))
+            continue
+        truth.append(model.labels.index(clip.label))
+        speakers.append(f"{clip.corpus}/{clip.speaker}")
+    if not rows:
+        raise InputError(f"{table}: no clip in it can be read and has a label of the model ({', '.join(model.labels)})")
+    said = np.array(rows)
+    figures = metrics.measures(np.array(truth), said, model.labels)
+    per_class = figures.pop("per_class")
+    groups = np.array(speakers) if len(set(speakers)) >= 3 else None
+    return {
+        "model": model.name,
+        "reading": reading,
+        "labels": model.labels,
+        **figures,
+        "uar_interval": metrics.interval(np.array(truth), said.argmax(axis=1), metrics.uar, groups=groups),
+        "recall": {label: values["recall"] if values["n"] else None for label, values in per_class.items()},
+        "counts": {label: values["n"] for label, values in per_class.items()},
+        "lacking": {label: {"n": len(paths), "clips": paths} for label, paths in sorted(lacking.items())},
+        "unreadable": unreadable,
+    }
+
+
+def _utterance(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
+    frames = clip_frames(clip, spec, cache)
+    return frames[slice(*speech_bounds(frames, spec))]
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, max(1, count - count % size), size):
+        yield slice(start, start + size)
+
+
+def _combined(probs: Sequence[np.ndarray], reading: Reading) -> np.ndarray:
+    together = np.mean(probs, axis=0) if reading == "mean" else probs[-1]
+    return np.log(np.maximum(together, 1e-12))
+
+
+def _of_artifact(model: Model, spec: MfccSpec) -> Callable[[np.ndarray, Reading], np.ndarray]:
+    def answer(frames: np.ndarray, reading: Reading) -> np.ndarray:
+        model.reset()
+        answers = [model.process(frames[block]) for block in _blocks(len(frames), spec.block_frames)]
+        probs = [answer for answer in answers if answer is not None]
+        if not probs:
+            raise InputError("an utterance is shorter than one step of the model")
+        return _combined(probs, reading)
+
+    return answer
+
+
+def _of_keras(
+    model: Any, normalization: Normalization, spec: MfccSpec, window_frames: int
+) -> Callable[[np.ndarray, Reading], np.ndarray]:
+    def answer(frames: np.ndarray, reading: Reading) -> np.ndarray:
+        whole = standardized([frames], normalization)[0]
+        ends = [block.stop for block in _blocks(len(frames), spec.block_frames)]
+        seen = [whole[:end] for end in (ends if reading == "mean" else ends[-1:])]
+        logits = networks.final(np.asarray(model.predict_on_batch(windowed(seen, window_frames)), np.float64))
+        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return _combined(scores / scores.sum(axis=1, keepdims=True), reading)
+
+    return answer

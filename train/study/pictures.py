@@ -1,0 +1,113 @@
+"""The report's pictures, each as PNG bytes."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from edge.features.mfcc import MfccSpec, dct_matrix
+from edge.sound.blocks import SAMPLE_RATE_HZ
+from train.fitting import metrics
+
+DPI = 80
+
+
+def curves(rows: dict[str, Any]) -> bytes:
+    """Loss and accuracy per epoch, a row per network: the study's Figures 1 to 4."""
+    networks = [name for name, row in rows.items() if "curves" in row]
+    figure, axes = plt.subplots(len(networks), 2, figsize=(9, 2.3 * len(networks)), squeeze=False)
+    for name, (loss, accuracy) in zip(networks, axes, strict=True):
+        found = rows[name]["curves"]
+        for axis, key, label in ((loss, "loss", "cross-entropy"), (accuracy, "accuracy", "accuracy")):
+            for curve, side in ((key, "training"), (f"val_{key}", "validation")):
+                if curve in found:
+                    axis.plot(range(1, len(found[curve]) + 1), found[curve], label=side, linewidth=1)
+            axis.set(xlabel="epoch", ylabel=label, title=name.upper())
+            axis.legend(fontsize="small")
+        loss.set_yscale("log")
+    return _png(figure)
+
+
+def confusion(name: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> bytes:
+    """A confusion matrix: rows are the truth, in shares of it, with counts written in."""
+    matrix = np.array(counts, float)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, axis = plt.subplots(figsize=(4.2, 3.9))
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(matrix.shape):
+        if matrix[row, column]:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=7)
+    axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right", fontsize=8)
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.set(xlabel="answer", ylabel="truth", title=name.upper())
+    return _png(figure)
+
+
+def robustness(found: dict[str, dict[str, float]]) -> bytes:
+    """Accuracy by condition, a line per network."""
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    for network, accuracies in found.items():
+        axis.plot(list(accuracies), list(accuracies.values()), marker="o", markersize=3, label=network.upper())
+    axis.set(ylabel="accuracy", ylim=(0, 1.02), title="noise (speech to noise) and rooms")
+    axis.tick_params(axis="x", labelsize=8)
+    axis.legend(fontsize="small")
+    return _png(figure)
+
+
+def coverage(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """Accuracy of the surest answers over their share of all, and how sure against how right: a line per corpus.
+
+    found: truth (n,) and probabilities (n, labels) by corpus.
+    """
+    figure, (kept, sure) = plt.subplots(1, 2, figsize=(9, 3.4))
+    sure.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for corpus, (truth, probs) in found.items():
+        shares, accuracy = metrics.coverage_curve(truth, probs)
+        kept.plot(shares[10:], accuracy[10:], label=corpus)
+        confidence, right, _ = metrics.equal_mass(truth, probs)
+        sure.plot(confidence, right, marker="o", markersize=3, label=corpus)
+    kept.set(xlabel="share of clips that get a label", ylabel="accuracy of these", xlim=(0, 1), ylim=(0, 1.02))
+    sure.set(xlabel="probability", ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
+    kept.legend(fontsize="small")
+    return _png(figure)
+
+
+def scalability(found: dict[str, list[dict[str, float]]]) -> bytes:
+    """Accuracy and seconds against training clips, a line per network."""
+    figure, (accuracy, seconds) = plt.subplots(1, 2, figsize=(9, 3))
+    for network, points in found.items():
+        clips = [point["clips"] for point in points]
+        accuracy.plot(clips, [point["accuracy"] for point in points], marker="o", markersize=3, label=network.upper())
+        seconds.plot(clips, [point["seconds"] for point in points], marker="o", markersize=3, label=network.upper())
+    accuracy.set(xlabel="training clips", ylabel="test accuracy")
+    seconds.set(xlabel="training clips", ylabel="seconds of training", yscale="log")
+    accuracy.legend(fontsize="small")
+    return _png(figure)
+
+
+def sound(title: str, samples: np.ndarray, frames: np.ndarray, spec: MfccSpec) -> bytes:
+    """Waveform, log-mel bands and MFCC of a clip."""
+    figure, (wave, mel, cepstrum) = plt.subplots(3, 1, figsize=(6, 5), height_ratios=[1, 2, 2])
+    wave.plot(np.arange(len(samples)) / SAMPLE_RATE_HZ, samples, linewidth=0.4)
+    wave.set(title=title, ylabel="sample", xlim=(0, len(samples) / SAMPLE_RATE_HZ))
+    bands = frames @ dct_matrix(spec.coefficients, spec.mels)
+    end_s = len(frames) / spec.frames_per_s
+    for axis, values, name in ((mel, bands, "mel band"), (cepstrum, frames[:, 1:], "MFCC (from 1)")):
+        axis.imshow(values.T, aspect="auto", origin="lower", cmap="magma", extent=(0, end_s, 0, values.shape[1]))
+        axis.set(ylabel=name)
+    cepstrum.set(xlabel="s")
+    return _png(figure)
+
+
+def _png(figure: plt.Figure) -> bytes:
+    figure.tight_layout()
+    box = io.BytesIO()
+    figure.savefig(box, format="png", dpi=DPI)
+    plt.close(figure)
+    return box.getvalue()

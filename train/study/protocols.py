@@ -1,0 +1,261 @@
+"""Splits by name: what each promises to keep apart is checked, whatever the data (train/data/split.py)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from edge.errors import InputError
+from train.config import TrainConfig
+from train.data.index import Clip
+from train.data.split import SIDES, Split, require_apart, require_labels
+from train.study.folds import speakers_fold, unseen_fold
+
+
+def splits(name: str, clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """Return the folds of a protocol over the clips.
+
+    Raises InputError for an unknown name, or where the clips do not allow it (one speaker, a label with one clip, ...).
+    """
+    if name not in _PROTOCOLS:
+        raise InputError(f"protocol {name!r}: unknown (there are {', '.join(_PROTOCOLS)})")
+    make, apart = _PROTOCOLS[name]
+    folds = make(clips, config)
+    for fold in folds:
+        require_apart(fold, clips, apart)
+        if name != "speech":  # a gate tells any voice from other sound
+            require_labels(fold, clips)
+    return folds
+
+
+def _speaker(clip: Clip) -> str:
+    return f"speaker {clip.speaker} of {clip.corpus}"
+
+
+def _word(clip: Clip) -> str:
+    return f"word {clip.text!r}"
+
+
+def _corpus(clip: Clip) -> str:
+    return f"corpus {clip.corpus}"
+
+
+def _random(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """The study's: stratified by label, seed pinned."""
+    seed = config.protocols.random_seed
+    labels = np.array([clip.label for clip in clips])
+    names, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 3:
+        rare = str(names[counts.argmin()])
+        raise InputError(f"protocol random: label {rare!r} has {counts.min()} clip(s), a stratified split needs 3")
+    _, validation_ratio, test_ratio = config.protocols.random_ratios
+    everything = np.arange(len(clips))
+    held = max(len(names), round(len(clips) * test_ratio))
+    try:
+        rest, test = train_test_split(everything, test_size=held, stratify=labels, random_state=seed)
+        held = max(len(names), round(len(clips) * validation_ratio))
+        training, validation = train_test_split(rest, test_size=held, stratify=labels[rest], random_state=seed)
+    except ValueError as error:
+        raise InputError(f"protocol random: {error}") from error
+    return [_split("random", "0", seed, training, validation, test)]
+
+
+def _speaker_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """Each corpus by itself: two speakers there and back, more of them in folds."""
+    folds = []
+    for corpus in dict.fromkeys(clip.corpus for clip in clips):
+        mine = [index for index, clip in enumerate(clips) if clip.corpus == corpus]
+        speakers = _speakers(clips, mine, "speaker")
+        groups = (
+            [[speaker] for speaker in speakers]
+            if len(speakers) <= config.protocols.folds
+            else [speakers[start :: config.protocols.folds] for start in range(config.protocols.folds)]
+        )
+        for group in groups:
+            training = [speaker for speaker in speakers if speaker not in group]
+            fold = speakers_fold(corpus, training, group, both=len(speakers) == 2)
+            folds.append(_by_speaker("speaker", fold, clips, mine, training, group))
+    return folds
+
+
+def _kfold(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """All corpora together, in folds by speaker."""
+    everything = list(range(len(clips)))
+    speakers = _speakers(clips, everything, "kfold", whole=True)
+    count = min(config.protocols.folds, len(speakers))
+    folds = []
+    for start in range(count):
+        group = speakers[start::count]
+        training = [speaker for speaker in speakers if speaker not in group]
+        folds.append(_by_speaker("kfold", str(start), clips, everything, training, group, whole=True))
+    return folds
+
+
+def _word_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """A tenth of the words is never heard in training, another tenth validates."""
+    words = sorted({clip.text for clip in clips if clip.text})
+    if len(words) < 3 or any(not clip.text for clip in clips):
+        raise InputError(f"protocol word: needs clips of at least 3 known words, found {len(words)}")
+    seed = config.protocols.random_seed
+    shuffled = list(np.random.default_rng(seed).permutation(words))
+    held = max(1, len(words) // 10)
+    test, validation = set(shuffled[:held]), set(shuffled[held : 2 * held])
+    return [
+        _split(
+            "word",
+            "0",
+            seed,
+            [index for index, clip in enumerate(clips) if clip.text not in test | validation],
+            [index for index, clip in enumerate(clips) if clip.text in validation],
+            [index for index, clip in enumerate(clips) if clip.text in test],
+        )
+    ]
+
+
+def _corpus_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """Each corpus in turn is the test side, over the labels common to all; other speakers validate."""
+    names = list(dict.fromkeys(clip.corpus for clip in clips))
+    if len(names) < 2:
+        raise InputError(f"protocol corpus: needs two corpora, found {', '.join(names)}")
+    common = set.intersection(*({clip.label for clip in clips if clip.corpus == name} for name in names))
+    if len(common) < 2:
+        raise InputError("protocol corpus: the corpora share fewer than two labels")
+    folds = []
+    for name in names:
+        test = [index for index, clip in enumerate(clips) if clip.corpus == name and clip.label in common]
+        others = [index for index, clip in enumerate(clips) if clip.corpus != name and clip.label in common]
+        speakers = _speakers(clips, others, "corpus", whole=True, least=1)
+        validating = _validation_speakers(speakers)
+        folds.append(
+            _split(
+                "corpus",
+                name,
+                0,
+                [index for index in others if _whole_name(clips[index]) not in validating],
+                [index for index in others if _whole_name(clips[index]) in validating],
+                test,
+            )
+        )
+    return folds
+
+
+def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """The sensor's model: named speakers are held out for test and validation, everybody else trains."""
+    return [_named("default", clips, config.protocols.default_test, config.protocols.default_validation)]
+
+
+def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """The sensor's model on voices it has not heard: speakers of each corpus in turn, with all the rest to train on,
+    then each corpus as a whole. Nobody validates: the folds calibrate each other (convert/unheard.py)."""
+    names = list(dict.fromkeys(clip.corpus for clip in clips))
+    among = {name: [index for index, clip in enumerate(clips) if clip.corpus == name] for name in names}
+    speakers = {name: _speakers(clips, mine, "unheard") for name, mine in among.items()}
+    folds = []
+    for name, mine in speakers.items():
+        count = min(config.protocols.unheard_folds, len(mine))
+        for group in ([str(speaker) for speaker in part] for part in np.array_split(mine, count)):
+            rest = [speaker for speaker in mine if speaker not in group]
+            fold = speakers_fold(name, rest, group, both=len(mine) == 2)
+            folds.append(_without(fold, clips, {(name, speaker) for speaker in group}))
+    if len(names) > 1:
+        for name, mine in speakers.items():
+            folds.append(_without(unseen_fold(name), clips, {(name, speaker) for speaker in mine}))
+    return folds
+
+
+def _without(fold: str, clips: Sequence[Clip], tested: set[tuple[str, str]]) -> Split:
+    """Some speakers (corpus, name) are tested, all the others train."""
+    sides: dict[bool, list[int]] = {True: [], False: []}
+    for index, clip in enumerate(clips):
+        sides[(clip.corpus, clip.speaker) in tested].append(index)
+    return _split("unheard", fold, 0, sides[False], [], sides[True])
+
+
+def _speech(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """The speech gate: named speakers are held out for test."""
+    return [_named("speech", clips, config.protocols.speech_test, {})]
+
+
+def _named(protocol: str, clips: Sequence[Clip], test: dict[str, list[str]], validation: dict[str, list[str]]) -> Split:
+    for corpus, speakers in test.items():
+        if both := set(speakers) & set(validation.get(corpus, ())):
+            raise InputError(
+                f"protocol {protocol}: speaker {min(both)} of {corpus} is named for both test and validation"
+            )
+    sides: dict[str, list[int]] = {side: [] for side in SIDES}
+    for index, clip in enumerate(clips):
+        if clip.speaker in test.get(clip.corpus, ()):
+            sides["test"].append(index)
+        elif clip.speaker in validation.get(clip.corpus, ()):
+            sides["validation"].append(index)
+        else:
+            sides["train"].append(index)
+    return _split(protocol, "0", 0, sides["train"], sides["validation"], sides["test"])
+
+
+def _by_speaker(
+    protocol: str,
+    fold: str,
+    clips: Sequence[Clip],
+    among: Sequence[int],
+    training: Sequence[str],
+    test: Sequence[str],
+    *,
+    whole: bool = False,
+) -> Split:
+    """Validation is held-out speakers of the training side; with one training speaker, a tenth of its words."""
+    name = _whole_name if whole else _bare_name
+    validating = _validation_speakers(training)
+    train = [index for index in among if name(clips[index]) in training and name(clips[index]) not in validating]
+    validation = [index for index in among if name(clips[index]) in validating]
+    return _split(protocol, fold, 0, train, validation, [index for index in among if name(clips[index]) in test])
+
+
+def _validation_speakers(training: Sequence[str]) -> set[str]:
+    """A sixth of the training speakers, spread over their order; none where there are fewer than three."""
+    return set() if len(training) < 3 else set(training[2 :: max(3, 6 if len(training) >= 6 else 3)])
+
+
+def _bare_name(clip: Clip) -> str:
+    return clip.speaker
+
+
+def _whole_name(clip: Clip) -> str:
+    return f"{clip.corpus}/{clip.speaker}"
+
+
+def _speakers(
+    clips: Sequence[Clip], among: Sequence[int], protocol: str, *, whole: bool = False, least: int = 2
+) -> list[str]:
+    nameless = [index for index in among if not clips[index].speaker]
+    if nameless:
+        raise InputError(f"protocol {protocol}: {clips[nameless[0]].path}: its speaker is not known")
+    speakers = sorted({(_whole_name if whole else _bare_name)(clips[index]) for index in among})
+    if len(speakers) < least:
+        there = f"only {speakers[0]}" if speakers else "none"
+        raise InputError(f"protocol {protocol}: needs {least} speakers, there is {there}")
+    return speakers
+
+
+def _split(protocol: str, fold: str, seed: int, train: object, validation: object, test: object) -> Split:
+    return Split(
+        protocol=protocol,
+        fold=fold,
+        seed=seed,
+        train=sorted(int(index) for index in train),
+        validation=sorted(int(index) for index in validation),
+        test=sorted(int(index) for index in test),
+    )
+
+
+_PROTOCOLS: dict[str, tuple[Callable[..., list[Split]], Callable[[Clip], object] | None]] = {
+    "random": (_random, None),
+    "speaker": (_speaker_folds, _speaker),
+    "word": (_word_folds, _word),
+    "kfold": (_kfold, _speaker),
+    "corpus": (_corpus_folds, None),
+    "default": (_default, _speaker),
+    "unheard": (_unheard, _speaker),
+    "speech": (_speech, _speaker),
+}
+NAMES = tuple(_PROTOCOLS)
