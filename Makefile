@@ -72,10 +72,10 @@ test-make-deploy:  ## make deploy over ssh to such a machine, packages from the 
 test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
 test-systemd test-install test-make-deploy test-arm64: $(DEV)
 	@deploy/setup.sh $(if $(filter test-arm64,$@),arm64-machine,machine)
-	@$(PYTHON_DEV) -m pytest -m machine tests/$(subst -,_,$@).py $(ARGS)
+	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/$(subst -,_,$@).py $(ARGS)
 
 test-homeassistant: $(DEV) $(HOME_ASSISTANT)  ## a real Home Assistant finds the sensor (Python 3.13; 2 minutes) [ARGS=...]
-	@$(PYTHON_DEV) -m pytest -m machine tests/test_homeassistant.py $(ARGS)
+	@$(PYTHON_DEV) -m pytest -m machine tests/voice/test_homeassistant.py $(ARGS)
 
 ears: $(DEV)  ## how well speech is told from other sound, on the corpora (10 minutes) [ARGS=--clips 60]
 	@$(PYTHON_DEV) -m tests.bench.ears $(ARGS)

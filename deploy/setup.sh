@@ -6,7 +6,7 @@
 #   deploy/setup.sh dev             .venv: everything, for tests, training and conversion
 #   deploy/setup.sh tflite-runtime  .venv-tflite-runtime: the sensor on Python 3.11 with tflite-runtime and numpy 1
 #   deploy/setup.sh homeassistant   .venv-homeassistant: a real Home Assistant on Python 3.13, for its test
-#   deploy/setup.sh machine         what tests/machine.py makes Debian machines with; arm64-machine: and emulates one
+#   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
 #   deploy/setup.sh make            make itself, nothing else
 #
 # PYTHON names the interpreter to use; without it, python3 is taken if it fits, else python3.11, 3.12 or 3.13.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.broker import Broker
-from tests.virtual_microphone import VirtualMicrophone
+from tests.support.broker import Broker
+from tests.support.virtual_microphone import VirtualMicrophone
 
 
 def pytest_configure() -> None:
@@ -32,7 +32,7 @@ def state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from tests.chromium import Visit
+    from tests.support.chromium import Visit
 
 DASHBOARD = Path(__file__).parents[1] / "edge" / "dashboard"
 
@@ -57,7 +57,7 @@ def chromium() -> Iterator["Browser"]:
     """A headless browser. Playwright is imported only here: what a Pi gets does not have it."""
     from playwright.sync_api import sync_playwright
 
-    from tests.chromium import launch
+    from tests.support.chromium import launch
 
     with sync_playwright() as playwright:
         browser = launch(playwright)
@@ -75,7 +75,7 @@ def room(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def visit(chromium: "Browser", room: Broker) -> Iterator[Callable[..., "Visit"]]:
     """Opens the dashboard; at the end no page may have run foreign script, failed, or called anybody but a broker."""
-    from tests.chromium import Visit
+    from tests.support.chromium import Visit
 
     visits: list[Visit] = []
 

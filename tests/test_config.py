@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge.config import EdgeConfig, load_edge
 from edge.errors import ConfigError
-from tests.sounds import ROOT
+from tests.support.sounds import ROOT
 
 
 def test_the_shipped_file_holds_the_defaults():

@@ -20,9 +20,9 @@ from edge.errors import ConfigError
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import load
 from edge.sound.blocks import load_recording, timed_blocks
-from tests.broker import free_port
-from tests.daemon import RECORDING
-from tests.sounds import ROOT
+from tests.support.broker import free_port
+from tests.support.daemon import RECORDING
+from tests.support.sounds import ROOT
 
 ARTIFACT, MODEL = load(DEFAULT_MODEL)
 BLOCKS = list(timed_blocks([load_recording(RECORDING)[: 4 * 16_000]], started_at=0.0))

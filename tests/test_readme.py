@@ -7,7 +7,7 @@ import pytest
 
 from convert.report.tables import artifact_table
 from tests.bench.cost import table
-from tests.sounds import ROOT
+from tests.support.sounds import ROOT
 from train.study.tables import TABLES
 
 README = (ROOT / "README.md").read_text()

@@ -1,7 +1,7 @@
 """What is inside a graph: its operators and their versions, its multiply-adds; and what the sensor could not load.
 
 The oldest supported runtime is tflite-runtime 2.14.0. tflite_runtime_2_14.json holds, for each of its operators, the
-lowest and highest version it accepts, found by asking it (tests/test_convert_ops.py asks again).
+lowest and highest version it accepts, found by asking it (tests/convert/graph/test_ops.py asks again).
 """
 
 import functools

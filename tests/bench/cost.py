@@ -20,7 +20,7 @@ import numpy as np
 from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording
 from tests.bench.ears import joined, pink
 from tests.bench.peers import GRAPHS, PEERS
-from tests.sounds import CORPORA, ROOT, corpus_clips
+from tests.support.sounds import CORPORA, ROOT, corpus_clips
 
 SILENCE_DBFS = -62.0
 PACKAGES = ("numpy", "ai-edge-litert", "librosa", "tensorflow", "tensorflow-cpu", "keras", "kaldi-native-fbank")

@@ -24,8 +24,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.bench.cost import sounds
 from tests.bench.peers import GRAPHS, RATE_HZ, peak_rss_mb
-from tests.broker import HOST, Broker
-from tests.daemon import Daemon
+from tests.support.broker import HOST, Broker
+from tests.support.daemon import Daemon
 
 SETTLED_S = 2.0
 LAST_S = 1.0  # before the first of them ends, their memory is read

@@ -26,7 +26,7 @@ from edge.hearing.pipeline import Observation, Pipeline
 from edge.model.artifact import load, read_artifact
 from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording, timed_blocks
 from edge.voice.payloads import QUIET, UNKNOWN
-from tests.sounds import CORPORA
+from tests.support.sounds import CORPORA
 
 FADE_S = 0.5
 LEVEL_DBFS = -26.0  # of active speech

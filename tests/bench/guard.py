@@ -18,7 +18,7 @@ import numpy as np
 
 from tests.bench.cost import ONE_THREAD, sounds
 from tests.bench.peers import RATE_HZ
-from tests.sounds import ROOT
+from tests.support.sounds import ROOT
 
 BASELINE = Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.1

@@ -4,7 +4,7 @@ import numpy as np
 from pymicro_vad import MicroVad
 
 from edge.sound.blocks import SAMPLE_RATE_HZ
-from tests.sounds import to_int16
+from tests.support.sounds import to_int16
 
 
 class MicroVadGate:

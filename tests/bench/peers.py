@@ -59,7 +59,7 @@ def roomtone_mqtt() -> AbstractContextManager[Hear]:
     from edge.config import EdgeConfig, Mqtt
     from edge.daemon.run import sense
     from edge.sound.blocks import timed_blocks
-    from tests.broker import HOST, Broker
+    from tests.support.broker import HOST, Broker
 
     @contextmanager
     def ready():

@@ -25,8 +25,8 @@ from edge.delivery.outbox import durable_outbox
 from edge.sound.blocks import BLOCK_S, Block, load_recording, timed_blocks
 from edge.sound.capture import RING_S
 from edge.voice.payloads import Event
-from tests.broker import HOST, Broker
-from tests.sounds import CORPORA
+from tests.support.broker import HOST, Broker
+from tests.support.sounds import CORPORA
 
 HOUR_S = 3_600.0
 HEALTH_S = 1.0  # about a minute of sound, at this pace

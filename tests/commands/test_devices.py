@@ -1,0 +1,126 @@
+"""Real ALSA devices with the manners of cheap hardware (strict_pcm.c): listed, opened as they are, resampled, busy."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+
+from edge.commands.cli import main
+from edge.commands.devices import require_device
+from edge.config import Audio
+from edge.errors import UnavailableError
+from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.sound.portaudio import input_devices
+from tests.support.ears import listening
+from tests.support.sounds import ROOT, chirp, to_int16
+from tests.support.system import require_program
+from tests.support.virtual_microphone import VirtualMicrophone
+
+
+@pytest.fixture(scope="session")
+def strict_pcm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ALSA plugin of strict_pcm.c, compiled."""
+    compiler = require_program("cc", "gcc")
+    library = tmp_path_factory.mktemp("alsa") / "strict_pcm.so"
+    source = ROOT / "tests" / "support" / "strict_pcm.c"
+    subprocess.run([compiler, "-Wall", "-DPIC", "-shared", "-fPIC", "-o", library, source, "-lasound"], check=True)
+    return library
+
+
+def strict_devices(library: Path, **devices: str) -> str:
+    lines = [f'pcm.{name} {{ type strict slave "pulse" {options} }}' for name, options in devices.items()]
+    return "\n".join([f'pcm_type.strict {{ lib "{library}" }}', *lines])
+
+
+REFUSAL = """
+import pyaudio
+audio = pyaudio.PyAudio()
+devices = map(audio.get_device_info_by_index, range(audio.get_device_count()))
+index = next(device["index"] for device in devices if device["name"] == {name!r})
+try:
+    audio.is_format_supported(16000, input_device=index, input_channels={channels}, input_format=pyaudio.paInt16)
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(48_000, 2), (44_100, 1)])
+def test_a_device_of_one_rate_and_shape_is_resampled_and_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strict_pcm: Path, rate_hz: int, channels: int
+) -> None:
+    asoundrc = strict_devices(strict_pcm, stubborn=f"rate {rate_hz} channels {channels}")
+    sound = np.stack([to_int16(chirp(seconds=0.5, seed=seed, rate_hz=rate_hz)) for seed in range(channels)], axis=1)
+    with VirtualMicrophone(tmp_path / "m", rate_hz=rate_hz, channels=channels, asoundrc=asoundrc) as microphone:
+        microphone.plug_into(monkeypatch)
+        program = REFUSAL.format(name="stubborn", channels=channels)
+        refusal = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert refusal.stdout.strip() == "('Invalid sample rate', -9997)"
+        with listening(Audio(microphone="stubborn"), keep_blocks=True) as ears:
+            ears.until_block(0.0)
+            microphone.play(sound)
+            time.sleep(0.5)
+    assert largest_difference(ears.heard(), sound.mean(axis=1) / 32_768, rate_hz) < 1e-4
+
+
+def largest_difference(heard: np.ndarray, sound: np.ndarray, rate_hz: int) -> float:
+    """Return how far `heard` (16 kHz) is from `sound` resampled whole, wherever in it the sound begins.
+
+    It may begin between two samples of 16 kHz: that many zeros of its own rate in front of it are tried.
+    """
+
+    def resampled(zeros: int) -> np.ndarray:
+        return soxr.resample(np.concatenate([np.zeros(zeros), sound]), rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
+
+    length = len(heard) + len(sound)
+    spectrum = np.fft.rfft(heard, length) * np.conj(np.fft.rfft(resampled(0), length))
+    near = int(np.argmax(np.fft.irfft(spectrum, length)))
+    return min(
+        float(np.abs(heard[begin : begin + len(wanted)] - wanted).max())
+        for zeros in range(rate_hz // np.gcd(rate_hz, SAMPLE_RATE_HZ))
+        for wanted in [resampled(zeros)]
+        for begin in [max(0, near - zeros * SAMPLE_RATE_HZ // rate_hz - early) for early in (0, 1)]
+    )
+
+
+def test_a_device_that_another_program_takes_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strict_pcm: Path
+) -> None:
+    asoundrc = strict_devices(strict_pcm, taken="rate 16000 channels 1 taken 1")
+    with VirtualMicrophone(tmp_path / "m", asoundrc=asoundrc) as microphone:
+        microphone.plug_into(monkeypatch)
+        with listening(Audio(microphone="taken")) as ears:
+            ears.until_fault(0.0, "busy")
+
+
+def test_devices_lists_and_meters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strict_pcm: Path
+) -> None:
+    asoundrc = strict_devices(strict_pcm, stubborn="rate 44100 channels 2")
+    with VirtualMicrophone(tmp_path / "m", asoundrc=asoundrc) as microphone:
+        microphone.plug_into(monkeypatch)
+        devices, missing = input_devices("stubborn")
+        assert missing is None
+        found = {device.name: device for device in devices}
+        assert (found["stubborn"].rates_hz, found["stubborn"].channels) == ([44_100], 2)
+        assert 16_000 in found["default"].rates_hz
+        assert [device.name for device in found.values() if device.chosen] == ["stubborn"]
+        # A full-scale square wave is 0 dBFS, a tenth of it -20.
+        assert require_device("STUBB") == "stubborn"
+        assert input_devices("nobody")[1].reason == "absent"
+        tone = np.full(3 * SAMPLE_RATE_HZ, 3_277, np.int16)
+        loop = threading.Thread(target=microphone.play, args=(tone,), daemon=True)
+        loop.start()
+        assert main(["devices", "--live", "1.5"]) == 0
+        loop.join()
+    shown = capsys.readouterr().out
+    assert "stubborn" in shown
+    assert "loudest  -20.0" in shown
+    assert main(["devices"]) == UnavailableError.exit_status
+    gone = capsys.readouterr().err
+    assert gone.startswith("roomtone: microphone: the sound server does not answer")
+    assert len(gone.splitlines()) == 1

@@ -1,0 +1,105 @@
+"""The doctor before patients whose illness is known."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from edge.commands.doctor import _secrets, _sound_cards
+from edge.config import EdgeConfig, Mqtt
+from tests.support.broker import HOST, free_port
+from tests.support.sounds import ROOT, chirp
+
+
+def doctor(folder: Path, edge: dict, **environment: str) -> tuple[int, dict[str, str]]:
+    """Return the exit status, and the line about each subject."""
+    (folder / "config.yaml").write_text(yaml.safe_dump({"edge": edge}))
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "doctor"],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True,
+        timeout=90,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.stderr == ""
+    return done.returncode, {line[6:].partition(":")[0]: line for line in done.stdout.splitlines()}
+
+
+def settings(port: int, folder: Path, **more) -> dict:
+    return {"mqtt": {"host": HOST, "port": port}, "state_folder": str(folder / "state"), **more}
+
+
+def test_a_healthy_sensor(tmp_path, broker, virtual_microphone):
+    player = subprocess.Popen(["pacat", "--playback", "--raw", "--rate=16000", "--channels=1", "--format=s16le"],
+                              env=virtual_microphone.env, stdin=subprocess.PIPE)  # fmt: skip
+    player.stdin.write(np.tile((chirp(seconds=2.0) * 32_767).astype("<i2"), 30).tobytes())
+    status, lines = doctor(tmp_path, settings(broker.port, tmp_path), **virtual_microphone.variables)
+    player.kill()
+    player.wait()
+    assert status == 0, lines
+    assert set(lines) == {
+        "configuration", "model", "microphone", "level", "sound cards", "clock", "disk", "broker", "secrets"
+    }  # fmt: skip
+    assert all(line.startswith(("ok   ", "warn ")) for line in lines.values()), lines
+    assert lines["level"].startswith("ok")
+    assert "dBFS" in lines["level"]
+    assert "golden replay within" in lines["model"]
+    assert f"{HOST}:{broker.port}: connected" in lines["broker"]
+    assert not (tmp_path / "state").exists()  # looking leaves nothing behind
+
+
+def test_a_silent_microphone_is_warned_about(tmp_path, broker, virtual_microphone):
+    status, lines = doctor(tmp_path, settings(broker.port, tmp_path), **virtual_microphone.variables)
+    assert status == 0
+    assert lines["level"].startswith("warn")
+    assert "digital silence: unmute it" in lines["level"]
+
+
+def test_no_microphone_and_no_broker_are_69_with_a_remedy(tmp_path):
+    status, lines = doctor(
+        tmp_path, settings(free_port(), tmp_path, audio={"microphone": "No Such Device"}), PULSE_SERVER="unix:/nowhere"
+    )
+    assert status == 69
+    assert lines["microphone"].startswith("FAIL")
+    assert "No Such Device" in lines["microphone"]
+    assert "level" not in lines
+    assert lines["broker"].startswith("FAIL")
+    assert "connection refused: start it" in lines["broker"]
+
+
+def test_a_bad_model_and_a_bad_state_folder(tmp_path, broker):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "bad.tflite").write_bytes(b"hello" * 50)
+    edge = {
+        "mqtt": {"host": HOST, "port": broker.port},
+        "state_folder": str(tmp_path / "file" / "state"),
+        "model": "bad.tflite",
+    }
+    status, lines = doctor(tmp_path, edge)
+    assert status == 65
+    assert lines["model"].startswith("FAIL")
+    assert "not a TFLite model: install another one" in lines["model"]
+    assert lines["disk"].startswith("FAIL")
+    assert "not writable" in lines["disk"]
+
+
+@pytest.mark.parametrize(("mode", "mark"), [(0o600, "ok"), (0o644, "warn"), (0o660, "warn")])
+def test_secrets_that_others_can_read(tmp_path, mode, mark):
+    secret = tmp_path / "password"
+    secret.write_text("x")
+    secret.chmod(mode)
+    told = _secrets(EdgeConfig(mqtt=Mqtt(host=HOST, password_file=str(secret))))
+    assert str(told).startswith(mark)
+    assert ("chmod 600" in told.remedy) == (mark == "warn")
+
+
+def test_a_sound_card_that_may_not_be_opened(tmp_path):
+    (tmp_path / "pcmC0D0c").touch()
+    assert _sound_cards(EdgeConfig(), folder=tmp_path).exit_status == 0
+    (tmp_path / "pcmC1D0c").symlink_to(tmp_path / "nowhere")  # which not even root can open
+    told = _sound_cards(EdgeConfig(), folder=tmp_path)
+    assert told.exit_status == 69
+    assert told.remedy

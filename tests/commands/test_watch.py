@@ -1,0 +1,166 @@
+"""`roomtone watch` on a pseudo-terminal and in a pipe, fed by mosquitto's own client."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+
+from edge.commands.watch import Message, Rooms
+from edge.voice.payloads import Event, Health, Microphone, Percentiles, State, rfc3339
+from tests.support.broker import free_port
+from tests.support.sounds import ROOT
+from tests.support.terminal import Terminal
+
+
+def state(emotion: str = "happy", confidence: float = 0.82, microphone: str = "ok", age_s: float = 0.0) -> bytes:
+    return msgspec.json.encode(
+        State(
+            ts=rfc3339(time.time() - age_s),
+            emotion=emotion,
+            confidence=confidence,
+            since=rfc3339(time.time() - age_s),
+            scores={emotion: confidence},
+            speech_ratio=0.5,
+            snr_db=12.0,
+            level_dbfs=-30.0,
+            clipped_ratio=0.0,
+            microphone=microphone,
+            model="test-1",
+            seq=1,
+        )
+    )
+
+
+def event(number: int, *, late: bool) -> bytes:
+    return msgspec.json.encode(
+        Event(
+            event_id=f"e{number}",
+            event_type="happy",
+            ts=rfc3339(time.time()),
+            previous="quiet",
+            confidence=0.5,
+            previous_duration_ms=1,
+            late=late,
+            seq=number,
+            model="test-1",
+        )
+    )
+
+
+def health(microphone: Microphone) -> bytes:
+    return msgspec.json.encode(
+        Health(
+            ts=rfc3339(time.time()),
+            version="1",
+            uptime_s=1.0,
+            cpu_ratio=0.1,
+            rss_mb=90.0,
+            temperature_c=None,
+            realtime_factor=0.1,
+            dropped_blocks=0,
+            inference_ms=Percentiles(),
+            latency_ms=Percentiles(),
+            outbox_depth=0,
+            reconnects=0,
+            microphone=microphone,
+        )
+    )
+
+
+def publish(port: int, topic: str, payload: bytes, *, retain: bool = True) -> None:
+    command = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", topic, "-s", *(["-r"] if retain else [])]
+    subprocess.run(command, input=payload, check=True)
+
+
+def watch(port: int, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge", "watch", "--host", "127.0.0.1", "--port", str(port), *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=30)
+
+
+def test_sensors_live_in_a_terminal(broker):
+    publish(broker.port, "roomtone/attic/status", b"online")
+    publish(broker.port, "roomtone/attic/state", state("happy", 0.82))
+    publish(broker.port, "roomtone/cellar/state", state("quiet", 1.0, microphone="absent", age_s=3_600))
+    publish(broker.port, "roomtone/cellar/health", health(Microphone(state="absent", detail="nothing plugged in")))
+    publish(broker.port, "roomtone/cellar/status", b"offline")
+    with Terminal("watch", "--host", "127.0.0.1", "--port", str(broker.port)) as terminal:
+        terminal.wait_for(r"attic +│ happy +│ ━+.* 82% +│ ok +│ +\d+ s │ +- │")
+        terminal.wait_for(r"cellar +│ quiet \(offline\) +│ .*100% +│ absent: nothing plugged in +│ +60 min")
+        publish(broker.port, "roomtone/attic/state", state("angry", 0.61))
+        publish(broker.port, "roomtone/attic/event", event(1, late=True), retain=False)
+        publish(broker.port, "roomtone/attic/event", event(2, late=False), retain=False)
+        terminal.wait_for(r"attic +│ angry +│ .* 61% +│ ok +│ +\d+ s │ +1 │")
+        publish(broker.port, "roomtone/attic/listening", b"OFF")
+        terminal.wait_for(r"attic +│ angry +│ .* 61% +│ off")
+        broker.kill()
+        terminal.wait_for("connection (lost|refused)")
+        broker.start()
+        publish(broker.port, "roomtone/attic/state", state("sad", 0.7))
+        terminal.wait_for(r"attic +│ sad ")
+        terminal.process.send_signal(signal.SIGINT)
+        while terminal.read(2.0):
+            pass
+        assert terminal.process.wait(5) == 0
+        assert "Traceback" not in terminal.text
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("env", [ASCII, {"TERM": "dumb"}])
+def test_a_plain_terminal_still_tells(broker, env):
+    publish(broker.port, "roomtone/attic/state", state("happy", 0.82))
+    with Terminal("watch", "--host", "127.0.0.1", "--port", str(broker.port), columns=80, env=env) as terminal:
+        terminal.wait_for(r"attic.*happy.*82%")
+        publish(broker.port, "roomtone/attic/state", state("sad", 0.61))
+        terminal.wait_for(r"attic.*sad.*61%")
+
+
+def test_once_prints_what_is_retained_and_ends(broker):
+    publish(broker.port, "roomtone/attic/state", state("fear", 0.5))
+    done = watch(broker.port, "--once")
+    assert done.returncode == 0
+    assert "attic" in done.stdout
+    assert "fear" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_json_lines_for_pipes(broker):
+    publish(broker.port, "roomtone/attic/status", b"online")
+    publish(broker.port, "roomtone/attic/state", state("fear", 0.5))
+    publish(broker.port, "roomtone/attic/health", b"\xff not json")
+    lines = [json.loads(line) for line in watch(broker.port, "--once", "--json").stdout.splitlines()]
+    told = {line["kind"]: line for line in lines}
+    assert told["status"] == {"device": "attic", "kind": "status", "retained": True, "payload": "online"}
+    assert told["state"]["payload"]["emotion"] == "fear"
+    assert told["health"]["payload"] == "\N{REPLACEMENT CHARACTER} not json"
+
+
+def test_no_broker_is_one_line_and_69():
+    done = watch(free_port(), "--once")
+    assert done.returncode == 69
+    assert "connection refused" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{}", b"[]", b"\xff", b'{"emotion": 5}', b'{"ts": "\\u001b[2J"}', b"null", b"1" * 1_000]
+)
+@pytest.mark.parametrize("kind", ["state", "event", "health", "status", "listening"])
+def test_rubbish_changes_nothing(kind, payload):
+    rooms = Rooms()
+    rooms.hear(Message("attic", "state", state("happy"), True))
+    rooms.hear(Message("attic", kind, payload, False))
+    rooms.table(time.time())
+    assert rooms.ignored == (0 if payload == b"" and kind != "event" else 1)
+
+
+def test_a_payload_cannot_steer_the_terminal(broker):
+    publish(broker.port, "roomtone/attic/state", state("\x1b[2J\x07happy[red]", 0.5, microphone="\x1b]0;x\x07"))
+    done = watch(broker.port, "--once")
+    assert "\x1b" not in done.stdout
+    assert "?[2J?happy[red]" in done.stdout

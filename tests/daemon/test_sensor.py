@@ -1,0 +1,107 @@
+"""What a sensor publishes where sound ends and begins, on a real broker."""
+
+import json
+import time
+from contextlib import contextmanager
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from edge.config import EdgeConfig, Mqtt
+from edge.daemon import sensor as sensors
+from edge.daemon.run import DEFAULT_MODEL
+from edge.daemon.sensor import Sensor
+from edge.delivery.link import Link
+from edge.hearing.pipeline import Pipeline
+from edge.model.artifact import load
+from edge.sound.blocks import Fault, read_recording, timed_blocks
+from edge.sound.faults import explain
+from tests.support.broker import HOST
+from tests.support.daemon import RECORDING
+from tests.support.subscriber import Subscriber
+
+ABSENT = Fault(reason="absent", detail=explain("absent"))
+
+
+@contextmanager
+def sensing(port: int):
+    """A sensor on the bundled model, and the bundled recording's blocks."""
+    artifact, model = load(DEFAULT_MODEL)
+    config = EdgeConfig(health_interval_s=3_600)
+    link = Link(Mqtt(), "room", host=HOST, port=port)
+    sensor = Sensor(Pipeline(model, artifact.manifest), link, artifact.manifest.model_id, config)
+    sensor.start()
+    try:
+        yield sensor, timed_blocks(read_recording(RECORDING), started_at=time.time())
+    finally:
+        link.stop()
+
+
+def states(watcher: Subscriber) -> list[dict]:
+    return [message.json for message in watcher.on("state")]
+
+
+def test_a_microphone_that_goes_ends_the_utterance(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+        events = []
+        sensor._on_event = events.append
+        while not events or events[-1].event_type == "quiet":
+            sensor.process(next(blocks))
+        sensor.process(ABSENT)
+        assert events[-1].event_type == "quiet"
+        assert events[-1].confidence == 0.0
+        watcher.wait_for(lambda w: states(w) and states(w)[-1]["microphone"] == "absent")
+        assert states(watcher)[-1]["emotion"] == "quiet"
+        watcher.wait_for(lambda w: [e["event_id"] for e in map(json.loads, (m.payload for m in w.on("event")))] == [
+            event.event_id for event in events
+        ])  # fmt: skip
+        watcher.wait_for(lambda w: w.on("health") and w.on("health")[-1].json["microphone"]["state"] == "absent")
+        sensor.process(next(blocks))
+        watcher.wait_for(lambda w: states(w)[-1]["microphone"] == "ok")
+
+
+def test_a_sensor_without_sound_still_gives_signs_of_life(broker, monkeypatch):
+    monkeypatch.setattr(sensors, "IDLE_INTERVAL_S", 0.3)
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
+        deadline = time.monotonic() + 20
+        while len(states(watcher)) < 3 and time.monotonic() < deadline:
+            sensor.process(ABSENT)
+            time.sleep(0.05)
+        told = states(watcher)
+    assert {state["microphone"] for state in told} == {"absent"}
+    assert len({state["ts"] for state in told}) == len(told)
+    assert told[0]["ts"] < told[-1]["ts"]
+    since = [unix_s(state["since"]) for state in told]
+    assert max(since) - min(since) == pytest.approx(0.0, abs=0.01)  # quiet all the while
+
+
+def unix_s(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_a_microphone_that_delivers_zeros_is_opened_anew_now_and_then(broker, monkeypatch):
+    monkeypatch.setattr(sensors, "REOPEN_S", 5.0)
+    silence = timed_blocks([np.zeros(26 * 16_000, np.float32)], started_at=time.time())
+    with sensing(broker.port) as (sensor, _):
+        opened, states = [], []
+        sensor._reopen = lambda: opened.append(sensor._last[0].at_s)
+        for block in silence:
+            before = len(opened)
+            sensor.process(block)
+            states.append(sensor._microphone.state)
+            if len(opened) > before:  # as a real one does, which begins anew
+                sensor.process(Fault(reason="starting", detail=explain("starting")))
+        assert opened == pytest.approx([15.0, 20.0, 25.0], abs=0.3)
+        assert sensor.status.startswith("the microphone delivers digital silence")
+    assert set(states[states.index("zeros") :]) == {"zeros"}  # and never "ok", though opened anew
+
+
+def test_the_timeline_waits_until_the_past_is_known(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+        deadline = time.monotonic() + 20
+        while not watcher.on("timeline") and time.monotonic() < deadline:
+            sensor.process(next(blocks))
+            time.sleep(0.02)
+        assert watcher.on("timeline")[0].json["runs"][0][1] == "quiet"
+        assert watcher.on("listening")[0].payload == "ON"

@@ -1,0 +1,301 @@
+"""The dashboard in a real Chromium against a real mosquitto, fed by a puppet sensor that shares no code with ours."""
+
+import re
+import time
+from datetime import datetime
+
+import msgspec
+from playwright.sync_api import Page, expect
+
+from edge.hearing.affect import COORDINATES
+from edge.voice import payloads
+from tests.dashboard.puppet import Puppet, spread
+from tests.support.broker import Broker
+from tests.support.chromium import labels, wait_until, word
+from tests.support.subscriber import Subscriber
+
+
+def test_the_list_shows_the_events_that_a_subscriber_saw(room: Broker, visit):
+    page = visit().page
+    told = ["neutral", "happy", "unknown", "quiet", "angry", "fear", "disgust", "sad", "surprise", "quiet", "happy"]
+    with Subscriber(room.port, "roomtone/+/event") as subscriber, Puppet(room.port) as sensor:
+        sensor.state("quiet", since_s=time.time() - 90)
+        expect(word(page)).to_have_text("quiet")
+        previous = "quiet"
+        for number, label in enumerate(told):
+            at = time.time() - 60 + 5 * number
+            sensor.event(label, previous, 0.71, at_s=at)
+            sensor.state(label, 0.71, since_s=at)
+            previous = label
+        seen = subscriber.wait_for(lambda each: len(each.messages) == len(told) and each.messages)
+        expect(page.locator("#changes li")).to_have_count(len(told) + 1)
+        assert labels(page) == ["quiet"] + [message.json["event_type"] for message in seen]
+        expect(word(page)).to_have_text("happy")
+        expect(page.locator("#now-detail")).to_have_text("71 % sure")
+
+
+def test_an_event_delivered_twice_is_shown_once(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        at = time.time()
+        for _ in range(2):
+            sensor.event("happy", "quiet", at_s=at, event_id="0190c0de-0000-7000-8000-000000000001")
+        sensor.event("sad", "happy", at_s=at + 3)
+        sensor.state("sad", since_s=at + 3)
+        expect(page.locator("#changes li")).to_have_count(2)
+        assert labels(page) == ["happy", "sad"]
+
+
+def test_now_says_emotion_confidence_and_since_when(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port, "meeting-room-2") as sensor:
+        since = time.time() - 200
+        sensor.state("surprise", 0.83, since_s=since)
+        expect(word(page)).to_have_text("surprise")
+        expect(page.locator("#room-title")).to_have_text("meeting room 2")
+        expect(page.locator("#now-detail")).to_have_text("83 % sure")
+        expect(page.locator("#now-since")).to_contain_text("for 3 min, since ")
+        shown = page.locator("#now-since").inner_text().split()[-1]
+        assert shown == datetime.fromtimestamp(since).strftime("%H:%M")
+        expect(page.locator("#spoken")).to_have_text("meeting room 2: surprise. 83 % sure")
+        assert page.title() == "surprise · meeting room 2 · roomtone"
+        expect(page.locator("#scores li.best .name")).to_have_text("surprise")
+        expect(page.locator("#scores li.best .value")).to_have_text("83 %")
+
+
+def test_the_probabilities_become_a_curve(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        for step in range(6):
+            sensor.state("happy", 0.5 + step / 20, scores=spread("happy", 0.5 + step / 20))
+            page.wait_for_function(f"Traces.of({{device: 'living-room'}}).columns()[0].length == {step + 1}")
+            time.sleep(0.45)  # closer together, the curve makes one point of two
+        expect(page.locator("#curve-empty")).to_be_hidden()
+        happy = tone(page, "happy")
+        assert colours_in(page, "#curve canvas")[happy] > 20
+        assert page.evaluate("Traces.of({device: 'living-room'}).columns().map(column => column.length)") == [6] * 8
+
+
+def test_arousal_and_valence_are_a_dot_on_a_plane(room: Broker, visit):
+    page = visit(reduced_motion="reduce").page
+    plane, dot = page.locator("#affect"), page.locator("#affect-dot")
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet", arousal=None, valence=None)
+        expect(word(page)).to_have_text("quiet")
+        expect(plane).to_be_hidden()
+        for valence, arousal in ((0.0, 0.0), (-0.75, 0.5), (0.5, -0.25), (1.0, 1.0), (-1.0, -1.0)):
+            sensor.state("unknown", 0.4, arousal=arousal, valence=valence)
+            wait_until(lambda place=(valence, arousal): place_of(page, "#affect-dot") == place)
+        expect(plane).to_have_attribute("aria-label", re.compile("^Valence −1.00 .* arousal −1.00 "))
+        assert plane.get_attribute("role") == "img"
+        sensor.state("quiet", arousal=None, valence=None)
+        expect(word(page)).to_have_text("quiet")
+        expect(dot).to_be_hidden()  # and the plane stays, so that nothing moves
+        expect(plane).to_have_attribute("aria-label", "Valence and arousal: nobody speaks")
+        sensor.state("sad", microphone="stalled", arousal=0.1, valence=0.1)
+        expect(word(page)).to_have_text("deaf")
+        expect(plane).to_be_hidden()
+
+
+def test_a_sensor_of_before_arousal_and_valence_shows_no_plane(room: Broker, visit):
+    with Puppet(room.port) as sensor:
+        sensor.state("happy")
+        page = visit().page
+        expect(word(page)).to_have_text("happy")
+        expect(page.locator("#affect")).to_be_hidden()
+        sensor.state("sad", arousal=None, valence=None)  # a model with labels of its own
+        expect(word(page)).to_have_text("sad")
+        expect(page.locator("#affect")).to_be_hidden()
+
+
+def test_the_plane_has_the_emotions_where_the_sensor_has_them(room: Broker, visit):
+    page = visit(reduced_motion="reduce").page
+    assert page.evaluate("Affect.PLACES") == {label: list(place) for label, place in COORDINATES.items()}
+    with Puppet(room.port) as sensor:
+        sensor.state("happy", arousal=0.4, valence=0.6)
+        expect(page.locator("#affect")).to_be_visible()
+        for label, place in COORDINATES.items():
+            assert place_of(page, f".affect-place[data-tone={label}]") == place
+
+
+def test_a_reload_keeps_the_past_day(room: Broker, visit):
+    now = time.time()
+    day = [(now - 7200, "quiet", 0.97), (now - 3600, "sad", 0.7), (now - 1800, "happy", 0.8), (now - 600, "quiet", 0.9)]
+    with Puppet(room.port) as sensor:
+        sensor.timeline(day)
+        sensor.state("quiet", since_s=day[-1][0])
+        page = visit().page
+        for _ in range(2):
+            expect(page.locator("#changes li")).to_have_count(len(day))
+            assert labels(page) == [label for _, label, _ in day]
+            legend = page.locator("#legend li")
+            expect(legend).to_have_text(["sad30 min", "happy20 min", "quiet1 h 10 min"])
+            # 30 and 20 of 1,440 minutes, in bars that leave a quarter free.
+            painted = colours_in(page, "#ribbon-canvas")
+            assert painted[tone(page, "sad")] > painted[tone(page, "happy")] > 0
+            page.reload()
+
+
+def test_a_moment_of_the_day_is_told_by_keys_and_pointer(room: Broker, visit):
+    now = time.time()
+    with Puppet(room.port) as sensor:
+        sensor.timeline([(now - 7200, "quiet", 0.97), (now - 3600, "sad", 0.7), (now - 1800, "quiet", 0.9)])
+        sensor.state("quiet", since_s=now - 1800)
+        page = visit().page
+        expect(page.locator("#legend li")).to_have_count(2)
+        ribbon = page.locator("#ribbon")
+        ribbon.focus()
+        for _ in range(9):
+            page.keyboard.press("ArrowLeft")
+        assert re.search(r": sad, 70 % sure, for 30 min$", ribbon.get_attribute("aria-valuetext"))
+        assert ribbon.get_attribute("aria-valuenow") == str(1440 - 45)
+        page.keyboard.press("Home")
+        expect(ribbon).to_have_attribute("aria-valuetext", re.compile("nothing known"))
+        box = ribbon.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * (1 - 100 / 1440), box["y"] + 5)
+        expect(page.locator("#ribbon-readout")).to_contain_text("quiet")
+
+
+def test_times_in_which_nobody_listened_are_no_quiet(room: Broker, visit):
+    now = time.time()
+    with Puppet(room.port) as sensor:
+        sensor.timeline([(now - 7200, "happy", 0.8), (now - 3600, "quiet", 0.0), (now - 1200, "quiet", 0.95)])
+        sensor.state("quiet", since_s=now - 1200)
+        page = visit().page
+        expect(page.locator("#legend li")).to_have_text(["happy1 h 00 min", "quiet20 min"])
+        assert labels(page) == ["happy", "quiet"]
+        expect(page.locator("#changes li").first).to_contain_text("nobody listened")
+
+
+def test_late_events_are_marked_and_take_their_place(room: Broker, visit):
+    page = visit().page
+    now = time.time()
+    with Puppet(room.port) as sensor:
+        sensor.event("happy", "quiet", at_s=now - 60)
+        sensor.state("happy", since_s=now - 60)
+        expect(page.locator("#changes li")).to_have_count(1)
+        sensor.event("sad", "quiet", at_s=now - 300, late=True)
+        sensor.event("quiet", "sad", at_s=now - 280, late=True)
+        expect(page.locator("#changes li")).to_have_count(3)
+        assert labels(page) == ["sad", "quiet", "happy"]
+        expect(page.locator("#changes .chip")).to_have_text(["late", "late"])
+        expect(page.locator("[data-notice=late]")).to_contain_text("2 events arrived late")
+
+
+def test_a_sensor_whose_clock_differs_is_believed_and_told(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.health()
+        hour_ago = time.time() - 3600
+        sensor.state("happy", at_s=hour_ago, since_s=hour_ago - 30)
+        expect(word(page)).to_have_text("happy")
+        expect(page.locator("#now-since")).to_contain_text("for 3")
+        expect(page.locator("#who-figures")).to_contain_text("behind")
+
+
+def test_health_in_figures_and_warnings(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.health(dropped_blocks=7, temperature_c=81.0, outbox_dropped=3, outbox_problem="disk full")
+        sensor.state("quiet")
+        figures = page.locator("#health-figures")
+        for text in ("4.1 % of a core", "74 MB", "81 °C", "1.9 / 3.4 ms", "sound was lost", "hot", "disk full"):
+            expect(figures).to_contain_text(text)
+        expect(page.locator("#who-figures")).to_contain_text("3 days")
+
+
+def test_several_rooms(room: Broker, visit):
+    page = visit().page
+    with (
+        Puppet(room.port, "kitchen") as kitchen,
+        Puppet(room.port, "hall") as hall,
+        Puppet(room.port, "attic") as attic,
+    ):
+        kitchen.state("happy", 0.66)
+        hall.state("sad")
+        attic.state("quiet", microphone="stalled")
+        expect(page.locator(".tile-name")).to_have_text(["attic", "hall", "kitchen"])
+        expect(page.locator(".tile-word")).to_have_text(["deaf", "sad", "happy"])
+        expect(page.locator("#rooms-summary")).to_have_text("3 sensors, 1 needs a look")
+        page.get_by_role("link", name="kitchen").click()
+        expect(word(page)).to_have_text("happy")
+        hall.state("angry")
+        kitchen.state("fear")
+        expect(word(page)).to_have_text("fear")
+        page.get_by_role("link", name="All rooms").click()
+        expect(page.locator(".tile-word")).to_have_text(["deaf", "angry", "fear"])
+        page.goto(f"{room.page_url}#nowhere")
+        expect(page.get_by_role("heading", name="No such room")).to_be_visible()
+        hall.send("status", "")
+        page.goto(f"{room.page_url}#")
+        expect(page.locator(".tile-name")).to_have_text(["attic", "kitchen"])
+
+
+def test_what_our_own_payloads_say_is_understood(room: Broker, visit):
+    """The other side of the contract: messages as edge encodes them."""
+    now = payloads.rfc3339(time.time())
+    state = payloads.State(
+        ts=now, emotion="unknown", confidence=0.41, since=now, scores=spread("happy", 0.41), speech_ratio=0.25,
+        snr_db=12.5, level_dbfs=-30.5, clipped_ratio=0.0, microphone="ok", model="m 1", seq=7,
+    )  # fmt: skip
+    event = payloads.Event(
+        event_id="0190", event_type="unknown", ts=now, previous="quiet", confidence=0.41, previous_duration_ms=1,
+        seq=6, model="m 1",
+    )  # fmt: skip
+    health = payloads.Health(
+        ts=now, version="9.8.7", uptime_s=61.0, cpu_ratio=0.5, rss_mb=64.0, temperature_c=None, realtime_factor=0.2,
+        dropped_blocks=0, inference_ms=payloads.Percentiles(), latency_ms=payloads.Percentiles(p50=1.0, p99=2.0),
+        outbox_depth=0, reconnects=0, microphone=payloads.Microphone(state="ok"),
+    )  # fmt: skip
+    timeline = payloads.Timeline(ts=now, runs=[(payloads.rfc3339(time.time() - 900), "neutral", 0.6)])
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        for name, told in (("state", state), ("health", health), ("timeline", timeline)):
+            sensor.send(name, msgspec.json.encode(told))
+        sensor.send("event", msgspec.json.encode(event), retain=False)
+        expect(word(page)).to_have_text("unknown")
+        expect(page.locator("#who-figures")).to_contain_text("9.8.7")
+        expect(page.locator("#ear-figures")).to_contain_text("25 %")
+        expect(page.locator("#changes li")).to_have_count(2)
+        assert labels(page) == ["neutral", "unknown"]
+
+
+def tone(page: Page, label: str) -> str:
+    """The colour of a label as the style sheet has it, e.g. `f0b429`."""
+    return page.evaluate("label => Labels.colour(label).slice(1)", label)
+
+
+def place_of(page: Page, selector: str) -> tuple[float, float]:
+    """Where something stands on the plane, in hundredths: its middle, as right and up of the plane's.
+
+    The plane's ends are half a rem inside its edges, so that a dot there is whole.
+    """
+    plane, thing, rem = page.evaluate(
+        """selector => {
+            const box = each => document.querySelector(each).getBoundingClientRect();
+            const { fontSize } = getComputedStyle(document.documentElement);
+            return [box(".affect-plane"), box(selector), parseFloat(fontSize)];
+        }""",
+        selector,
+    )
+    right = thing["x"] + thing["width"] / 2 - plane["x"] - plane["width"] / 2
+    down = thing["y"] + thing["height"] / 2 - plane["y"] - plane["height"] / 2
+    place = round(2 * right / (plane["width"] - rem), 2), round(-2 * down / (plane["height"] - rem), 2)
+    return place[0] + 0.0, place[1] + 0.0
+
+
+def colours_in(page: Page, canvas: str) -> dict[str, int]:
+    """How many pixels of each colour a canvas has, transparent ones left out."""
+    counts = page.locator(canvas).evaluate(
+        """canvas => {
+            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const counts = {};
+            for (let i = 0; i < data.length; i += 4) {
+                if (data[i + 3] < 255) continue;
+                const colour = [data[i], data[i + 1], data[i + 2]].map(v => v.toString(16).padStart(2, "0")).join("");
+                counts[colour] = (counts[colour] || 0) + 1;
+            }
+            return counts;
+        }"""
+    )
+    return {**dict.fromkeys((tone(page, label) for label in ("sad", "happy")), 0), **counts}

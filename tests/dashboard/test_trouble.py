@@ -1,0 +1,128 @@
+"""What the dashboard says when a broker, a sensor or a microphone is not there, and what its switch does."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from edge.sound.faults import REASONS
+from tests.conftest import DASHBOARD
+from tests.dashboard.puppet import Puppet
+from tests.support.broker import Broker
+from tests.support.chromium import wait_until, word
+
+
+def test_a_broker_killed_and_restarted(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.state("happy")
+        sensor.timeline([(time.time() - 3600, "sad", 0.7), (time.time() - 1800, "quiet", 0.9)])
+        expect(word(page)).to_have_text("happy")
+        time.sleep(1.5)  # mosquitto saves once a second
+        room.kill()
+        expect(page.locator("#link-word")).to_have_text("disconnected")
+        expect(page.locator("[data-notice=link]")).to_contain_text(
+            "Disconnected: no answer from the broker at ws://127"
+        )
+        expect(page.locator("#now-kicker")).to_have_text("Last known")
+        expect(page.locator("#listening")).to_have_attribute("aria-disabled", "true")
+        assert page.title().startswith("disconnected")
+        room.start()
+        expect(page.locator("#link-word")).to_have_text("connected")
+        expect(page.locator("#notices p")).to_have_count(0)
+        sensor.event("sad", "happy")
+        sensor.state("sad")
+        expect(word(page)).to_have_text("sad")
+        expect(page.locator("#changes li").first).to_contain_text("sad")
+        expect(page.locator("#listening")).to_have_attribute("aria-disabled", "false")
+
+
+def test_a_sensor_that_loses_its_link_is_offline_and_comes_back(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.state("happy")
+        expect(word(page)).to_have_text("happy")
+        sensor.die()
+        expect(word(page)).to_have_text("offline")
+        expect(page.locator("#now")).to_have_attribute("data-condition", "offline")
+        expect(page.locator("#now-since")).to_contain_text("Last heard: happy")
+        expect(page.locator("#listening-note")).to_contain_text("Cannot be switched")
+    with Puppet(room.port) as sensor:
+        sensor.state("happy")
+        expect(word(page)).to_have_text("happy")
+
+
+def test_without_news_the_page_stops_claiming(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.state("happy")
+        expect(word(page)).to_have_text("happy")
+        page.clock.set_fixed_time(datetime.fromtimestamp(time.time() + 91))
+        expect(word(page)).to_have_text("no news")
+        expect(page.locator("#now-detail")).to_have_text("Nothing came for 1 min.")
+        page.clock.set_fixed_time(datetime.now())
+        sensor.state("sad")
+        expect(word(page)).to_have_text("sad")
+
+
+def test_an_old_retained_state_is_no_news(room: Broker, visit):
+    with Puppet(room.port) as sensor:
+        sensor.state("happy", at_s=time.time() - 300)
+        page = visit().page
+        expect(word(page)).to_have_text("no news")
+
+
+def test_every_reason_of_a_deaf_microphone_has_its_words(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        for code, reason in REASONS.items():
+            sensor.health()
+            sensor.state("quiet", 0.0, microphone=code)
+            expect(page.locator("#ear-state")).to_have_text(reason.words)
+            words = {"off": "not listening", "quiet-hours": "not listening", "starting": "starting"}
+            expect(word(page)).to_have_text(words.get(code, "deaf"))
+            sensor.health(microphone=code, detail=f"told by <b>{code}</b>")
+            expect(page.locator("#now-detail")).to_have_text(f"Told by <b>{code}</b>.")
+        sensor.health()
+        sensor.state("happy")
+        expect(word(page)).to_have_text("happy")
+
+
+def test_a_microphone_that_is_absent_from_the_start(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.health(microphone="absent", detail="there is no such microphone (ReSpeaker): plug it in")
+        expect(word(page)).to_have_text("deaf")
+        expect(page.locator("#now-detail")).to_contain_text("ReSpeaker")
+
+
+def test_the_switch_sends_commands_and_follows_the_sensor(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet")
+        switch = page.get_by_role("switch", name="Listening")
+        expect(switch).to_be_checked()
+        switch.click()
+        expect(page.locator("#listening-note")).to_have_text("Switching off…")
+        expect(switch).to_be_checked()  # until the sensor says otherwise
+        wait_until(lambda: sensor.commands == [("OFF", False, 1)])
+        sensor.send("listening", "OFF")
+        expect(switch).not_to_be_checked()
+        expect(word(page)).to_have_text("not listening")
+        expect(page.locator("#listening-note")).to_have_text("")
+        switch.focus()
+        page.keyboard.press("Space")
+        wait_until(lambda: sensor.commands[1:] == [("ON", False, 1)])
+        sensor.send("listening", "ON")
+        expect(switch).to_be_checked()
+
+
+def test_a_command_that_the_broker_refuses(tmp_path: Path, visit):
+    acl = "topic read roomtone/#\ntopic write roomtone/+/status\ntopic write roomtone/+/state\n"
+    with Broker(tmp_path / "acl", http_dir=DASHBOARD, acl=acl) as broker, Puppet(broker.port) as sensor:
+        sensor.state("quiet")
+        page = visit(at=broker).page
+        page.get_by_role("switch", name="Listening").click()
+        expect(page.locator("#listening-note")).to_contain_text("Not switched")
+        expect(page.locator("#listening-note")).to_contain_text("not authorized")

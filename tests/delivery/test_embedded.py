@@ -1,0 +1,59 @@
+"""The broker that roomtone brings: loopback only, ports that give way, no orphan."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import psutil
+import pytest
+
+from edge.delivery.embedded import embedded
+from edge.errors import UnavailableError
+from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
+
+
+def test_it_serves_mqtt_and_the_page_on_loopback_only():
+    with embedded(port=21_883, websockets_port=28_080) as running:
+        with urllib.request.urlopen(running.page, timeout=5) as page:
+            assert b"roomtone" in page.read().lower()
+        with Subscriber(running.port) as watcher:
+            subprocess.run(
+                ["mosquitto_pub", "-p", str(running.port), "-t", "roomtone/a/state", "-m", "1", "-r"], check=True
+            )
+            watcher.wait_for(lambda w: w.on("state"))
+        (child,) = [child for child in psutil.Process().children(True) if child.name() == "mosquitto"]
+        listening = {tuple(c.laddr) for c in child.net_connections() if c.status == psutil.CONN_LISTEN}
+        assert listening == {("127.0.0.1", running.port), ("127.0.0.1", int(running.page.split(":")[2].strip("/")))}
+
+
+def test_ports_that_are_taken_give_way():
+    with socket.create_server(("127.0.0.1", 21_983)), embedded(port=21_983, websockets_port=21_984) as running:
+        assert running.port == 21_984
+        assert running.page == "http://127.0.0.1:21985/"
+
+
+def test_it_ends_with_us_however_we_end():
+    script = "from edge.delivery.embedded import embedded; import time\n"
+    script += "with embedded(port=22083, websockets_port=22084) as b:\n    print(b.port, flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    port = int(child.stdout.readline())
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.05)
+    pytest.fail("the broker outlived its sensor")
+
+
+def test_without_mosquitto_one_line_says_so(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(UnavailableError, match="mosquitto: not installed"), embedded():
+        pass

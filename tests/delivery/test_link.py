@@ -1,0 +1,106 @@
+"""The link against a real mosquitto, watched by mosquitto's own client."""
+
+import subprocess
+import sys
+
+import pytest
+
+from edge.config import Mqtt, Tls
+from edge.delivery.link import Link
+from edge.errors import ConfigError, UnavailableError
+from tests.support.broker import HOST, Broker, free_port
+from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
+
+
+def make_link(port: int, settings: Mqtt | None = None, **options) -> Link:
+    return Link(settings or Mqtt(), "attic", host=HOST, port=port, **options)
+
+
+def test_birth_is_retained_and_an_orderly_end_says_offline(broker):
+    with Subscriber(broker.port) as watcher:
+        link = make_link(broker.port)
+        link.start()
+        link.require()
+        watcher.wait_for(lambda w: [m.payload for m in w.on("status")] == ["online"])
+        with Subscriber(broker.port) as late:
+            late.wait_for(lambda w: [(m.payload, m.retained) for m in w.on("status")] == [("online", True)])
+        link.stop()
+        watcher.wait_for(lambda w: [m.payload for m in w.on("status")] == ["online", "offline"])
+
+
+def test_a_killed_sensor_is_offline_by_its_will(broker):
+    script = (
+        "import time\nfrom edge.config import Mqtt\nfrom edge.delivery.link import Link\n"
+        f"link = Link(Mqtt(), 'attic', host='{HOST}', port={broker.port})\n"
+        "link.start(); link.require(); print('connected', flush=True); time.sleep(60)"
+    )
+    with Subscriber(broker.port) as watcher:
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert child.stdout.readline() == "connected\n"
+        watcher.wait_for(lambda w: w.on("status"))
+        child.kill()
+        child.communicate()
+        watcher.wait_for(lambda w: [m.payload for m in w.on("status")] == ["online", "offline"])
+
+
+def test_a_broker_that_restarts_empty_gets_everything_retained_again(broker):
+    link = make_link(broker.port)
+    link.start()
+    link.require()
+    link.retain("state", b'{"n": 1}')
+    link.retain("state", b'{"n": 2}')
+    broker.kill()
+    (broker.folder / "mosquitto.db").unlink(missing_ok=True)
+    link.retain("state", b'{"n": 3}')
+    broker.start()
+    with Subscriber(broker.port) as watcher:
+        watcher.wait_for(lambda w: w.on("status") and w.on("state") and w.on("state")[-1].json == {"n": 3})
+    with Subscriber(broker.port) as late:
+        late.wait_for(lambda w: w.on("status") and w.on("state"))
+        assert [(m.json, m.retained) for m in late.on("state")] == [({"n": 3}, True)]
+        assert [m.payload for m in late.on("status")] == ["online"]
+    assert link.reconnects == 1
+    link.stop()
+
+
+def test_a_broker_that_is_not_there_is_named():
+    port = free_port()
+    link = make_link(port)
+    link.start()
+    with pytest.raises(UnavailableError, match=f"broker {HOST}:{port}: connection refused"):
+        link.require()
+    link.stop()
+
+
+@pytest.mark.parametrize("word", ["wrong", None])
+def test_a_wrong_password_is_named_and_a_right_one_works(tmp_path, word):
+    secret = tmp_path / "password"
+    with Broker(tmp_path / "broker", users={"attic": "right"}) as broker:
+        for said, refused in ((word, True), ("right", False)):
+            secret.write_text(f"{said}\n")
+            settings = Mqtt(username="attic" if said else None, password_file=str(secret))
+            link = make_link(broker.port, settings)
+            link.start()
+            if refused:
+                with pytest.raises(UnavailableError, match="refused: Not authorized"):
+                    link.require()
+            else:
+                link.require()
+            link.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"username": "a", "password_file": "/nowhere/secret"},
+            "edge.mqtt.password_file: /nowhere/secret: cannot be read",
+        ),
+        ({"tls": Tls(ca_file="/nowhere/ca.pem")}, "edge.mqtt.tls: /nowhere/ca.pem: No such file"),
+        ({"tls": Tls(ca_file=__file__)}, r"edge.mqtt.tls: .*test_link.py: "),
+    ],
+)
+def test_secrets_that_cannot_be_read_are_named(settings, says):
+    with pytest.raises(ConfigError, match=says):
+        make_link(1, Mqtt(**settings))

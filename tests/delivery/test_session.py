@@ -1,0 +1,198 @@
+"""Why there is no connection, in words: against a real mosquitto, closed in every way, and bad sockets."""
+
+import random
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from edge.config import Mqtt, Tls
+from edge.delivery.access import access
+from edge.delivery.session import LONGEST_RETRY_S, Owner, Session, jittered_delay_s
+from edge.errors import UnavailableError
+from tests.support.broker import HOST, Broker, free_port
+from tests.support.certificates import Authority
+
+IN_TIME_S = 5.0
+
+
+def reason(port: int, settings: Mqtt | None = None, *, host: str = HOST) -> str | None:
+    """Return what a session says of a broker within IN_TIME_S; None if it connects."""
+    session = Session(access(settings or Mqtt(), host=host, port=port), "attic", Owner())
+    session.start()
+    try:
+        session.require(IN_TIME_S)
+        return None
+    except UnavailableError as error:
+        return str(error)
+    finally:
+        session.stop()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("stranger"), "stranger")
+
+
+@contextmanager
+def tls_broker(folder, authority, **how):
+    certificate, key = authority.issue("server", **how)
+    with Broker(folder / "broker", certificate=certificate, key=key) as broker:
+        yield broker
+
+
+def trusting(authority) -> Mqtt:
+    return Mqtt(tls=Tls(ca_file=str(authority.ca_file)))
+
+
+def test_a_good_certificate_is_accepted(tmp_path, authority):
+    with tls_broker(tmp_path, authority) as broker:
+        assert reason(broker.port, trusting(authority)) is None
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"expired": True}, "its certificate is not accepted: certificate has expired"),
+        ({"host": "broker.example"}, "certificate is not valid for '127.0.0.1'"),
+    ],
+)
+def test_a_bad_certificate_is_explained(tmp_path, authority, how, says):
+    with tls_broker(tmp_path, authority, **how) as broker:
+        assert says in reason(broker.port, trusting(authority))
+
+
+def test_an_unknown_authority_is_explained(tmp_path, authority, stranger):
+    with tls_broker(tmp_path, authority) as broker:
+        said = reason(broker.port, trusting(stranger))
+        assert "its certificate is not accepted: unable to get local issuer certificate" in said
+        assert "certificate is not accepted" in reason(broker.port, Mqtt(tls=Tls()))  # the system's authorities
+
+
+def test_tls_spoken_to_a_plain_port_and_the_reverse(tmp_path, authority, broker):
+    assert "does not speak TLS on this port (edge.mqtt.tls is set)" in reason(broker.port, trusting(authority))
+    with tls_broker(tmp_path, authority) as secured:
+        assert "is this a TLS port (edge.mqtt.tls)?" in reason(secured.port)
+
+
+def test_a_missing_client_certificate_is_explained(tmp_path, authority):
+    certificate, key = authority.issue("server")
+    more = f"require_certificate true\ncafile {authority.ca_file}"
+    with Broker(tmp_path / "broker", certificate=certificate, key=key, extra=more) as broker:
+        assert "does it want a client certificate (edge.mqtt.tls.cert_file)?" in reason(
+            broker.port, trusting(authority)
+        )
+        own_certificate, own_key = authority.issue("attic")
+        tls = Tls(ca_file=str(authority.ca_file), cert_file=str(own_certificate), key_file=str(own_key))
+        assert reason(broker.port, Mqtt(tls=tls)) is None
+
+
+def test_a_wrong_password_and_an_unknown_user(tmp_path):
+    secret = tmp_path / "password"
+    with Broker(tmp_path / "broker", users={"attic": "right"}) as broker:
+        for name, word, accepted in (("attic", "wrong", False), ("cellar", "right", False), ("attic", "right", True)):
+            secret.write_text(word)
+            said = reason(broker.port, Mqtt(username=name, password_file=str(secret)))
+            assert (said is None) is accepted
+            assert accepted or "refused: Not authorized (is the user name or password wrong?)" in said
+
+
+def test_no_broker_and_an_impossible_host():
+    assert "connection refused" in reason(free_port())
+    assert "label" in reason(1883, host="a" * 64 + ".invalid")  # what cannot even be a name
+
+
+@contextmanager
+def strange_server(serve):
+    """A server of the test's own: `serve(connection)` for every connection."""
+    listener = socket.create_server((HOST, 0))
+    connections = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(connection)
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    def answer(connection: socket.socket) -> None:
+        try:
+            serve(connection)
+        except OSError:
+            return  # the session hung up, as it may
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
+        for connection in connections:
+            connection.close()
+
+
+def test_a_server_that_never_answers_is_said():
+    with strange_server(lambda connection: connection.recv(1_000)) as port:
+        assert "gave no MQTT answer within 4 s" in reason(port)
+
+
+def test_a_server_that_hangs_up_is_said():
+    def hang_up(connection: socket.socket) -> None:
+        connection.recv(1_000)
+        connection.close()
+
+    with strange_server(hang_up) as port:
+        assert "closed the connection without an MQTT answer" in reason(port)
+
+
+CONNACK = bytes.fromhex("2003000000")
+
+
+@pytest.mark.parametrize("accept_first", [False, True])
+def test_malformed_packets_never_end_the_session(accept_first, caplog):
+    """A thousand packets of valid types with random flags and contents: the session must outlive them."""
+    dice = random.Random(6)
+    sent = 0
+
+    def babble(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.recv(1_000)
+        if accept_first:
+            connection.sendall(CONNACK)
+        for _ in range(20):
+            body = dice.randbytes(dice.randrange(0, 60))
+            kind = dice.choice((0x20, 0x30, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0x90, 0xB0, 0xD0, 0xE0, 0xF0, 0x00))
+            connection.sendall(bytes([kind | (dice.randrange(16) if dice.random() < 0.2 else 0), len(body)]) + body)
+            sent += 1
+        connection.close()
+
+    with strange_server(babble) as port:
+        reachable = access(Mqtt(), host=HOST, port=port)
+        session = Session(reachable, "attic", Owner(), retry_delay_s=lambda away_s, short: 0.0)
+        session.start()
+        deadline = time.monotonic() + 30
+        while sent < 1_000 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert sent >= 1_000
+        assert session.last_problem is not None
+        assert "mqtt" in {thread.name for thread in threading.enumerate()}
+        session.stop()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize(
+    ("away_s", "short", "longest_s"),
+    [(0, 0, 0.5), (20, 0, 5), (120, 0, 30), (180, 0, 45), (1e6, 0, 45), (0, 2, 2), (0, 50, 3), (40, 9, 10)],
+)
+def test_the_wait_between_attempts_grows_with_the_trouble_and_is_never_the_same(away_s, short, longest_s):
+    waits = [jittered_delay_s(away_s, short) for _ in range(200)]
+    assert longest_s / 2 <= min(waits) < max(waits) <= longest_s <= LONGEST_RETRY_S
+    assert len(set(waits)) > 150

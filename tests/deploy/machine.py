@@ -1,0 +1,184 @@
+"""A whole Debian machine for the tests: booted by its own systemd in systemd-nspawn, as root, thrown away afterwards.
+
+Base systems and bundles are made once and kept under ROOMTONE_MACHINES (default /var/tmp/roomtone-machines).
+The machines run the Debian that ROOMTONE_SUITE names (bookworm or trixie).
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.support.sounds import ROOT
+from tests.support.system import require_program
+
+CACHE = Path(os.environ.get("ROOMTONE_MACHINES", "/var/tmp/roomtone-machines"))
+SUITE = os.environ.get("ROOMTONE_SUITE", "bookworm")
+_BOOT_S = 90.0
+_UP = {"running", "degraded"}
+
+
+def require_root() -> None:
+    """Skip where machines cannot be made."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: debootstrap and systemd-nspawn")
+
+
+def base(suite: str = SUITE, arch: str = "amd64", *, include: str = "systemd,systemd-sysv,dbus,python3") -> Path:
+    """Return the folder of a bare system, made by debootstrap the first time."""
+    folder = CACHE / f"base-{suite}-{arch}-{len(include)}"
+    if not (folder / ".ready").exists():
+        program = require_program("debootstrap", "debootstrap")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        more = [f"--include={include}"] if include else []
+        subprocess.run([program, "--variant=minbase", f"--arch={arch}", *more, suite, str(folder)],
+                       check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+        (folder / ".ready").touch()
+    return folder
+
+
+def source(folder: Path) -> Path:
+    """Put the last commit into a folder, to be changed there."""
+    folder.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+    return folder
+
+
+def bundle(suite: str = SUITE, arch: str = "amd64") -> Path:
+    """Return the unpacked bundle of the last commit, made the first time."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    folder = CACHE / f"bundle-{suite}-{arch}-{commit[:12]}"
+    if not folder.exists():
+        for old in CACHE.glob(f"bundle-{suite}-{arch}-*"):
+            shutil.rmtree(old)
+        making = CACHE / f"making-{os.getpid()}"
+        making.mkdir(parents=True)
+        subprocess.run([ROOT / "deploy" / "bundle.sh", "--suite", suite, "--arch", arch, "--out", making],
+                       check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+        subprocess.run(["tar", "-xf", next(making.glob("*.tar")), "-C", str(making)], check=True)
+        os.rename(next(making.glob("roomtone-*/")), folder)
+        shutil.rmtree(making)
+    return folder
+
+
+def variant(bundle: Path, target: Path, number: str, changes: dict[str, str], scratch: Path) -> Path:
+    """Copy a bundle with another version of roomtone in it: `changes` are texts put before a module's own code."""
+    changed = source(scratch)
+    (changed / "edge" / "__init__.py").write_text(f'"""."""\n\n__version__ = "{number}"\n')
+    for name, text in changes.items():
+        path = changed / name
+        path.write_text(text + path.read_text())
+    shutil.copytree(bundle, target)
+    for wheel in (target / "wheels").glob("roomtone-*.whl"):
+        wheel.unlink()
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
+                    "-w", target / "wheels", changed], check=True, capture_output=True)  # fmt: skip
+    (target / "VERSION").write_text(f"{number}+test\n")
+    sums = subprocess.run("find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum", shell=True,
+                          cwd=target, check=True, capture_output=True).stdout  # fmt: skip
+    (target / "SHA256SUMS").write_bytes(sums)
+    return target
+
+
+class Machine:
+    """A booted machine; a context manager. Its network is this machine's, its kernel too."""
+
+    def __init__(self, folder: Path, base: Path) -> None:
+        self.folder = folder
+        subprocess.run(["cp", "-a", "--reflink=auto", f"{base}/.", str(folder)], check=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        program = require_program("systemd-nspawn", "systemd-container")
+        self._process = subprocess.Popen(
+            # bpf and all capabilities, so that IPAddressDeny= is enforced in there as on a machine of its own.
+            [program, "--quiet", "--register=no", "--keep-unit", "--capability=all", "--system-call-filter=bpf",
+             "--directory", str(self.folder), "--boot"],
+            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + _BOOT_S
+        while time.monotonic() < deadline:
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+            self._pid = int(children[0]) if children else 0
+            if self._pid and self.run("systemctl is-system-running", check=False).stdout.strip() in _UP:
+                return self
+            time.sleep(0.5)
+        self.__exit__(None, None, None)
+        raise RuntimeError(f"the machine did not boot within {_BOOT_S:.0f} s")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def run(self, command: str, *, check: bool = True, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """Run a shell command in the machine, as root."""
+        done = subprocess.run(
+            ["nsenter", "-t", str(self._pid), "-m", "-u", "-i", "-p", "-C", "-r", "-w", "env", "-i", "LANG=C.UTF-8",
+             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "sh", "-c", command],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s,
+        )  # fmt: skip
+        if check and done.returncode:
+            raise AssertionError(f"{command}: status {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.journal()}")
+        return done
+
+    def owns(self, pid: int) -> bool:
+        """Whether a process (of this machine's numbering) runs in the machine."""
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{self._pid}/ns/pid")
+
+    def journal(self) -> str:
+        """What the service said."""
+        return self.run("journalctl -u roomtone -o cat --no-pager -n 80", check=False).stdout
+
+    def show(self, name: str) -> str:
+        """Return a property of the service."""
+        return self.run(f"systemctl show -P {name} roomtone").stdout.strip()
+
+    def wait_for(self, condition, what: str, timeout_s: float = 60.0):
+        """Return what `condition()` gives as soon as it is true."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if found := condition():
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"{what}: not within {timeout_s:.0f} s\n{self.journal()}")
+
+    @contextmanager
+    def drop_in(self, lines: str) -> Iterator[None]:
+        """Run the service with further settings while the context lasts."""
+        path = "/etc/systemd/system/roomtone.service.d/test.conf"
+        self.put(path, f"[Service]\n{lines}\n")
+        self.run("systemctl daemon-reload; systemctl restart roomtone", check=False)
+        try:
+            yield
+        finally:
+            self.run(f"rm -f {path}; systemctl daemon-reload; systemctl restart roomtone", check=False)
+
+    def put(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file in the machine."""
+        target = self.folder / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(mode)
+
+    def copy(self, folder: Path, path: str) -> None:
+        """Copy a folder into the machine."""
+        shutil.copytree(folder, self.folder / path.lstrip("/"), symlinks=True)

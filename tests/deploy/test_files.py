@@ -1,0 +1,123 @@
+"""The unit and the scripts as they stand in deploy/: what can be told without a machine to install them on."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edge.config import load_edge
+from edge.delivery.credentials import located
+from tests.support.sounds import ROOT
+from tests.support.system import require_program
+
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "roomtone.service"
+SCRIPTS = [*DEPLOY.glob("*.sh"), *DEPLOY.glob("broker/*.sh")]
+
+
+def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([require_program("systemd-analyze", "systemd"), *arguments], capture_output=True, text=True)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, with a program that exists: `verify` looks for it."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/roomtone/current/bin/roomtone", "/bin/true"))
+    return copy
+
+
+def test_systemd_finds_no_fault_in_the_unit(unit):
+    done = systemd_analyze("verify", unit)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("line", "says"), [("Restrat=always", "Restrat"), ("WatchdogSec=soon", "ignoring: soon")])
+def test_and_it_would_find_one(unit, line, says):
+    """`verify` passes with status 0 over keys it does not know: only its words tell, and here they do."""
+    unit.write_text(unit.read_text().replace("[Service]", f"[Service]\n{line}"))
+    assert says in systemd_analyze("verify", unit).stderr
+
+
+def test_its_exposure_is_at_most_1_5(unit):
+    done = systemd_analyze("security", "--offline=true", "--threshold=15", "--no-pager", unit)
+    assert done.returncode == 0, done.stdout
+    assert float(re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)[1]) <= 1.5
+    open_wide = unit.with_name("open.service")
+    open_wide.write_text("[Service]\nExecStart=/bin/true\n")
+    assert systemd_analyze("security", "--offline=true", "--threshold=15", "--no-pager", open_wide).returncode != 0
+
+
+def test_a_missing_microphone_cannot_exhaust_its_restarts():
+    lines = UNIT.read_text().splitlines()
+    assert "StartLimitIntervalSec=0" in lines
+    assert "Restart=always" in lines
+    never = next(line for line in lines if line.startswith("RestartPreventExitStatus=")).partition("=")[2].split()
+    assert "69" not in never  # a device or a service that is not there
+    assert "65" not in never  # a model from which the sensor goes back at its next start
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_parse_and_stop_at_the_first_error(script):
+    assert subprocess.run(["bash", "-n", script], capture_output=True).returncode == 0
+    assert "set -euo pipefail" in script.read_text()
+    assert script.stat().st_mode & 0o111
+
+
+def test_shellcheck_finds_nothing():
+    program = shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("shellcheck is not installed (a help for whoever changes the scripts, not needed to run them)")
+    done = subprocess.run([program, *SCRIPTS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_installed_configuration_is_the_sensors_part_of_config_yaml(tmp_path):
+    """As install.sh cuts it out."""
+    cut = subprocess.run(["sed", "-n", "/^edge:/,$p", ROOT / "config.yaml"], capture_output=True, text=True).stdout
+    (tmp_path / "config.yaml").write_text(cut)
+    assert list(yaml.safe_load(cut)) == ["edge"]
+    assert load_edge(tmp_path / "config.yaml") == load_edge(ROOT / "config.yaml")
+
+
+def test_the_version_follows_what_is_installed_and_nothing_else(tmp_path):
+    for name in ("edge", "deploy"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+
+    def version() -> str:
+        done = subprocess.run([tmp_path / "deploy" / "install.sh", "--print-version"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    first = version()
+    assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{8}", first)
+    (tmp_path / "notes.txt").write_text("not installed")
+    (tmp_path / "edge" / "__pycache__").mkdir()
+    (tmp_path / "edge" / "__pycache__" / "run.pyc").write_text("made by Python")
+    assert version() == first
+    (tmp_path / "edge" / "hearing" / "gate.py").write_text("changed = True\n")
+    assert version() != first
+
+
+@pytest.mark.parametrize("arguments", [["--uninstal"], ["install", "now"]])
+def test_a_wrong_word_does_nothing(arguments):
+    done = subprocess.run([DEPLOY / "install.sh", *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: deploy/install.sh" in done.stderr
+
+
+def test_a_bare_name_is_a_credential_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert located("password") == "password"
+    (tmp_path / "password").touch()  # as in /etc/roomtone/credentials, for whoever is root at a terminal
+    assert located("password") == str(tmp_path / "password")
+    (tmp_path / "mqtt_password").touch()  # as systemd hands it over
+    assert located("password") == str(tmp_path / "mqtt_password")
+    assert located("./password") == "./password"
+    assert located("/etc/password") == "/etc/password"
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert located("password") == "password"

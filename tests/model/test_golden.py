@@ -1,0 +1,139 @@
+"""The golden sound by its formula, and what replay lets pass."""
+
+import msgspec
+import numpy as np
+import pytest
+import scipy.stats
+
+from edge.errors import ArtifactError
+from edge.features.mfcc import MfccSpec
+from edge.model.artifact import read_artifact
+from edge.model.golden import FEATURE_TOLERANCE_DB, Golden, GoldenSound, observe, record, replay, uniform_noise
+from tests.features.test_mfcc import librosa_mfcc
+from tests.support.artifacts import STEP, STEP_INT8, WINDOW
+
+SPEC = MfccSpec()
+
+
+class Stub:
+    """A model whose answers are known: the softmax of the block's last coefficients, scaled."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale, self.resets = scale, 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def process(self, frames: np.ndarray) -> np.ndarray:
+        logits = frames[-1, 1:8] * 0.05 * self.scale
+        exponents = np.exp(logits - logits.max())
+        return (exponents / exponents.sum()).astype(np.float32)
+
+
+def golden(tolerance: float = 1e-4, same_argmax: bool = False) -> Golden:
+    return record(Stub(), SPEC, GoldenSound(), probs_tolerance=tolerance, same_argmax=same_argmax)
+
+
+def counted(first: int, count: int) -> np.ndarray:
+    return np.arange(count, dtype=np.uint32) + np.uint32(first)
+
+
+def test_the_sound_is_its_formula():
+    sound = GoldenSound(duration_s=0.5, harmonics=3)
+    t = np.arange(8_000) / 16_000
+    pitch_hz = 110 + (260 - 110) / 0.5 * t
+    phase = 2 * np.pi * (np.cumsum(pitch_hz) - pitch_hz[0]) / 16_000  # numerically; the code integrates exactly
+    voice = sum(np.sin(k * phase) / k for k in (1, 2, 3))
+    noise = uniform_noise(counted(1, 8_000)) * 0.002
+    made = sound.samples(16_000)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made - noise, 0.1 * (0.5 - 0.5 * np.cos(2 * np.pi * 3.5 * t)) * voice, atol=2e-2)
+    assert np.abs(made).max() < 1
+
+
+def test_the_noise_is_murmurhash3_s_finalizer_of_a_count():
+    # fmix32 of 1 and of 0xFFFFFFFF + 1 = 0, as the author's own code gives them
+    np.testing.assert_array_equal(uniform_noise(counted(1, 1)), [0x514E28B7 / 2**31 - 1])
+    np.testing.assert_array_equal(uniform_noise(counted(0xFFFFFFFF, 2))[1:], [-1.0])
+    long = uniform_noise(counted(7, 100_000))
+    assert scipy.stats.kstest(long, "uniform", args=(-1, 2)).pvalue > 0.01
+    assert np.abs(np.correlate(long, long[:1_000], "valid")[1:]).max() / 333 < 0.2  # white
+
+
+def test_its_features_in_a_manifest_are_librosa_s():
+    for path in (WINDOW, STEP, STEP_INT8):
+        stored = read_artifact(path).manifest.golden
+        expected = librosa_mfcc(stored.sound.samples(16_000))[:: stored.every_frames]
+        np.testing.assert_allclose(np.array(stored.features), expected, atol=1e-3)
+
+
+def test_replay_of_the_same_model_differs_by_rounding_only():
+    assert replay(Stub(), SPEC, golden()) < 1e-5
+
+
+def test_every_block_from_onset_is_compared():
+    model = Stub()
+    frames, probs = observe(model, SPEC, GoldenSound())
+    assert probs.shape == (len(frames) // SPEC.block_frames, 7)
+    assert model.resets == 2
+
+
+def test_another_model_is_refused():
+    with pytest.raises(ArtifactError, match="probabilities differ by"):
+        replay(Stub(scale=1.02), SPEC, golden())
+
+
+def test_nan_is_refused():
+    with pytest.raises(ArtifactError, match="probabilities differ by nan"):
+        replay(Stub(scale=np.nan), SPEC, golden())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"hop_samples": 310}, {"high_hz": 7_900.0}, {"window_samples": 500}, {"power_floor": 1e-3}, {"low_hz": 50.0}],
+)
+def test_another_front_end_is_refused(changed):
+    with pytest.raises(ArtifactError, match="golden replay: "):
+        replay(Stub(), msgspec.structs.replace(SPEC, **changed), golden(tolerance=0.05))
+
+
+def test_features_may_differ_by_the_last_bits_only():
+    stored = golden()
+    for difference, refused in ((FEATURE_TOLERANCE_DB * 0.9, False), (FEATURE_TOLERANCE_DB * 1.1, True)):
+        shifted = msgspec.structs.replace(stored, features=(np.array(stored.features) + difference).tolist())
+        if refused:
+            with pytest.raises(ArtifactError, match="features differ by"):
+                replay(Stub(), SPEC, shifted)
+        else:
+            replay(Stub(), SPEC, shifted)
+
+
+def test_another_winner_is_refused_within_the_tolerance_too():
+    stored = golden(tolerance=0.05, same_argmax=True)
+    probs = np.array(stored.probs)
+    first, second = np.argsort(probs[5])[::-1][:2]
+    probs[5, [first, second]] = probs[5, [second, first]]
+    swapped = msgspec.structs.replace(stored, probs=probs.tolist())
+    with pytest.raises(ArtifactError):
+        replay(Stub(), SPEC, swapped)
+
+
+def test_a_tie_may_fall_either_way():
+    stored = golden(tolerance=0.05, same_argmax=True)
+    probs = np.array(stored.probs)
+    ordered = np.sort(probs, axis=1)
+    row = int(np.argmin(ordered[:, -1] - ordered[:, -2]))
+    second, first = np.argsort(probs[row])[-2:]
+    middle = probs[row, [first, second]].mean()
+    probs[row, first], probs[row, second] = middle - 1e-3, middle + 1e-3
+    assert np.abs(probs - stored.probs).max() < 0.05
+    replay(Stub(), SPEC, msgspec.structs.replace(stored, probs=probs.tolist()))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"probs": []}, {"features": []}, {"probs": [[1.0]]}, {"features": [[1.0] * 39]}, {"every_frames": 11}],
+)
+def test_a_golden_that_fits_nothing_is_refused(wrong):
+    with pytest.raises(ArtifactError):
+        replay(Stub(), SPEC, msgspec.structs.replace(golden(), **wrong))

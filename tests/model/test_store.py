@@ -1,0 +1,324 @@
+"""Installed models: what is refused, what switches, what a crash at any moment leaves, and how the sensor goes back."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.config import EdgeConfig, ModelStore, load_edge
+from edge.daemon.run import DEFAULT_MODEL, model_path
+from edge.errors import ArtifactError
+from edge.model import signatures, store
+from edge.model.artifact import read_artifact
+from edge.model.store import TRIAL_S, Store, choose, store_of
+from tests.support.artifacts import DEFAULT, packed, parts
+from tests.support.sounds import ROOT
+from tests.support.system import require_program
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Somebody with keys, models of several dates, and a sensor's folder."""
+
+    folder: Path
+
+    def model(
+        self, name: str, *, created: str = "2026-11-01T00:00:00Z", key: str | None = "mine", **manifest: Any
+    ) -> Path:
+        """Make a model out of the bundled one: another name and date, and what else is given."""
+        graph, told = parts(DEFAULT)
+        told["provenance"]["created"] = created
+        path = self.folder / f"{name}.tflite"
+        path.write_bytes(packed(graph, {**told, "name": name, **manifest}))
+        if key is not None:
+            signatures.sign(path, self.folder / f"{key}.key")
+        return path
+
+    def config(self, **store: Any) -> EdgeConfig:
+        settings = {"trusted_keys": [str(self.folder / "mine.pub")], **store}
+        told = {"edge": {"state_folder": str(self.folder / "state"), "model_store": settings}}
+        (self.folder / "config.yaml").write_text(json.dumps(told))
+        return load_edge(self.folder / "config.yaml")
+
+    def store(self, **settings: Any) -> Store:
+        return store_of(self.config(**settings))
+
+    def roomtone(self, *arguments: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*prefix, sys.executable, "-m", "edge", "--config", self.folder / "config.yaml", "model", *arguments],
+            cwd=ROOT, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    def running(self) -> str:
+        """Return the name of the model that the sensor would run, which is verified on the way."""
+        return choose(self.config(), DEFAULT_MODEL).artifact.manifest.name
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Owner:
+    for name in ("mine", "stranger"):
+        signatures.keygen(tmp_path / name)
+    made = Owner(tmp_path)
+    made.config()
+    return made
+
+
+BUNDLED = read_artifact(DEFAULT).manifest.name
+
+
+def test_a_good_model_is_installed_and_runs_after_its_trial(owner):
+    assert owner.running() == BUNDLED
+    done = owner.roomtone("install", owner.model("first"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "first-" in done.stdout
+    chosen = choose(owner.config(), DEFAULT_MODEL)
+    assert chosen.artifact.manifest.name == "first"
+    chosen.trial.turned(dropped_blocks=0)
+    assert owner.store().read().trial_starts == 1  # it has not run for long enough
+    chosen.trial.started_s -= TRIAL_S
+    chosen.trial.turned(dropped_blocks=0)
+    assert owner.store().read().trial_starts is None
+    assert choose(owner.config(), DEFAULT_MODEL).trial is None
+    assert read_artifact(model_path(owner.config())).manifest.name == "first"
+
+
+def altered_golden() -> dict[str, Any]:
+    golden = parts(DEFAULT)[1]["golden"]
+    return {**golden, "probs": [row[1:] + row[:1] for row in golden["probs"]]}
+
+
+REFUSED = {
+    "unsigned": ({"key": None}, "not signed"),
+    "wrong key": ({"key": "stranger"}, "signed by none of the trusted keys"),
+    "older": ({"created": "2026-10-01T00:00:00Z"}, "older than what was installed before"),
+    "golden replay": ({"golden": altered_golden()}, "golden replay: probabilities differ by"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_model_that_is_not_in_order_is_refused_and_the_old_one_runs_on(owner, case):
+    passed(owner, owner.model("first"))
+    changes, says = REFUSED[case]
+    done = owner.roomtone("install", owner.model("second", **{"created": "2026-11-02T00:00:00Z", **changes}))
+    assert done.returncode == 65
+    assert "second.tflite: " in done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert owner.running() == "first"
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.999])
+def test_a_truncated_model_is_refused(owner, keep):
+    path = owner.model("first")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data))])
+    assert owner.roomtone("install", path).returncode == 65
+    assert owner.running() == BUNDLED
+
+
+def test_what_is_refused_is_accepted_where_the_configuration_says_so(owner):
+    passed(owner, owner.model("first"))
+    old = owner.model("old", created="2026-10-01T00:00:00+02:00", key=None)
+    for settings, says in (({"allow_unsigned": True}, "older than"), ({"allow_older": True}, "not signed")):
+        with pytest.raises(ArtifactError, match=says):
+            owner.store(**settings).install(old)
+    owner.store(allow_unsigned=True, allow_older=True).install(old)
+    chosen = choose(owner.config(allow_unsigned=True), DEFAULT_MODEL)
+    assert chosen.artifact.manifest.name == "old"
+    # Once the configuration no longer says so, an unsigned model does not run, however it came there.
+    assert owner.running() == "first"
+
+
+def test_an_hour_east_is_not_a_later_moment(owner):
+    passed(owner, owner.model("first", created="2026-11-01T12:00:00+01:00"))
+    with pytest.raises(ArtifactError, match="older than"):
+        owner.store().install(owner.model("second", created="2026-11-01T11:30:00+01:00"))
+    owner.store().install(owner.model("third", created="2026-11-01T11:30:00Z"))
+
+
+def test_a_model_that_does_not_stay_up_is_given_up_after_two_starts(owner):
+    passed(owner, owner.model("first"))
+    owner.store().install(owner.model("second", created="2026-11-02T00:00:00Z"))
+    script = (
+        "import os, signal, sys\nfrom edge.config import load_edge\nfrom edge.model.store import choose\n"
+        "from edge.daemon.run import DEFAULT_MODEL\n"
+        "print(choose(load_edge(sys.argv[1]), DEFAULT_MODEL).artifact.manifest.name, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    heard = [
+        subprocess.run([sys.executable, "-c", script, owner.folder / "config.yaml"], cwd=ROOT, capture_output=True,
+                       text=True).stdout.strip()
+        for _ in range(4)
+    ]  # fmt: skip
+    assert heard == ["second", "second", "first", "first"]
+    record = owner.store().read()
+    assert record.rejected.entry.model_id.startswith("second-")
+    assert "did not stay up" in record.rejected.reason
+
+
+def test_a_model_under_which_sound_is_dropped_is_given_up(owner):
+    passed(owner, owner.model("first"))
+    owner.store().install(owner.model("second", created="2026-11-02T00:00:00Z"))
+    chosen = choose(owner.config(), DEFAULT_MODEL)
+    chosen.trial.started_s -= TRIAL_S
+    with pytest.raises(ArtifactError, match=r"cannot keep real time: .* of sound were dropped"):
+        chosen.trial.turned(dropped_blocks=200)
+    assert owner.running() == "first"
+
+
+def test_a_model_that_is_too_slow_for_this_machine_is_refused(owner, monkeypatch):
+    """Not by a slow model, which no small file is, but by a stricter limit than any model meets."""
+    monkeypatch.setattr(store, "BUSIEST", 1e-6)
+    with pytest.raises(ArtifactError, match=r"too slow for this machine: .* s of computing for a second of sound"):
+        owner.store().install(owner.model("first"))
+    monkeypatch.undo()
+    owner.store().install(owner.model("first"))
+    monkeypatch.setattr(store, "BUSIEST", 1e-6)
+    assert owner.running() == BUNDLED  # it was fast enough when it was installed, and is not when it starts
+
+
+DAMAGE = {
+    "missing": lambda file: file.unlink(),
+    "empty": lambda file: file.write_bytes(b""),
+    "altered": lambda file: file.write_bytes(file.read_bytes()[:5_000] + b"x" + file.read_bytes()[5_001:]),
+    "another": lambda file: shutil.copy(DEFAULT, file),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_file_that_is_damaged_later_does_not_run(owner, case):
+    """What a failing SD card leaves, or somebody who can write into the folder but has no key."""
+    passed(owner, owner.model("first"))
+    passed(owner, owner.model("second", created="2026-11-02T00:00:00Z"))
+    record = owner.store().read()
+    DAMAGE[case](owner.store().folder / record.current.file)
+    assert owner.running() == "first"
+    DAMAGE[case](owner.store().folder / record.previous.file)
+    assert owner.running() == BUNDLED
+
+
+STRANGE = '{"current": {"digest": "../../x", "model_id": "", "created": ""}}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"current": 1}', STRANGE])
+def test_a_damaged_record_leaves_the_bundled_model(owner, text):
+    passed(owner, owner.model("first"))
+    (owner.store().folder / "models.json").write_text(text)
+    assert owner.running() == BUNDLED
+
+
+def test_rollback_and_back_again(owner):
+    passed(owner, owner.model("first"))
+    passed(owner, owner.model("second", created="2026-11-02T00:00:00Z"))
+    for name in ("first", "second", "first"):
+        done = owner.roomtone("rollback")
+        assert done.returncode == 0, done.stderr
+        assert owner.running() == name
+    # The newest that passed is remembered: going back is no way to install something older.
+    with pytest.raises(ArtifactError, match="older than"):
+        owner.store().install(owner.model("third", created="2026-11-01T12:00:00Z"))
+
+
+def test_only_what_is_needed_is_kept(owner):
+    for day in range(1, 6):
+        passed(owner, owner.model(f"model{day}", created=f"2026-11-0{day}T00:00:00Z"))
+    assert len(list(owner.store().folder.iterdir())) == 3
+    assert owner.running() == "model5"
+
+
+def test_where_a_model_is_named_nothing_is_installed(owner):
+    owner.folder.joinpath("config.yaml").write_text(f"edge: {{model: {DEFAULT}, state_folder: {owner.folder}/state}}")
+    done = owner.roomtone("install", owner.model("first"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (78, 1)
+    assert "edge.model: names" in done.stderr
+
+
+INSTALL = """
+import sys
+import edge.commands.model
+from edge.commands.cli import main
+print("begins", flush=True)
+sys.exit(main(["--config", sys.argv[1], "model", "install", sys.argv[2]]))
+"""
+
+
+def test_kill_9_at_20_random_moments(owner):
+    """Afterwards a verified model runs, the one before or the new one, and the next installation succeeds."""
+
+    def install(model: Path) -> subprocess.Popen[str]:
+        child = subprocess.Popen([sys.executable, "-c", INSTALL, owner.folder / "config.yaml", model], cwd=ROOT,
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+        assert child.stdout.readline() == "begins\n"  # Python's own start is over
+        return child
+
+    before = "first"
+    child = install(owner.model(before))
+    began_s = time.monotonic()
+    assert child.wait() == 0
+    whole_s = time.monotonic() - began_s
+    chance = random.Random(8)
+    killed = switched = 0
+    for number in range(20):
+        confirm(owner)
+        model = owner.model(f"next{number}", created=f"2026-11-02T{number:02}:00:00Z")
+        child = install(model)
+        time.sleep(chance.uniform(0, 1.2) * whole_s)
+        child.kill()
+        killed += child.wait() == -signal.SIGKILL
+        running = owner.running()
+        assert running in (before, model.stem)
+        switched += running == model.stem
+        before = running
+    print(f"killed {killed} of 20 before their end, {switched} had switched")
+    assert killed >= 5
+    assert owner.roomtone("install", owner.model("final", created="2026-11-26T00:00:00Z")).returncode == 0
+    assert owner.running() == "final"
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "unlink"])
+def test_kill_9_at_every_call_that_matters(owner, call):
+    """strace kills the installation as it enters the n-th such system call, for every n there is."""
+    strace = require_program("strace", "strace")
+    passed(owner, owner.model("first"))
+    passed(owner, owner.model("second", created="2026-11-02T00:00:00Z"))
+    third = owner.model("third", created="2026-11-03T00:00:00Z")
+    number = 0
+    while True:
+        number += 1
+        inject = (strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}")
+        done = owner.roomtone("install", third, prefix=inject)
+        running = owner.running()
+        if done.returncode == 0:
+            assert running == "third"
+            break
+        assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr
+        assert running in ("second", "third"), (call, number)
+        if running == "third":
+            confirm(owner)
+            owner.roomtone("rollback")
+    assert number > 1
+
+
+def confirm(owner: Owner) -> None:
+    store = owner.store()
+    if (current := store.read().current) is not None:
+        store.confirm(current)
+
+
+def passed(owner: Owner, path: Path) -> None:
+    """Install a model and let it pass its trial."""
+    owner.store().install(path)
+    confirm(owner)
+
+
+def test_the_defaults_trust_nobody():
+    assert ModelStore() == ModelStore(trusted_keys=(), allow_unsigned=False, allow_older=False)

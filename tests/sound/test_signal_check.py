@@ -1,0 +1,68 @@
+"""Sound that flows but is worth nothing."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
+from edge.sound.signal_check import CLIPPED_S, DEAD_S, SignalCheck
+from tests.support.ears import listening
+from tests.support.sounds import chirp
+from tests.support.virtual_microphone import VirtualMicrophone
+
+
+def blocks_of(samples: np.ndarray) -> Iterator[Block]:
+    for end in range(BLOCK_SAMPLES, len(samples) + 1, BLOCK_SAMPLES):
+        yield Block(
+            samples=samples[end - BLOCK_SAMPLES : end].astype(np.float32), end_s=end / SAMPLE_RATE_HZ, captured_at=0
+        )
+
+
+ROOM = 1e-4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ * 12)
+
+
+@pytest.mark.parametrize(
+    ("sound", "reason", "after_s"),
+    [
+        (np.zeros(12 * SAMPLE_RATE_HZ), "zeros", DEAD_S),
+        (np.full(12 * SAMPLE_RATE_HZ, -0.25), "constant", DEAD_S),
+        (np.clip(40 * chirp(seconds=12.0) + 0.1 * np.sign(ROOM), -1, 1), None, None),
+        (np.clip(1e5 * ROOM, -1, 1), "clipped", CLIPPED_S),
+        (ROOM, None, None),
+        (chirp(seconds=12.0), None, None),
+    ],
+    ids=["zeros", "constant", "loud speech with pauses", "overdriven", "quiet room", "speech"],
+)
+def test_sound_without_worth_is_told_after_seconds_and_taken_back_at_once(
+    sound: np.ndarray, reason: str | None, after_s: float | None
+) -> None:
+    check = SignalCheck()
+    told = [(block.end_s, check.process(block)) for block in blocks_of(sound)]
+    if reason is None:
+        assert {code for _, code in told} == {None}
+        return
+    assert {code for _, code in told} == {None, reason}
+    assert next(end_s for end_s, code in told if code) == pytest.approx(after_s, abs=BLOCK_S)
+    assert check.process(next(blocks_of(ROOM))) is None
+
+
+def test_a_pause_between_two_silences_begins_the_count_anew() -> None:
+    check = SignalCheck()
+    silence = np.zeros(int(0.9 * DEAD_S * SAMPLE_RATE_HZ))
+    sound = np.concatenate([silence, ROOM[:BLOCK_SAMPLES], silence])
+    assert {check.process(block) for block in blocks_of(sound)} == {None}
+
+
+@pytest.mark.slow
+def test_zeros_constant_and_clipping_through_the_microphone(virtual_microphone: VirtualMicrophone) -> None:
+    loud = np.clip(1e9 * ROOM, -32_768, 32_767).astype(np.int16)
+    check, heard = SignalCheck(), set()
+    with listening(keep_blocks=True) as ears:
+        ears.until_block(0.0)
+        time.sleep(DEAD_S + 1)
+        virtual_microphone.play(np.concatenate([np.full(12 * SAMPLE_RATE_HZ, 77, np.int16), loud]))
+    for block in ears.blocks:
+        heard.add(check.process(block))
+    assert heard == {None, "zeros", "constant", "clipped"}

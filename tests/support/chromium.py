@@ -1,0 +1,83 @@
+"""A real headless Chromium for the tests of the dashboard, watching for what must never happen in it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+
+from tests.support.broker import HOST
+from tests.support.system import require_program
+
+expect.set_options(timeout=15_000)
+# No sandbox: the tests also run as root in containers, where Chromium's own cannot be set up.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--js-flags=--expose-gc"]
+
+
+def launch(playwright: Playwright) -> Browser:
+    return playwright.chromium.launch(executable_path=require_program("chromium", "chromium"), args=FLAGS)
+
+
+@dataclass
+class Visit:
+    """A page and what was noticed about it: dialogs, errors, messages on the console, and whom it called."""
+
+    page: Page
+    dialogs: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    @classmethod
+    def begin(cls, browser: Browser, url: str, **context: Any) -> Self:
+        """Open the address in a context of its own, 1280 by 800 unless told otherwise."""
+        opened = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 800}, **context})
+        visit = cls(opened.new_page())
+        visit._watch()
+        visit.page.goto(url)
+        visit.page.wait_for_selector("html[data-whole]", state="attached")  # what comes after the first view, too
+        return visit
+
+    def end(self) -> None:
+        """Close it, and fail if something happened that must not."""
+        self.page.context.close()
+        assert (self.dialogs, self.errors, self.console) == ([], [], [])
+        assert {host.split(":")[0] for host in self.hosts} == {HOST}
+
+    def _watch(self) -> None:
+        page = self.page
+        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._said)
+        page.on("request", lambda request: self._called(request.url))
+        page.on("websocket", lambda socket: self._called(socket.url))
+
+    def _said(self, message: Any) -> None:
+        # That a broker which is down cannot be reached is no fault of the page's; Chromium says so each time.
+        if message.type in ("error", "warning") and "WebSocket connection to" not in message.text:
+            self.console.append(message.text)
+
+    def _called(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "data":
+            self.hosts.add(parts.netloc)
+
+
+def word(page: Page) -> Locator:
+    """The big word on a room's page."""
+    return page.locator("#now-word")
+
+
+def labels(page: Page) -> list[str]:
+    """The labels in the list of changes, oldest first."""
+    return page.locator("#changes li").evaluate_all("items => items.map(item => item.dataset.label)")[::-1]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Come back when the condition holds; fail where it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,69 @@
+"""A terminal for the tests: a program on a pseudo-terminal, and what a person would see."""
+
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from fcntl import ioctl
+from types import TracebackType
+from typing import Self
+
+from tests.support.sounds import ROOT
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """Runs `roomtone ARGUMENTS` on a pseudo-terminal while the context lasts. `text`: all it wrote, without escapes."""
+
+    def __init__(self, *arguments: str, columns: int = 120, env: dict[str, str] | None = None) -> None:
+        self._command = [sys.executable, "-m", "edge", *arguments]
+        self._columns = columns
+        self._env = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+        self.raw = b""
+
+    def __enter__(self) -> Self:
+        self._ours, theirs = pty.openpty()
+        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, self._columns, 0, 0))
+        self.process = subprocess.Popen(
+            self._command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=self._env, start_new_session=True
+        )
+        os.close(theirs)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    @property
+    def text(self) -> str:
+        return _ESCAPES.sub("", self.raw.decode(errors="replace"))
+
+    def read(self, seconds: float) -> bool:
+        """Take what is written within so many seconds; return whether there was anything."""
+        if not select.select([self._ours], [], [], seconds)[0]:
+            return False
+        try:
+            data = os.read(self._ours, 65_536)
+        except OSError:  # the program ended
+            return False
+        self.raw += data
+        return bool(data)
+
+    def wait_for(self, what: str, timeout_s: float = 15.0) -> str:
+        """Return the text as soon as it contains `what`, as a regular expression."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if re.search(what, self.text):
+                return self.text
+            self.read(0.05)
+        raise TimeoutError(f"after {timeout_s:.0f} s no {what!r} in:\n{self.text}")

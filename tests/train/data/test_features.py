@@ -1,0 +1,81 @@
+"""The cache of features: right, whole, or made again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.errors import UnavailableError
+from edge.features.mfcc import MfccSpec, mfcc
+from edge.sound.blocks import load_recording
+from tests.support.sounds import ROOT
+from tests.support.tiny_corpus import write_corpus
+from train.config import TrainConfig
+from train.data.features import Cache, clip_key, utterance_frames
+from train.data.index import scan
+
+SPEC = MfccSpec()
+
+
+@pytest.fixture
+def clips(tmp_path):
+    return scan([write_corpus(tmp_path, words=("dog",), seconds=0.3)], TrainConfig()).clips
+
+
+def stored(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.rglob("*") if path.is_file())
+
+
+def test_frames_are_the_sensor_s_and_come_back_bit_equal(tmp_path, clips):
+    cache = Cache(tmp_path / "cache")
+    made = utterance_frames(clips, SPEC, cache)
+    for clip, frames in zip(clips, made, strict=True):
+        assert np.array_equal(frames, mfcc(load_recording(clip.path), SPEC))
+    for clip in clips:
+        Path(clip.path).unlink()
+    again = utterance_frames(clips, SPEC, cache)
+    assert all(np.array_equal(first, second) for first, second in zip(made, again, strict=True))
+
+
+def test_content_and_spec_are_the_key(clips):
+    keys = {clip_key(clip, SPEC) for clip in clips} | {clip_key(clip, MfccSpec(coefficients=13)) for clip in clips}
+    assert len(keys) == 2 * len(clips)
+
+
+@pytest.mark.parametrize("size", [0, 60, 200, -1])
+def test_a_file_cut_short_is_made_again(tmp_path, clips, size):
+    cache = Cache(tmp_path / "cache")
+    (whole,) = utterance_frames(clips[:1], SPEC, cache)
+    (path,) = stored(tmp_path / "cache")
+    path.write_bytes(path.read_bytes()[:size])
+    (again,) = utterance_frames(clips[:1], SPEC, cache)
+    assert np.array_equal(whole, again)
+    assert np.array_equal(np.load(path), whole)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, clips):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnavailableError, match="file/cache: the feature cache cannot be written"):
+        utterance_frames(clips[:1], SPEC, Cache(tmp_path / "file" / "cache"))
+
+
+def test_a_full_disk_while_caching(tmp_path):
+    """A file system of 64 kB that is really full, in a mount namespace of the test's own."""
+    if os.geteuid() or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs root and mount namespaces to mount a small file system")
+    write_corpus(tmp_path, seconds=0.5)
+    text = (ROOT / "config.yaml").read_text().replace("cache: runs/cache", f"cache: {tmp_path}/small/cache")
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "small").mkdir()
+    script = (
+        f"mount -t tmpfs -o size=64k tmpfs {tmp_path}/small && "
+        f"{sys.executable} -m train fit --network cnn --config {tmp_path}/config.yaml --data {tmp_path}/TESS; "
+        f"echo $?; find {tmp_path}/small -name '*.part'"
+    )
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["69"]
+    error = [line for line in done.stderr.splitlines() if not line.startswith("features")]
+    assert error == [f"error: {tmp_path}/small/cache: the feature cache cannot be written (No space left on device)"]

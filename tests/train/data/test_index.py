@@ -1,0 +1,194 @@
+"""Tables and folders of clips, good and bad: every mistake is one line that names it."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support.lab import write_config
+from tests.support.tiny_corpus import write_corpus
+from train.__main__ import main
+from train.config import TrainConfig
+from train.data import index
+from train.study import index_report
+
+CONFIG = TrainConfig()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_corpus(tmp_path, words=("back", "dog"), seconds=0.2)
+
+
+def scanned(*data: Path) -> index.Index:
+    return index.scan(data, CONFIG)
+
+
+def test_a_known_corpus(corpus):
+    found = scanned(corpus)
+    assert len(found.clips) == 2 * 7 * 2
+    clip = next(clip for clip in found.clips if "YAF_dog_ps" in clip.path)
+    assert (clip.corpus, clip.speaker, clip.label, clip.text) == ("TESS", "YAF", "surprise", "dog")
+    assert (clip.duration_s, clip.rate_hz, len(clip.sha256)) == (0.2, 16_000, 64)
+
+
+def test_a_folder_per_label_with_and_without_speakers(tmp_path, corpus):
+    own = tmp_path / "mine"
+    for place in ("happy", "Sadness/anna"):
+        (own / place).mkdir(parents=True)
+    shutil.copy(next(corpus.rglob("*happy.wav")), own / "happy" / "one.wav")
+    shutil.copy(next(corpus.rglob("*sad.wav")), own / "Sadness" / "anna" / "two.wav")
+    found = {(clip.corpus, clip.label, clip.speaker) for clip in scanned(own).clips}
+    assert found == {("mine", "happy", ""), ("mine", "sad", "anna")}
+
+
+def test_the_table_reads_back_what_was_written(tmp_path, corpus):
+    clips = scanned(corpus).clips
+    index.write(tmp_path / "index.csv", clips)
+    assert scanned(tmp_path / "index.csv").clips == clips
+
+
+def test_a_table_of_one_s_own_with_paths_beside_it(tmp_path, corpus):
+    table = tmp_path / "own.csv"
+    table.write_text("path,label,speaker\nTESS/OAF_sad/OAF_dog_sad.wav,joy,me\n")
+    (clip,) = scanned(table).clips
+    assert (clip.corpus, clip.speaker, clip.label) == ("own", "me", "happy")
+
+
+def corrupt(path: Path) -> None:
+    path.write_text("not sound at all")
+
+
+def test_bad_files_are_named_and_the_rest_is_used(corpus):
+    corrupt(corpus / "OAF_sad" / "OAF_dog_sad.wav")
+    soundfile.write(corpus / "OAF_sad" / "OAF_back_sad.wav", np.zeros(0, np.float32), 16_000)
+    found = scanned(corpus)
+    assert len(found.clips) == 26
+    assert [Path(line.split(": ")[0]).name for line in found.left_out] == ["OAF_back_sad.wav", "OAF_dog_sad.wav"]
+    assert "empty" in found.left_out[0]
+    assert "not a readable sound file" in found.left_out[1]
+
+
+def no_audio(folder: Path) -> list[str]:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "readme.txt").write_text("hello")
+    return [str(folder / "notes")]
+
+
+def missing(folder: Path) -> list[str]:
+    return [str(folder / "nowhere")]
+
+
+def unknown_scheme(folder: Path) -> list[str]:
+    (folder / "TESS" / "x").mkdir()
+    shutil.copy(folder / "TESS" / "OAF_sad" / "OAF_dog_sad.wav", folder / "TESS" / "x" / "take 1.wav")
+    return [str(folder / "TESS")]
+
+
+def table_without_speaker(folder: Path) -> list[str]:
+    (folder / "t.csv").write_text("path,label\na.wav,sad\n")
+    return [str(folder / "t.csv")]
+
+
+def table_with_unknown_label(folder: Path) -> list[str]:
+    (folder / "t.csv").write_text("path,label,speaker\na.wav,bewildered,me\n")
+    return [str(folder / "t.csv")]
+
+
+def table_of_missing_files(folder: Path) -> list[str]:
+    (folder / "t.csv").write_text("path,label,speaker\na.wav,sad,me\n")
+    return [str(folder / "t.csv")]
+
+
+def binary_table(folder: Path) -> list[str]:
+    (folder / "t.csv").write_bytes(b"\xff\xfe\x00\x01")
+    return [str(folder / "t.csv")]
+
+
+def label_with_one_clip(folder: Path) -> list[str]:
+    for path in sorted((folder / "TESS").rglob("*_sad.wav"))[1:]:
+        path.unlink()
+    return [str(folder / "TESS")]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (no_audio, "notes: no sound files in it"),
+        (missing, "nowhere: no such folder or table"),
+        (unknown_scheme, "1 of 29 file names fit no known corpus"),
+        (table_without_speaker, "t.csv: column speaker is missing"),
+        (table_with_unknown_label, "t.csv:2: label 'bewildered' is neither one of"),
+        (table_of_missing_files, "a.wav: cannot be read (No such file or directory)"),
+        (binary_table, "t.csv: not a CSV table in UTF-8"),
+        (label_with_one_clip, "label 'sad' has 1 clip(s)"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_bad_data_is_one_line(tmp_path, corpus, monkeypatch, capfd, make, message):
+    data = make(tmp_path)
+    config = Path("config.yaml").resolve()
+    monkeypatch.chdir(tmp_path)
+    status = main(["fit", "--network", "cnn", "--config", str(config), "--data", *data])
+    lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("features")]
+    assert status == 66
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+
+
+def test_noise_that_is_not_there_is_said_before_features_are_made(tmp_path, corpus, capfd):
+    noise = tmp_path / "nowhere"
+    options = ["fit", "--network", "cnn", "--data", str(corpus), "--noise", str(noise), "--out", str(tmp_path / "runs")]
+    assert main(options) == 66
+    assert capfd.readouterr().err == f"error: {noise}: no such folder of noise recordings\n"
+
+
+@pytest.mark.parametrize(("verb", "option"), [("compare", "--jobs"), ("tune", "--trials")])
+def test_there_is_one_training_at_least(tmp_path, corpus, capfd, verb, option):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, *(["--network", "ann"] if verb == "tune" else []), "--data", str(corpus), option, "0"])
+    assert ended.value.code == 2
+    assert "expected 1 or more, not '0'" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_noise_of_the_fifth_fold_alone_is_no_fault_where_no_training_hears_noise(tmp_path, corpus, capfd):
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    shutil.copy(next(corpus.rglob("*.wav")), noise / "5-rain.wav")
+    config = write_config(tmp_path)
+    options = ["--network", "ann", "--epochs", "1", "--config", str(config), "--out", str(tmp_path / "runs")]
+    assert main(["fit", *options, "--data", str(corpus), "--noise", str(noise)]) == 0, capfd.readouterr().err
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "few"])
+def test_epochs_are_one_or_more(tmp_path, corpus, capfd, epochs):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--network", "cnn", "--data", str(corpus), "--epochs", epochs])
+    assert ended.value.code == 2
+    assert f"expected 1 or more, not '{epochs}'" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_the_report_names_what_is_wrong(tmp_path, corpus, capsys):
+    corrupt(corpus / "OAF_sad" / "OAF_dog_sad.wav")
+    soundfile.write(corpus / "OAF_sad" / "OAF_back_sad.wav", np.full(3_200, 1e-5), 16_000)
+    loud = np.sign(np.sin(np.arange(3_200) / 9.0))
+    soundfile.write(corpus / "YAF_fear" / "YAF_dog_fear.wav", loud, 16_000)
+    shutil.copy(corpus / "YAF_fear" / "YAF_back_fear.wav", corpus / "YAF_happy" / "YAF_back_happy.wav")
+    found = scanned(corpus)
+    findings = index_report.examine(found, lambda done, total, note: None)
+    assert [line.split(": ")[0][-15:] for line in findings.unreadable] == ["OAF_dog_sad.wav"]
+    assert [path[-16:] for path in findings.silent] == ["OAF_back_sad.wav"]
+    assert [path[-16:] for path in findings.clipped] == ["YAF_dog_fear.wav"]
+    assert [sorted(path[-10:] for path in same) for same in findings.duplicates] == [["_happy.wav", "k_fear.wav"]]
+    assert findings.single == ["TESS: sad"] if findings.labels["TESS"]["sad"] == 1 else not findings.single
+    assert main(["index", str(corpus), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    for name in ("OAF_dog_sad.wav", "OAF_back_sad.wav", "YAF_dog_fear.wav", "YAF_back_happy.wav"):
+        assert name in printed
+    with open(tmp_path / "out" / "index.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 27
+    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png;base64,") == 7

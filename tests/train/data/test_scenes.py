@@ -1,0 +1,66 @@
+"""Scenes: the truth about made sounds, the same ones for a seed; and the noises by formula in them."""
+
+import numpy as np
+import pytest
+
+from edge.features.mfcc import MfccSpec
+from tests.support.lab import tiny_clips, tiny_config
+from train.data import noises
+from train.data.features import Cache
+from train.data.scenes import BLOCKS, Scenes, _truth, scenes
+
+SPEC = MfccSpec()
+BLOCK = SPEC.block_samples
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    return tiny_clips(folder, tiny_config(folder))
+
+
+def made(clips, folder, *, seed: int = 0, count: int = 3) -> Scenes:
+    return scenes(count, clips, [], SPEC, Cache(folder), seed=seed, tell=lambda *_: None)
+
+
+def test_the_same_seed_gives_the_same_scenes_and_another_one_others(clips, tmp_path):
+    first, again, kept = (made(clips, tmp_path / name) for name in ("a", "b", "a"))
+    for one, two, three in zip(first, again, kept, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+    assert not np.array_equal(first.frames, made(clips, tmp_path / "a", seed=1).frames)
+
+
+def test_scenes_hold_speech_where_they_say_so(clips, tmp_path):
+    """Blocks called speech are louder than the quiet ones of the same scene, and some scenes hold none."""
+    found = made(clips, tmp_path, count=40)
+    assert found.frames.shape == (40, BLOCKS * SPEC.block_frames, SPEC.coefficients)
+    assert found.frames.dtype == np.float32
+    assert found.speech.shape == found.weight.shape == (40, BLOCKS)
+    level = found.frames[:, :: SPEC.block_frames, 0]
+    spoken = (found.speech == 1) & (found.weight == 1.0)
+    assert 0.1 < spoken.any(axis=1).mean() < 0.9
+    differences = [
+        level[scene][spoken[scene]].mean() - np.percentile(level[scene], 10)
+        for scene in np.flatnonzero(spoken.any(axis=1))
+    ]
+    assert np.mean(differences) > 30  # sqrt(40) a dB
+
+
+def test_the_truth_about_a_block_and_how_clear_it_is():
+    spoken = np.zeros(10 * BLOCK, bool)
+    spoken[2 * BLOCK + BLOCK // 4 : 5 * BLOCK] = True
+    mix = np.where(spoken, 0.1, 0.0)
+    mix[4 * BLOCK : 5 * BLOCK] = 1e-6
+    speech, weight = _truth(spoken, mix, np.full(len(mix), 0.01), SPEC)
+    assert speech.tolist() == [False, False, True, True, True, False, False, False, False, False]
+    begins, drowned, decays, clear = 0.3, 0.0, 0.15, 1.0
+    assert weight.tolist() == [clear, clear, begins, clear, drowned, decays, decays, decays, clear, clear]
+
+
+def test_noises_are_sound_of_power_one():
+    rng = np.random.default_rng(0)
+    for sound in [*(noises.event(rng) for _ in range(60)), noises.ambient(16_000, rng)]:
+        assert np.isfinite(sound).all()
+        assert 0.05 * 16_000 < len(sound) < 30 * 16_000
+        assert np.mean(np.square(sound, dtype=np.float64)) == pytest.approx(1, abs=0.01)

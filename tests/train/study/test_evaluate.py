@@ -1,0 +1,125 @@
+"""Evaluation: one JSON object about anyone's clips, from a checkpoint and from an artifact."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from edge.errors import InputError
+from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job, write_config
+from tests.support.sounds import ROOT
+from train.__main__ import main
+from train.study import evaluate
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    from train.fitting.fit import fit
+
+    folder = tmp_path_factory.mktemp("lab")
+    config = tiny_config(folder)
+    clips = tiny_clips(folder, config)
+    return fit(tiny_job("ann", clips, config, epochs=6), clips, config, SPEC, folder=folder / "ann"), config
+
+
+def write_table(path, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *rows])
+
+
+@pytest.mark.parametrize("reading", ["last", "mean"])
+def test_the_figures_are_counted_from_the_network_s_answers(run, tmp_path, capsys, reading):
+    done, config = run
+    clips = done.clips("test") + done.clips("validation")
+    write_table(tmp_path / "t.csv", [(clip.path, clip.label) for clip in clips])
+    arguments = ["evaluate", str(done.folder), "--index", str(tmp_path / "t.csv"), "--json", "--reading", reading]
+    assert main([*arguments, "--config", str(write_config(tmp_path))]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    model = evaluate.open_model(done.folder / "model.keras")
+    from train.data.features import Cache, clip_frames
+
+    said = [
+        model.labels[int(np.argmax(model.answer(clip_frames(clip, SPEC, Cache(config.cache)), reading)))]
+        for clip in clips
+    ]
+    right = [answer == clip.label for answer, clip in zip(said, clips, strict=True)]
+    assert found["n"] == len(clips) == 16
+    assert found["accuracy"] == pytest.approx(sum(right) / 16)
+    recalls = {
+        label: np.mean([hit for hit, clip in zip(right, clips, strict=True) if clip.label == label])
+        for label in {clip.label for clip in clips}
+    }
+    assert {label: value for label, value in found["recall"].items() if value is not None} == pytest.approx(recalls)
+    assert found["uar"] == pytest.approx(np.mean(list(recalls.values())))
+    assert np.sum(found["confusion"]) == 16
+    assert 0 <= found["ece"] <= 1
+
+
+def test_labels_the_model_lacks_are_counted_and_named(run, tmp_path):
+    done, config = run
+    first, second, third = done.clips("test")[:3]
+    shutil.copy(third.path, tmp_path / "broken.wav")
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    write_table(
+        tmp_path / "t.csv",
+        [(first.path, first.label), (second.path, "boredom"), (third.path, "Schadenfreude"), ("broken.wav", "sad")],
+    )
+    found = evaluate.evaluate(evaluate.open_model(done.folder), tmp_path / "t.csv", config)
+    assert found["n"] == 1
+    assert found["lacking"] == {
+        "Schadenfreude": {"n": 1, "clips": [third.path]},
+        "boredom": {"n": 1, "clips": [second.path]},
+    }
+    assert [line.split(": ")[0] for line in found["unreadable"]] == [str(tmp_path / "broken.wav")]
+
+
+def test_a_side_of_a_run(run):
+    done, config = run
+    model = evaluate.open_model(done.folder)
+    found = evaluate.evaluate(model, done.folder / "split.csv", config, side="test", reading="last")
+    assert found["n"] == 8
+    assert found["accuracy"] == done.record.metrics["test"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [("path,label\n", "no readable sound with a label"), ("file,label\na,b\n", "column path is missing")],
+)
+def test_tables_that_hold_nothing(run, tmp_path, table, message):
+    done, config = run
+    (tmp_path / "t.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        evaluate.evaluate(evaluate.open_model(done.folder), tmp_path / "t.csv", config)
+
+
+def test_what_is_no_model(tmp_path):
+    with pytest.raises(InputError, match="no such model"):
+        evaluate.open_model(tmp_path / "nothing")
+    with pytest.raises(InputError, match="not a finished run"):
+        evaluate.open_model(tmp_path)
+
+
+def test_an_artifact_answers_as_the_sensor_would(run, tmp_path):
+    """edge's own model, fed block by block by hand, is the reference."""
+    from edge.features.mfcc import mfcc
+    from edge.model import artifact
+    from edge.sound.blocks import load_recording
+
+    artifacts = sorted((ROOT / "edge" / "model" / "bundled").glob("*.tflite"))
+    if not artifacts:
+        pytest.skip("needs a bundled artifact in edge/models")
+    done, config = run
+    clip = done.clips("test")[0]
+    found, model = artifact.load(artifacts[0])
+    frames = mfcc(load_recording(clip.path), found.manifest.features)
+    model.reset()
+    blocks = [model.process(frames[start : start + 4]) for start in range(0, len(frames) - len(frames) % 4, 4)]
+    answers = [probs for probs in blocks if probs is not None]
+    opened = evaluate.open_model(artifacts[0])
+    assert np.allclose(np.exp(opened.answer(frames, "mean")), np.mean(answers, axis=0), atol=1e-6)
+    assert np.allclose(np.exp(opened.answer(frames, "last")), answers[-1], atol=1e-6)
+    write_table(tmp_path / "t.csv", [(one.path, one.label) for one in done.clips("test")])
+    assert evaluate.evaluate(opened, tmp_path / "t.csv", config)["n"] == 8

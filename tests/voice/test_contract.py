@@ -1,0 +1,102 @@
+"""The contract on the wire: schemas that are the code's own, payloads of old that schema 1 accepts for ever."""
+
+import json
+import re
+
+import jsonschema
+import msgspec
+import pytest
+
+from edge.voice.contract import FOLDER, PAYLOADS, documents
+from tests.support.daemon import Daemon
+from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
+
+CONTRACT = ROOT / "deploy" / "contract.md"
+RECORDED = sorted((ROOT / "tests" / "data" / "payloads").glob("*.jsonl"))
+
+
+def validate(name: str, value: object) -> None:
+    jsonschema.validate(
+        value, json.loads((FOLDER / f"{name}.json").read_text()), cls=jsonschema.validators.Draft202012Validator
+    )
+
+
+def as_json(name: str, payload: str) -> object:
+    """Return a payload as JSON; status and listening are bare words on the wire."""
+    return payload if name in ("status", "listening") else json.loads(payload)
+
+
+def test_the_schemas_are_current_and_sound():
+    committed = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
+    assert documents() == committed, "run python -m edge.voice.contract"
+    for text in documents().values():
+        jsonschema.validators.Draft202012Validator.check_schema(json.loads(text))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_payloads_of_old_are_accepted_for_ever(path):
+    name = path.stem.rpartition("-")[2]
+    lines = path.read_text().splitlines()
+    assert lines
+    for line in lines:
+        validate(name, json.loads(line))
+        msgspec.json.decode(line, type=PAYLOADS[name])
+
+
+def test_there_are_payloads_of_old_for_every_topic():
+    assert {path.stem.rpartition("-")[2] for path in RECORDED} == set(PAYLOADS)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("state", {"confidence": 1.5}),
+        ("state", {"ts": "yesterday"}),
+        ("state", {"emotion": None}),
+        ("state", {"arousal": -1.01}),
+        ("state", {"valence": "pleasant"}),
+        ("event", {"late": "yes"}),
+        ("event", {"seq": -1}),
+        ("timeline", {"runs": [["2026-01-31T12:00:00Z", "happy"]]}),
+        ("health", {"outbox_depth": "none"}),
+    ],
+)
+def test_the_schemas_refuse_what_is_wrong(name, change):
+    good = json.loads(next(path for path in RECORDED if path.stem.endswith(name)).read_text().splitlines()[0])
+    with pytest.raises(jsonschema.ValidationError):
+        validate(name, {**good, **change})
+
+
+def test_a_field_of_the_future_is_no_offence():
+    for path in RECORDED:
+        name = path.stem.rpartition("-")[2]
+        value = json.loads(path.read_text().splitlines()[0])
+        if isinstance(value, dict):
+            validate(name, {**value, "something_new": 1})
+
+
+def test_every_message_of_a_running_sensor_keeps_the_contract(broker, tmp_path):
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port, edge={"health_interval_s": 2}) as daemon:
+        watcher.wait_for(lambda w: len(w.on("event")) >= 3 and len(w.on("health")) >= 2, 60.0)
+        assert daemon.stop() == 0
+        watcher.wait_for(lambda w: w.on("status")[-1].payload == "offline")
+        assert {message.topic for message in watcher.messages} == {f"roomtone/room/{name}" for name in PAYLOADS}
+        for message in watcher.messages:
+            name = message.topic.rpartition("/")[2]
+            validate(name, as_json(name, message.payload))
+
+
+def test_the_page_shows_an_example_of_each_that_holds():
+    examples = re.findall(r"^### `(\w+)`.*?^```\w*\n(.*?)^```", CONTRACT.read_text(), re.MULTILINE | re.DOTALL)
+    assert {name for name, _ in examples} == set(PAYLOADS)
+    for name, text in examples:
+        validate(name, as_json(name, text.strip()))
+
+
+def test_the_page_names_every_field():
+    page = CONTRACT.read_text()
+    for path in FOLDER.glob("*.json"):
+        for definition in json.loads(path.read_text()).get("$defs", {}).values():
+            for field in definition.get("properties", {}):
+                assert f"`{field}`" in page or f'"{field}"' in page, f"{path.name}: {field}"

@@ -1,0 +1,260 @@
+"""What Home Assistant is told, as mosquitto's client sees it; `make test-homeassistant` asks Home Assistant itself."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import msgspec
+import pytest
+
+from edge.commands.demo import RECORDING
+from edge.config import Device, EdgeConfig, Mqtt
+from edge.delivery.link import Link
+from edge.voice import homeassistant
+from edge.voice.homeassistant import discovery
+from edge.voice.payloads import Event, Health, State
+from tests.support.broker import HOST, free_port
+from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
+
+LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+ACCEPTED = ROOT / "tests" / "data" / "homeassistant" / "discovery.json"
+PREFIX = "homeassistant"
+TOPIC = "homeassistant/device/roomtone-attic/config"
+CONFIG = EdgeConfig(device=Device(id="attic", name="Attic"))
+
+
+def announced(link: Link) -> Link:
+    homeassistant.announce(link, CONFIG, LABELS, "model-1")
+    return link
+
+
+def test_the_description_is_what_home_assistant_accepted():
+    made = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
+    accepted = json.loads(ACCEPTED.read_text())
+    for described in (made, accepted):  # the version moves on
+        described["device"].pop("sw_version")
+        described["origin"].pop("sw_version")
+    assert made == accepted
+
+
+def test_every_label_is_an_option_and_every_field_exists_on_the_wire():
+    components = discovery(CONFIG.device, LABELS, "model-1")["components"]
+    assert components["emotion"]["options"] == [*LABELS, "unknown", "quiet"] == components["change"]["event_types"]
+    fields = {"state": State, "health": Health, "event": Event}
+    for name, component in components.items():
+        payload = fields.get(component["state_topic"].rpartition("/")[2])
+        template = component.get("value_template", "")
+        if "value_json." in template:
+            field = template.partition("value_json.")[2].partition(" ")[0].rstrip(")")
+            assert field in payload.__struct_fields__, name
+
+
+def test_it_is_retained_and_sent_again_when_home_assistant_starts(broker):
+    link = announced(Link(Mqtt(), "attic", host=HOST, port=broker.port))
+    link.start()
+    with Subscriber(broker.port, "homeassistant/device/#") as watcher:
+        watcher.wait_for(lambda w: w.messages)
+        subprocess.run(
+            ["mosquitto_pub", "-p", str(broker.port), "-t", "homeassistant/status", "-m", "online"], check=True
+        )
+        watcher.wait_for(lambda w: len(w.messages) >= 2)
+        assert {message.topic for message in watcher.messages} == {TOPIC}
+        assert watcher.messages[-1].json["device"]["identifiers"] == ["roomtone-attic"]
+    link.stop()
+
+
+def test_remove_clears_the_description(broker, tmp_path):
+    link = announced(Link(Mqtt(), "attic", host=HOST, port=broker.port))
+    link.start()
+    with Subscriber(broker.port, "homeassistant/device/#") as watcher:
+        watcher.wait_for(lambda w: w.messages)
+        link.stop()
+        (tmp_path / "config.yaml").write_text(
+            f"edge: {{device: {{id: attic}}, mqtt: {{host: {HOST}, port: {broker.port}}}}}"
+        )
+        command = [sys.executable, "-m", "edge", "--config", str(tmp_path / "config.yaml"), "homeassistant", "--remove"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        assert f"{TOPIC}: removed" in done.stdout
+        watcher.wait_for(lambda w: w.messages[-1].payload == "")
+    with Subscriber(broker.port, "#", "-W", "2") as late:
+        late._process.wait()
+    assert TOPIC not in {message.topic for message in late.messages}
+
+
+class Home:
+    """A real Home Assistant, onboarded, with the MQTT integration set up; read and switched over its REST interface."""
+
+    CLIENT = "http://127.0.0.1/"
+
+    def __init__(self, folder, broker_port: int) -> None:
+        self.port = free_port()
+        self._folder = folder
+        (folder / ".storage").mkdir(parents=True)
+        (folder / "configuration.yaml").write_text(
+            "homeassistant: {name: t, latitude: 0, longitude: 0, elevation: 0, unit_system: metric, time_zone: UTC}\n"
+            f"http: {{server_host: 127.0.0.1, server_port: {self.port}}}\n"
+            "api:\nonboarding:\nauth:\nlogger: {default: warning}\n"
+        )
+        entry = {
+            "created_at": "2025-01-01T00:00:00+00:00",
+            "modified_at": "2025-01-01T00:00:00+00:00",
+            "data": {"broker": HOST, "port": broker_port},
+            "options": {"discovery": True, "discovery_prefix": PREFIX},
+            "domain": "mqtt",
+            "entry_id": "mqtt1",
+            "title": "broker",
+            "source": "user",
+            "version": 1,
+            "minor_version": 2,
+            "unique_id": None,
+            "disabled_by": None,
+            "discovery_keys": {},
+            "pref_disable_new_entities": False,
+            "pref_disable_polling": False,
+            "subentries": [],
+        }
+        stored = {"version": 1, "minor_version": 5, "key": "core.config_entries", "data": {"entries": [entry]}}
+        (folder / ".storage" / "core.config_entries").write_text(json.dumps(stored))
+
+    def __enter__(self) -> "Home":
+        program = ROOT / ".venv-homeassistant" / "bin" / "hass"
+        with (self._folder / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                [program, "-c", self._folder], stdout=output, stderr=output, start_new_session=True
+            )
+        self._token = None
+        self.wait_for(lambda: self._ask("/api/onboarding"), timeout_s=300)
+        user = {"client_id": self.CLIENT, "name": "a", "username": "a", "password": "a", "language": "en"}
+        code = self._ask("/api/onboarding/users", json.dumps(user).encode())["auth_code"]
+        form = {"grant_type": "authorization_code", "code": code, "client_id": self.CLIENT}
+        self._token = self._ask("/auth/token", urllib.parse.urlencode(form).encode(), form=True)["access_token"]
+        return self
+
+    def __exit__(self, *_) -> None:
+        os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _ask(self, path: str, data: bytes | None = None, *, form: bool = False):
+        headers = {"Content-Type": "application/x-www-form-urlencoded" if form else "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def states(self) -> dict[str, dict]:
+        """Return the states of the sensor's entities by entity id."""
+        return {state["entity_id"]: state for state in self._ask("/api/states") if "attic" in state["entity_id"]}
+
+    def call(self, domain: str, service: str, entity: str) -> None:
+        self._ask(f"/api/services/{domain}/{service}", json.dumps({"entity_id": entity}).encode())
+
+    def wait_for(self, condition, timeout_s: float = 30):
+        """Return what `condition` gives as soon as it is true. Raises TimeoutError with Home Assistant's words."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError, KeyError):
+                if found := condition():
+                    return found
+            time.sleep(0.25)
+        raise TimeoutError(f"after {timeout_s} s; Home Assistant says:\n{self.log()}\n{self._known()}")
+
+    def _known(self) -> str:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            return "\n".join(f"{entity} {state['state']}" for entity, state in self.states().items())
+        return "nothing"
+
+    def log(self) -> str:
+        log = self._folder / "home-assistant.log"
+        return log.read_text() if log.exists() else (self._folder / "output").read_text()
+
+    def complaints(self) -> list[str]:
+        """Return what its log says of us."""
+        return [line for line in self.log().splitlines() if "mqtt" in line.lower() or "roomtone" in line.lower()]
+
+
+@pytest.mark.machine
+def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker, tmp_path):
+    if not (ROOT / ".venv-homeassistant" / "bin" / "hass").exists():
+        pytest.fail("needs Home Assistant: `make test-homeassistant` installs it")
+    (tmp_path / "config.yaml").write_text(
+        f"edge: {{device: {{id: attic, name: Attic}}, mqtt: {{host: {HOST}, port: {broker.port}}}, "
+        f"health_interval_s: 5, state_folder: {tmp_path / 'state'}}}"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "edge",
+        "--config",
+        str(tmp_path / "config.yaml"),
+        "run",
+        "--input",
+        str(RECORDING),
+    ]
+
+    def sense() -> subprocess.Popen:
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+    with Home(tmp_path / "home", broker.port) as home, Subscriber(broker.port, "roomtone/attic/#") as watcher:
+        described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
+        sensor = sense()
+        count = len(described["components"])
+        entities = home.wait_for(lambda: len(found := home.states()) >= count and found, timeout_s=60)
+        assert len(entities) == count
+        emotion, switch, speech = "sensor.attic_emotion", "switch.attic_listening", "binary_sensor.attic_speech"
+
+        # Every label that is published is followed; arousal and valence are unknown while nobody speaks.
+        followed = set()
+        affect = ("arousal", "valence")
+
+        def in_step() -> bool:
+            last, known = watcher.on("state")[-1].json, home.states()
+            shown = [known[f"sensor.attic_{name}"]["state"] for name in affect]
+            told = ["unknown" if last[name] is None else str(last[name]) for name in affect]
+            if (known[emotion]["state"], shown) == (last["emotion"], told):
+                followed.add(last["emotion"])
+            return len(followed) >= 3 and "quiet" in followed
+
+        home.wait_for(in_step, timeout_s=60)
+        states = home.states()
+        assert states["binary_sensor.attic_microphone_problem"]["state"] == "off"
+        assert float(states["sensor.attic_memory"]["state"]) > 10
+        assert states["event.attic_change"]["attributes"]["event_type"] in states[emotion]["attributes"]["options"]
+        assert states[speech]["state"] in ("on", "off")
+        assert states[switch]["state"] == "on"
+
+        # The switch works from its side.
+        home.call("switch", "turn_off", switch)
+        watcher.wait_for(lambda w: w.on("listening")[-1].payload == "OFF")
+        watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "off")
+        home.wait_for(lambda: home.states()[switch]["state"] == "off")
+        home.call("switch", "turn_on", switch)
+        watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok")
+
+        # Killed, it is unavailable; back, it is available.
+        sensor.kill()
+        sensor.wait()
+        home.wait_for(lambda: {s["state"] for s in home.states().values()} == {"unavailable"}, timeout_s=60)
+        sensor = sense()
+        home.wait_for(lambda: home.states()[emotion]["state"] not in ("unavailable", "unknown"), timeout_s=60)
+        sensor.terminate()
+        sensor.wait()
+
+        removed = subprocess.run([*command[:5], "homeassistant", "--remove"], cwd=ROOT, capture_output=True, text=True)
+        assert removed.returncode == 0, removed.stderr
+        home.wait_for(lambda: not home.states())
+        assert home.complaints() == []
+    ACCEPTED.parent.mkdir(parents=True, exist_ok=True)
+    ACCEPTED.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
