@@ -29,10 +29,10 @@ from edge.errors import ArtifactError
 from edge.model.artifact import write_artifact
 from edge.model.golden import Golden
 from edge.model.manifest import DecisionDefaults, Manifest, Provenance
-from train import networks
 from train.data.features import Cache
 from train.data.windows import standardized, windowed
 from train.fitting.runs import Run
+from train.networks import registry
 
 # A window that ends anywhere in the utterance, as the sensor asks while somebody still speaks.
 _EARLIEST_END = 0.3
@@ -113,7 +113,7 @@ def _manifest(run: Run, job: Job, calibration: Calibration | None, name: str) ->
     step = job.form == "step"
     states: dict[str, Any] = {}
     if step:
-        network = networks.module(record.network).step(run.model, frames=job.step_frames)
+        network = registry.module(record.network).step(run.model, frames=job.step_frames)
         states = {state: list(shape) for state, shape in network.states.items()}
     decision = DecisionDefaults()
     if calibration:

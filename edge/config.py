@@ -2,10 +2,10 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from edge.daemon.quiet_hours import QuietClock, QuietHours
 from edge.errors import ConfigError
 from edge.section import Positive, Ratio, Section, load_section
 
@@ -14,6 +14,7 @@ Identifier = Annotated[
     str, msgspec.Meta(pattern="^[a-z0-9-]{1,64}$", description="a-z, 0-9 and - only (at most 64 of them)")
 ]
 Decibels = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Clock = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 
 class Device(Section, kw_only=True):
@@ -107,6 +108,23 @@ class HomeAssistant(Section, kw_only=True):
     )
 
 
+class QuietHours(Section, kw_only=True):
+    """From `start` to `end` (HH:MM; over midnight where `end` is the earlier one) in `time_zone` (IANA name)."""
+
+    start: Clock
+    end: Clock
+    time_zone: str = "UTC"
+
+    def zone(self) -> ZoneInfo:
+        """Return the time zone. Raises ConfigError for one that this machine does not know."""
+        try:
+            return ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ConfigError(
+                f"edge.quiet_hours.time_zone: unknown time zone {self.time_zone!r} (expected e.g. Europe/Berlin)"
+            ) from error
+
+
 class EdgeConfig(Section, kw_only=True):
     """The sensor's settings: the `edge` key of config.yaml."""
 
@@ -131,7 +149,8 @@ def load_edge(path: str | Path | None) -> EdgeConfig:
         return EdgeConfig()
     config = load_section(path, "edge", EdgeConfig)
     try:
-        QuietClock(config.quiet_hours)  # knows whether there is such a time zone
+        if config.quiet_hours is not None:
+            config.quiet_hours.zone()  # knows whether there is such a time zone
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return config

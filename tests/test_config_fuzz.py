@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from edge.commands.cli import main
 from edge.config import EdgeConfig, load_edge
 from edge.daemon.quiet_hours import QuietClock
-from edge.daemon.run import DEFAULT_MODEL
 from edge.errors import ConfigError
 from edge.hearing.pipeline import Pipeline
-from edge.model.artifact import load
-from edge.sound.blocks import load_recording, timed_blocks
+from edge.model.artifact import DEFAULT_MODEL, load
+from edge.sound.blocks import timed_blocks
+from edge.sound.recording import load_recording
 from tests.support.broker import free_port
 from tests.support.daemon import RECORDING
 from tests.support.sounds import ROOT

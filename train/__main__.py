@@ -5,8 +5,9 @@ import os
 import sys
 
 from edge.errors import RoomtoneError
-from train import commands, networks
+from train import commands
 from train.data.split import SIDES
+from train.networks import registry
 from train.study import protocols
 
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=commands.run_index)
 
     verb = verbs.add_parser("fit", parents=[common, data, recipe], help="train one network under a protocol")
-    verb.add_argument("--network", required=True, choices=networks.NAMES)
+    verb.add_argument("--network", required=True, choices=registry.NAMES)
     verb.add_argument("--fold", type=int, help="only this fold (0, 1, ...); default: all")
     verb.add_argument("--seed", type=int, default=0, help="of weights and order; default: 0")
     verb.add_argument("--name", help="of the run's folder; default: network, protocol, fold, seed")
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=commands.run_evaluate)
 
     verb = verbs.add_parser("compare", parents=[common, data, recipe], help="all networks under a protocol, one report")
-    verb.add_argument("--networks", nargs="+", choices=networks.NAMES, help="default: train.compare.networks")
+    verb.add_argument("--networks", nargs="+", choices=registry.NAMES, help="default: train.compare.networks")
     verb.add_argument("--name", help="of the report's folder; default: compare-PROTOCOL")
     verb.add_argument(
         "--jobs", type=_count, metavar="N", default=os.cpu_count(), help="trainings at a time; default: one per core"
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser(
         "tune", parents=[common, data, recipe], help="sizes and learning rate on validation speakers"
     )
-    verb.add_argument("--network", required=True, choices=networks.NAMES)
+    verb.add_argument("--network", required=True, choices=registry.NAMES)
     verb.add_argument("--fold", type=int, default=0, help="of the protocol; default: 0")
     verb.add_argument("--seed", type=int, default=0, help="of weights and order; default: 0")
     verb.add_argument(

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 
-from train.networks import StepNetwork
+from train.networks.registry import StepNetwork
 
 SIGNATURE = "serve"
 

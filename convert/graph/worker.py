@@ -25,8 +25,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 def main(folder: Path) -> None:
     """Convert the job in a folder."""
     from convert.graph import export
-    from train import networks
     from train.fitting.runs import load_run
+    from train.networks import registry
 
     job = msgspec.json.decode((folder / JOB).read_bytes(), type=Job)
     run = load_run(job.run)
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
         with np.load(folder / SAMPLES) as file:
             arrays = [file[name] for name in file.files]
     if job.form == "step":
-        network = networks.module(run.record.network).step(model, frames=job.step_frames)
+        network = registry.module(run.record.network).step(model, frames=job.step_frames)
         serve, signature = export.step_endpoint(model, network, frames=job.step_frames)
         samples = export.step_samples(serve, signature, arrays)
     else:

@@ -13,8 +13,8 @@ import numpy as np
 
 from edge.features.mfcc import MfccSpec
 from edge.model import artifact, runtime
-from edge.model.golden import replay
 from edge.model.graph import Model, load_model
+from edge.model.replay import replay
 
 WARM_UP_PASSES, PASSES = 2, 12
 

@@ -18,9 +18,10 @@ import numpy as np
 from convert.graph import child
 from edge.errors import ArtifactError
 from edge.model.artifact import read_artifact, write_artifact
-from edge.model.golden import GoldenSound, observe, record
+from edge.model.golden import GoldenSound
 from edge.model.graph import load_model
 from edge.model.manifest import Manifest
+from edge.model.replay import observe, record
 
 # float32 differs by the order of sums; float16 by how a runtime widens it; the others by steps of 1/256.
 TOLERANCE = {"float32": 1e-4, "float16": 1e-3, "dynamic": 2 / 256, "int8": 2 / 256}

@@ -9,12 +9,12 @@ import numpy as np
 
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
-from train import networks
 from train.config import Networks
 from train.data.features import Cache, utterance_frames
 from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting.runs import Run
 from train.fitting.speech import SCENES
+from train.networks import registry
 
 _ENDS_PER_SCENE = 4
 
@@ -75,17 +75,17 @@ def is_speech(run: Run) -> bool:
 
 def has_step(run: Run) -> bool:
     """Whether the run's network declares its streaming state."""
-    return hasattr(networks.module(run.record.network), "step")
+    return hasattr(registry.module(run.record.network), "step")
 
 
 def has_window(run: Run) -> bool:
     """Whether the run's network answers once per window, and not all along."""
-    return networks.step_frames(run.record.network) is None
+    return registry.step_frames(run.record.network) is None
 
 
 def step_frames_of(run: Run, wanted: int) -> int:
     """Return the frames per call of a run's step form: as wanted, where the network leaves the choice."""
-    return networks.step_frames(run.record.network) or wanted
+    return registry.step_frames(run.record.network) or wanted
 
 
 def logits(run: Run, frames: Sequence[np.ndarray], *, form: str, step_frames: int) -> np.ndarray:
@@ -106,7 +106,7 @@ def logits(run: Run, frames: Sequence[np.ndarray], *, form: str, step_frames: in
     for length, indices in by_length.items():
         if length:
             said = whole.predict_on_batch(np.stack([utterances[index][:length] for index in indices]))
-            found[indices] = networks.final(said)
+            found[indices] = registry.final(said)
     return found
 
 
@@ -114,7 +114,7 @@ def whole_sequence_model(run: Run) -> Any:
     """Return the run's network for clips of any length, with the same weights."""
     record = run.record
     settings = msgspec.convert(record.settings, type(getattr(Networks(), record.network)))
-    model = networks.module(record.network).build(
+    model = registry.module(record.network).build(
         settings, frames=None, coefficients=record.features.coefficients, labels=len(record.labels)
     )
     model.set_weights(run.model.get_weights())

@@ -7,10 +7,10 @@ from edge.commands.devices import require_device
 from edge.config import EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.access import access
-from edge.delivery.link import ROOT
 from edge.delivery.session import Owner, Session
 from edge.errors import RoomtoneError
 from edge.model.artifact import load
+from edge.voice.payloads import ROOT
 
 
 def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str | RoomtoneError]:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from edge.config import EdgeConfig
-from edge.daemon.sensor import scores as named
 from edge.errors import InputError
 from edge.hearing.affect import affect
 from edge.hearing.decision import settings
-from edge.hearing.pipeline import Observation, Pipeline
+from edge.hearing.observation import Observation
+from edge.hearing.pipeline import Pipeline
+from edge.labels import QUIET, UNKNOWN
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
-from edge.sound.blocks import SAMPLE_RATE_HZ, read_recording, timed_blocks
-from edge.voice.payloads import QUIET, UNKNOWN
+from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
+from edge.sound.recording import read_recording
 
 
 def classify(
@@ -56,7 +57,7 @@ def classify(
 
 def event(pipeline: Pipeline, observation: Observation) -> dict[str, Any]:
     """Return a change with the wire's names, but seconds of the recording for times."""
-    change, scores = observation.change, named(pipeline, observation)
+    change, scores = observation.change, observation.scores_of(pipeline.labels)
     return {
         "event_type": change.label,
         "t_s": round(change.at_s, 2),

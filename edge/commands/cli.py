@@ -8,19 +8,18 @@ import sys
 import traceback
 from pathlib import Path
 
-from edge import __version__
+from edge.commands.parser import DEFAULT_CONFIG, parser
 from edge.config import EdgeConfig, load_edge
 from edge.errors import InputError, RoomtoneError
 
-DEFAULT_CONFIG = "config.yaml"
 FAULT_OF_OURS = 70
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        return _COMMANDS[options.command](options) or 0
     except RoomtoneError as error:
         return _complain(str(error), error.exit_status)
     except KeyboardInterrupt:
@@ -40,81 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _complain(message: str, status: int) -> int:
     print(f"roomtone: {' '.join(message.split())}", file=sys.stderr)
     return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="roomtone", description="A room sensor that hears how a room feels.")
-    parser.add_argument("--version", action="version", version=f"roomtone {__version__}")
-    parser.add_argument("--config", metavar="FILE", help=f"default: {DEFAULT_CONFIG} where there is one")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: as configured")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def command(name: str, function, help: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help)
-        made.set_defaults(command=function)
-        return made
-
-    made = command("run", _run, "sense the microphone and publish")
-    made.add_argument(
-        "--input",
-        metavar="FILE",
-        help="a recording played as a microphone; - for raw PCM (s16le, 16 kHz, mono), heard as fast as it comes",
-    )
-    made = command("demo", _demo, "sense a bundled recording with an embedded broker and a live page")
-    made.add_argument("--seconds", type=_seconds, metavar="S", help="end after this long")
-    made = command("classify", _classify, "classify recordings")
-    made.add_argument("files", nargs="+", metavar="FILE")
-    how = made.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="one JSON object per event, then one summary per file")
-    how.add_argument("--plot", action="store_true", help="also draw each recording, into NAME.png in this folder")
-    made = command("watch", _watch, "show what sensors say, live")
-    made.add_argument("--host", metavar="HOST", help="the broker; default: as configured, or this machine")
-    made.add_argument("--port", type=int, metavar="PORT", help="default: as configured, or 1883 (8883 with TLS)")
-    made.add_argument("--json", action="store_true", help="one JSON object per message")
-    made.add_argument("--once", action="store_true", help="what is known now, and end")
-    made = command("devices", _devices, "list the microphones")
-    made.add_argument(
-        "--live", type=_seconds, nargs="?", const=10.0, metavar="S", help="show levels for S seconds (10)"
-    )
-    made = command("check", _check, "check a configuration, the model and its golden replay")
-    made.add_argument("file", nargs="?", metavar="CONFIG", help="default: that of --config")
-    made.add_argument("--live", action="store_true", help="also look for the microphone and the broker")
-    command("doctor", _doctor, "look at everything a sensor needs, and say what helps")
-    made = command("homeassistant", _homeassistant, "say how Home Assistant finds this sensor, or take it out again")
-    made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
-    _model_parser(command("model", _model, "look at a model file, sign it, install it"))
-    return parser
-
-
-def _model_parser(model: argparse.ArgumentParser) -> None:
-    verbs = model.add_subparsers(metavar="VERB", required=True, dest="verb")
-
-    def verb(name: str, help: str) -> argparse.ArgumentParser:
-        return verbs.add_parser(name, help=help, description=help)
-
-    made = verb("info", "say what a model file is and where it comes from")
-    made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")
-    made.add_argument("--json", action="store_true", help="the whole manifest")
-    made = verb("verify", "check hash, manifest and golden replay")
-    made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")
-    made = verb("keygen", "make a pair of keys to sign models with")
-    made.add_argument("name", nargs="?", default="model", metavar="NAME", help="writes NAME.key, NAME.pub (model)")
-    made = verb("sign", "sign a model file in place")
-    made.add_argument("file", metavar="FILE")
-    made.add_argument("--key", required=True, metavar="FILE", help="a private key of `roomtone model keygen`")
-    made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
-    made.add_argument("file", metavar="FILE")
-    verb("rollback", "have the sensor run the model before")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text!r}")
-    return seconds
 
 
 def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
@@ -176,7 +100,7 @@ def _classify(options: argparse.Namespace) -> int:
 def _plot(file: str, observations: list, manifest, config: EdgeConfig) -> Path:
     from edge.commands.plot import draw
     from edge.hearing.decision import settings
-    from edge.sound.blocks import load_recording
+    from edge.sound.recording import load_recording
 
     target = Path(f"{Path(file).stem}.png")
     draw(
@@ -225,12 +149,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _homeassistant(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
+    from edge.delivery.homeassistant import remove
     from edge.model.artifact import read_artifact
     from edge.voice import homeassistant
 
     config, _ = _configured(options)
     if options.remove:
-        print(homeassistant.remove(config))
+        print(remove(config))
         return
     manifest = read_artifact(model_path(config)).manifest
     print(f"`run` retains this on {homeassistant.topic(config)} (edge.homeassistant.enabled):")
@@ -257,6 +182,18 @@ def _model(options: argparse.Namespace) -> None:
     for line in say:
         print(line, flush=True)
 
+
+_COMMANDS = {
+    "run": _run,
+    "demo": _demo,
+    "classify": _classify,
+    "watch": _watch,
+    "devices": _devices,
+    "check": _check,
+    "doctor": _doctor,
+    "homeassistant": _homeassistant,
+    "model": _model,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,8 @@ import numpy as np
 from edge.config import EdgeConfig, Mqtt
 from edge.daemon.run import sense, stop_signal
 from edge.delivery.embedded import Broker
-from edge.sound.blocks import paced, read_recording, timed_blocks
+from edge.sound.blocks import paced, timed_blocks
+from edge.sound.recording import read_recording
 from edge.voice.payloads import Event
 
 RECORDING = Path(__file__).parent / "demo.flac"

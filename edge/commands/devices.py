@@ -10,9 +10,9 @@ from rich.text import Text
 
 from edge.config import Audio
 from edge.errors import UnavailableError
-from edge.hearing.gate import SILENCE_DBFS, level_dbfs
 from edge.sound.blocks import Block, Fault
 from edge.sound.faults import REASONS, explain
+from edge.sound.level import SILENCE_DBFS, level_dbfs
 from edge.sound.microphone import Microphone
 from edge.sound.portaudio import CaptureError, InputDevice, input_devices
 from edge.sound.signal_check import SignalCheck

@@ -16,15 +16,15 @@ from edge.commands.devices import require_device
 from edge.config import Audio, EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.credentials import located
-from edge.delivery.outbox import state_folder
 from edge.errors import RoomtoneError
-from edge.hearing.gate import clipped, level_dbfs
 from edge.model.artifact import read_artifact
-from edge.model.golden import replay
 from edge.model.graph import load_model
+from edge.model.replay import replay
 from edge.sound.blocks import Block
 from edge.sound.faults import explain
+from edge.sound.level import clipped, level_dbfs
 from edge.sound.microphone import Microphone
+from edge.state_folder import state_folder
 
 LISTEN_S = 2.0
 PATIENCE_S = 10.0  # for a microphone's first sound

@@ -12,7 +12,8 @@ from edge.errors import ArtifactError, ConfigError, InputError, UnavailableError
 from edge.model import signatures
 from edge.model.artifact import load, read_artifact
 from edge.model.manifest import encode
-from edge.model.store import TRIAL_S, Entry, Store, name, store_of
+from edge.model.store import Entry, Store, name, store_of
+from edge.model.trial import TRIAL_S
 
 SERVICE = "roomtone.service"
 _VERDICT_S = 240.0  # two starts of a model that hangs, and a trial

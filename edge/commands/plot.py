@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from edge.errors import UnavailableError
-from edge.hearing.pipeline import Observation
+from edge.hearing.observation import Observation
+from edge.labels import QUIET, UNKNOWN
 from edge.model.manifest import DecisionDefaults
 from edge.sound.blocks import SAMPLE_RATE_HZ
-from edge.voice.payloads import QUIET, UNKNOWN
 
 _POINTS = 4_000  # of the waveform: its envelope, not every sample
 _GREY = {QUIET: "#e4e7eb", UNKNOWN: "#9aa5b1"}

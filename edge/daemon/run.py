@@ -19,20 +19,22 @@ from edge.daemon.status_line import StatusLine
 from edge.delivery.access import access, default_port
 from edge.delivery.embedded import HOST, Broker, embedded
 from edge.delivery.link import Link
-from edge.delivery.outbox import Outbox, durable_outbox
+from edge.delivery.outbox import Outbox
+from edge.delivery.store import Store
 from edge.errors import UnavailableError
 from edge.hearing.pipeline import Pipeline
-from edge.model.artifact import load
-from edge.model.store import choose, current_file
-from edge.sound.blocks import Block, Fault, paced, read_raw, read_recording, timed_blocks
+from edge.model.artifact import DEFAULT_MODEL, load
+from edge.model.store import current_file
+from edge.model.trial import choose
+from edge.sound.blocks import Block, Fault, paced, timed_blocks
 from edge.sound.microphone import Microphone
+from edge.sound.recording import read_raw, read_recording
+from edge.state_folder import state_folder
 from edge.voice import homeassistant
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
 
 log = logging.getLogger("roomtone")
-
-DEFAULT_MODEL = Path(__file__).parents[1] / "model" / "bundled" / "default.tflite"
 
 Stopping = Callable[[], bool]
 
@@ -87,6 +89,17 @@ def run(
                     reopen=microphone.reopen,
                     show=line.show,
                 )
+
+
+def durable_outbox(config: EdgeConfig) -> Outbox:
+    """Return the outbox of a sensor, with what an earlier life left in its state folder."""
+    folder = state_folder(config.state_folder)
+    if folder is None:
+        log.warning("no state folder (set edge.state_folder): events that the broker does not take stay in memory only")
+        return Outbox(None)
+    limits = config.outbox
+    path = folder / f"outbox-{config.device.id}.sqlite"
+    return Outbox(Store(path, max_rows=limits.rows, max_bytes=limits.bytes))
 
 
 def _outbox(config: EdgeConfig) -> Outbox:

@@ -1,10 +1,8 @@
 """From observations to messages: what is published, and how often; and what commands change."""
 
 import logging
-import os
 import queue
 import time
-import uuid
 from collections.abc import Callable
 from functools import partial
 
@@ -13,16 +11,17 @@ from msgspec.structs import replace
 from edge.config import EdgeConfig
 from edge.daemon.health import HealthMeter
 from edge.daemon.listening import Listening
+from edge.daemon.messages import event_of, state_of
 from edge.daemon.quiet_hours import QuietClock
 from edge.delivery.link import Link
-from edge.hearing.affect import affect
 from edge.hearing.decision import Change
-from edge.hearing.gate import SILENCE_DBFS
-from edge.hearing.pipeline import Observation, Pipeline
+from edge.hearing.observation import NOTHING_YET, Observation
+from edge.hearing.pipeline import Pipeline
+from edge.labels import QUIET
 from edge.sound.blocks import Block, Fault
 from edge.sound.faults import explain
 from edge.sound.signal_check import SignalCheck
-from edge.voice.payloads import QUIET, Event, Microphone, State, rfc3339
+from edge.voice.payloads import Event, Microphone
 from edge.voice.sequence import Sequence
 from edge.voice.timeline import TimelineRecorder
 
@@ -71,7 +70,7 @@ class Sensor:
         self._state_due_s = 0.0
         self._silence_due_s = 0.0
         self._flowed = False
-        self._last = _NOTHING_YET, time.time()  # with the Unix time at which its source began
+        self._last = NOTHING_YET, time.time()  # with the Unix time at which its source began
         self._microphone = Microphone(state="starting", detail="no sound yet")
 
     @property
@@ -157,7 +156,7 @@ class Sensor:
         self._signal.reset()
         self._silence_due_s = time.monotonic() + IDLE_INTERVAL_S
         change = self._pipeline.interrupt(observation.at_s)
-        silent = replace(_NOTHING_YET, at_s=observation.at_s, since_s=change.at_s if change else observation.since_s)
+        silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=change.at_s if change else observation.since_s)
         self._last = silent, began_at
         if change is not None:
             self._publish_event(change, began_at)
@@ -207,33 +206,16 @@ class Sensor:
 
     def _publish_event(self, change: Change, began_at: float) -> None:
         self._timeline.add(began_at + change.at_s, change.label, change.confidence)
-        event = Event(
-            event_id=uuid7(began_at + change.at_s),
-            event_type=change.label,
-            ts=rfc3339(began_at + change.at_s),
-            previous=change.previous,
-            confidence=round(change.confidence, 4),
-            previous_duration_ms=round(1_000 * change.previous_duration_s),
-            seq=self._sequence.next(),
-            model=self._model_id,
-        )
+        event = event_of(change, began_at=began_at, model=self._model_id, seq=self._sequence.next())
         self._link.event(event)
         if self._on_event is not None:
             self._on_event(event)
 
     def _publish_state(self, observation: Observation, began_at: float) -> None:
-        named = scores(self._pipeline, observation)
-        state = State(
-            ts=rfc3339(began_at + observation.at_s),
-            emotion=observation.label,
-            confidence=round(observation.confidence, 4),
-            since=rfc3339(began_at + observation.since_s),
-            scores=named,
-            **affect(named),
-            speech_ratio=round(observation.speech_ratio, 3),
-            snr_db=None if observation.snr_db is None else round(observation.snr_db, 1),
-            level_dbfs=round(observation.level_dbfs, 1),
-            clipped_ratio=round(observation.clipped_ratio, 5),
+        state = state_of(
+            observation,
+            began_at=began_at,
+            labels=self._pipeline.labels,
             microphone=self._microphone.state,
             model=self._model_id,
             seq=self._sequence.next(),
@@ -256,32 +238,3 @@ class Sensor:
 
 
 _CALM = {"ok", "starting", "off", "quiet-hours"}
-_NOTHING_YET = Observation(
-    at_s=0.0,
-    label=QUIET,
-    confidence=0.0,
-    since_s=0.0,
-    change=None,
-    speaking=False,
-    speech=False,
-    probs=None,
-    scores=None,
-    speech_ratio=0.0,
-    snr_db=None,
-    level_dbfs=SILENCE_DBFS,
-    clipped_ratio=0.0,
-)
-
-
-def scores(pipeline: Pipeline, observation: Observation) -> dict[str, float]:
-    """Return the smoothed scores by label; empty while nobody speaks."""
-    if observation.scores is None:
-        return {}
-    return {label: round(float(score), 4) for label, score in zip(pipeline.labels, observation.scores, strict=True)}
-
-
-def uuid7(unix_s: float) -> str:
-    """Return a UUID of version 7 (RFC 9562, section 5.7): ordered by time, the rest random."""
-    value = (int(unix_s * 1_000) & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))

@@ -9,41 +9,30 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge.delivery.flights import SLOW_S, Flight, Flights
 from edge.delivery.outbox import Outbox
 from edge.delivery.paho_client import paho
+from edge.delivery.past import PAST, Past, seq_of
 from edge.delivery.refusals import Refusals
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
 
 log = logging.getLogger("roomtone.courier")
 
-PAST = ("state", "timeline", "listening")  # what is read back from the broker, once
 _WINDOW = 20  # unacknowledged messages
 # Some brokers hang up on a refused message. With more of ours behind it unread, the hang-up is a reset, which takes the
 # refusal with it before we read it: after a connection this short, the next begins with one message at a time.
 _SHORT_S, _CAUTIOUS_S = 5.0, 2.0
-_PAST_S, _PAST_AT_MOST_S = 0.5, 2.0  # waited for it, after and without an answer to the subscription
-_SLOW_S = 4.0  # without an acknowledgement: worth a word
-_SLOW = f"no acknowledgement for more than {_SLOW_S:.0f} s"
+_SLOW = f"no acknowledgement for more than {SLOW_S:.0f} s"
 _GOODBYE_S = 1.0
 _AT_ONCE = 100  # things done before looking at what can be sent
 
 Message = msgspec.Struct | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """A message without its acknowledgement yet: an event's id, or else a retained topic."""
-
-    topic: str
-    event_id: str | None
-    sent_s: float
 
 
 class Courier:
@@ -61,21 +50,19 @@ class Courier:
         self._fault: Exception | None = None
         self._wanted: dict[str, tuple[Message, int]] = {prefix + "status": (b"online", 1)}
         self._unsent: dict[str, None] = {}  # topics of it, in order
-        self._flying: dict[int, _Flight] = {}
+        self._flying = Flights()
         self._client: paho.Client | None = None
         self._window = _WINDOW
         self._opened_s = 0.0
         self._cautious = False
-        self._past: dict[str, bytes] | None = {}  # None once it has been told
-        self._past_due_s: float | None = None
+        self._past = Past()
         self._refusals = Refusals()
-        self._slow = False
         self._ending = False
 
     @property
     def problems(self) -> list[str]:
         """What the broker refuses, and whether it owes acknowledgements, in words."""
-        return list(filter(None, [self._refusals.words, _SLOW if self._slow else None]))
+        return list(filter(None, [self._refusals.words, _SLOW if self._flying.slow else None]))
 
     def start(self) -> None:
         self._thread.start()
@@ -108,7 +95,7 @@ class Courier:
 
     def retained(self, name: str, payload: bytes) -> None:
         """One of PAST came."""
-        self._inbox.put(partial(self._remember, name, payload))
+        self._inbox.put(partial(self._past.remember, name, payload))
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
         """The broker answered a message."""
@@ -138,7 +125,7 @@ class Courier:
     def _step(self, until_s: float | None = None) -> None:
         """Wait for something to happen (at most until then), and do what it asks for."""
         now_s = time.monotonic()
-        due_s = [time_s for time_s in (until_s, self._past_due_s, *self._timers(now_s)) if time_s is not None]
+        due_s = [time_s for time_s in (until_s, self._past.due_s, *self._timers(now_s)) if time_s is not None]
         try:
             act = self._inbox.get(timeout=max(0.0, min(due_s) - now_s) if due_s else None)
             for _ in range(_AT_ONCE):
@@ -148,49 +135,39 @@ class Courier:
         except queue.Empty:
             pass  # whether something was asked for or time has passed: both are looked at below
         now_s = time.monotonic()
-        if self._past_due_s is not None and now_s >= self._past_due_s:
+        if self._past.due_s is not None and now_s >= self._past.due_s:
             self._tell_past(now_s)
         self._outbox.tick(now_s)
-        self._watch(now_s)
+        if self._flying.look(now_s):
+            self._note(_SLOW)
         self._send(now_s)
 
     def _timers(self, now_s: float) -> list[float]:
-        slow = [flight.sent_s + _SLOW_S for flight in self._flying.values()] if not self._slow else []
         outbox = self._outbox.due_s(now_s)
-        return [*slow, *self._refusals.due_s(now_s), *([outbox] if outbox is not None else [])]
+        return [*self._flying.slow_at(), *self._refusals.due_s(now_s), *([outbox] if outbox is not None else [])]
 
     def _send(self, now_s: float) -> None:
-        if self._client is None or self._past_due_s is not None:
+        if self._client is None or self._past.due_s is not None:
             return
-        busy = {flight.topic for flight in self._flying.values() if flight.event_id is None}
         window = 1 if self._cautious and now_s - self._opened_s < _CAUTIOUS_S else self._window
         paused = self._refusals.paused(now_s)
-        for topic in [topic for topic in self._unsent if topic not in busy | paused]:
+        for topic in [topic for topic in self._unsent if topic not in self._flying.retained | paused]:
             if len(self._flying) >= window:
                 return
             del self._unsent[topic]
             payload, qos = self._wanted[topic]
-            self._publish(topic, payload, now_s, qos=qos, retain=True)
+            self._publish(Flight(topic, None, now_s), payload, qos=qos, retain=True)
         if self._prefix + "event" in paused:
             return
         while len(self._flying) < window and (event := self._outbox.take(now_s)) is not None:
-            self._publish(self._prefix + "event", event, now_s, event_id=event.event_id)
+            self._publish(Flight(self._prefix + "event", event.event_id, now_s), event)
 
-    def _publish(
-        self,
-        topic: str,
-        payload: Message,
-        now_s: float,
-        *,
-        qos: int = 1,
-        retain: bool = False,
-        event_id: str | None = None,
-    ) -> None:
+    def _publish(self, flight: Flight, payload: Message, *, qos: int = 1, retain: bool = False) -> None:
         if not isinstance(payload, bytes):
             payload = msgspec.json.encode(self._sequence.corrected(payload))
-        sent = self._client.publish(topic, payload, qos=qos, retain=retain)
+        sent = self._client.publish(flight.topic, payload, qos=qos, retain=retain)
         if qos:
-            self._flying[sent.mid] = _Flight(topic, event_id, now_s)
+            self._flying.begin(sent.mid, flight)
 
     def _keep(self, topic: str, payload: Message, qos: int, now_s: float) -> None:
         self._wanted[topic] = payload, qos
@@ -204,42 +181,35 @@ class Courier:
         self._opened_s = now_s
         self._window = min(_WINDOW, receive_maximum)
         self._unsent = dict.fromkeys(self._wanted)
-        if self._past is None:
+        if self._past.known:
             self._outbox.connected(now_s)
         else:
             client.subscribe([(self._prefix + name, 1) for name in PAST])
-            self._past_due_s = now_s + _PAST_AT_MOST_S
+            self._past.ask(now_s)
 
     def _expect_past(self, client: paho.Client, now_s: float) -> None:
-        if client is self._client and self._past_due_s is not None:
-            self._past_due_s = min(self._past_due_s, now_s + _PAST_S)
-
-    def _remember(self, name: str, payload: bytes, now_s: float) -> None:
-        if self._past is not None and self._past_due_s is not None:
-            self._past[name] = payload
-            if len(self._past) == len(PAST):
-                self._past_due_s = now_s
+        if client is self._client:
+            self._past.answered(now_s)
 
     def _tell_past(self, now_s: float) -> None:
         """Take up an earlier life where it ended; only now is anything published that would replace its traces."""
-        past, self._past, self._past_due_s = self._past, None, None
+        past = self._past.tell()
         self._outbox.connected(now_s)
         self._client.unsubscribe([self._prefix + name for name in PAST])
-        if self._sequence.rise_above(_seq(past.get("state", b"")), self._outbox.oldest_seq()):
+        if self._sequence.rise_above(seq_of(past.get("state", b"")), self._outbox.oldest_seq()):
             log.warning("the clock is behind what this sensor last published: seq goes on from there")
         self.on_past(past)
 
     def _close(self, client: paho.Client, now_s: float) -> None:
         if client is self._client:
-            self._client, self._past_due_s = None, None
-            self._past = None if self._past is None else {}
+            self._client = None
+            self._past.lost()
             self._flying.clear()
             self._cautious = now_s - self._opened_s < _SHORT_S
-            self._slow = False
             self._outbox.disconnected()
 
     def _land(self, client: paho.Client, mid: int, reason: ReasonCode, now_s: float) -> None:
-        flight = self._flying.pop(mid, None) if client is self._client else None
+        flight = self._flying.land(mid) if client is self._client else None
         if flight is None:
             return
         if reason.is_failure:
@@ -254,39 +224,20 @@ class Courier:
         if flight.event_id is not None:
             self._outbox.acknowledged(flight.event_id)
 
-    def _watch(self, now_s: float) -> None:
-        since_s = min((flight.sent_s for flight in self._flying.values()), default=now_s)
-        slow = now_s - since_s >= _SLOW_S
-        if slow and not self._slow:
-            self._note(_SLOW)
-        self._slow = slow
-
     def _end(self, now_s: float) -> None:
         self._ending = True
 
     def _finish(self) -> None:
-        self._serve(lambda: self._past_due_s is None)  # stopped just after a connection: what waits is still said
+        self._serve(lambda: self._past.due_s is None)  # stopped just after a connection: what waits is still said
         self._serve(lambda: self._outbox.idle and not self._unsent)
-        if self._client is not None and self._past_due_s is None:
+        if self._client is not None and self._past.due_s is None:
             status = self._prefix + "status"
             self._unsent.clear()
-            self._publish(status, b"offline", time.monotonic(), retain=True)
-            self._serve(lambda: status not in {flight.topic for flight in self._flying.values()})
+            self._publish(Flight(status, None, time.monotonic()), b"offline", retain=True)
+            self._serve(lambda: status not in self._flying.retained)
         self._outbox.close(time.monotonic())
 
     def _serve(self, done: Callable[[], bool]) -> None:
         until_s = time.monotonic() + _GOODBYE_S
         while self._client is not None and not done() and time.monotonic() < until_s:
             self._step(until_s)
-
-
-class _Numbered(msgspec.Struct):
-    seq: int = 0
-
-
-def _seq(state: bytes) -> int:
-    """Return the number of a retained state, 0 where it is not one of ours."""
-    try:
-        return msgspec.json.decode(state, type=_Numbered).seq
-    except msgspec.DecodeError:
-        return 0

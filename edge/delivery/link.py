@@ -7,14 +7,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Mqtt
 from edge.delivery.access import access
-from edge.delivery.courier import PAST, Courier, Message
+from edge.delivery.courier import Courier, Message
 from edge.delivery.outbox import Outbox
 from edge.delivery.paho_client import paho
+from edge.delivery.past import PAST
 from edge.delivery.session import Owner, Session, Will
-from edge.voice.payloads import BrokerLink, Event, rfc3339
+from edge.voice.payloads import ROOT, BrokerLink, Event, rfc3339
 from edge.voice.sequence import Sequence
-
-ROOT = "roomtone"
 
 
 class Link(Owner):

@@ -6,14 +6,11 @@ live events pass them. No thread and no clock of its own: whoever drives it pass
 """
 
 import logging
-import os
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
-from edge.config import EdgeConfig
 from edge.delivery.store import Store
 from edge.voice.payloads import Event
 
@@ -244,32 +241,6 @@ class Outbox:
             item.row = None
         self._unsaved = deque(sorted([*self._unsaved, *self._batch], key=_seq))
         self._batch.clear()
-
-
-def durable_outbox(config: EdgeConfig) -> Outbox:
-    """Return the outbox of a sensor, with what an earlier life left in its state folder."""
-    folder = state_folder(config.state_folder)
-    if folder is None:
-        log.warning("no state folder (set edge.state_folder): events that the broker does not take stay in memory only")
-        return Outbox(None)
-    limits = config.outbox
-    path = folder / f"outbox-{config.device.id}.sqlite"
-    return Outbox(Store(path, max_rows=limits.rows, max_bytes=limits.bytes))
-
-
-def state_folder(configured: str | None) -> Path | None:
-    """Return where the sensor may keep things: as configured, else systemd's, else the user's; None without a home.
-
-    It need not exist: whoever has something to keep makes it.
-    """
-    if configured is not None:
-        return Path(configured)
-    if systemd := os.environ.get("STATE_DIRECTORY"):
-        return Path(systemd.split(":")[0])
-    try:
-        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "roomtone"
-    except RuntimeError:  # no home
-        return None
 
 
 def _seq(item: _Item) -> int:

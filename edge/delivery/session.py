@@ -4,7 +4,6 @@ import logging
 import math
 import random
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -17,13 +16,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.access import Access
 from edge.delivery.paho_client import paho
+from edge.delivery.reasons import ANSWER_S, guess, in_words
 from edge.errors import UnavailableError
 
 log = logging.getLogger("roomtone.mqtt")
 
 LONGEST_RETRY_S = 45.0  # what waited must be delivered within a minute of the broker's return
 _FIRST_RETRY_S, _LONGEST_SHORT_RETRY_S = 0.5, 3.0  # a broker that accepts us is there: it is not left alone for long
-_ANSWER_S = 4.0  # for the connection, and again for the broker's first answer
 _STABLE_S = 10.0  # a connection that lasted this long was not part of the trouble
 _LARGEST_PACKET = 262_144  # bytes we are willing to be sent; a full timeline has about 80,000
 _UNLIMITED = 65_535  # packets in flight, where the broker names no limit
@@ -149,10 +148,10 @@ class Session:
                 properties=_connect_properties(),
             )
         except (OSError, ValueError) as error:  # UnicodeError, for a host name that cannot be one, is a ValueError
-            self._report(_words(error, tls=self.access.tls is not None))
+            self._report(in_words(error, tls=self.access.tls is not None))
             return False
         client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else 40 ms are lost on every batch
-        answer_due_s = time.monotonic() + _ANSWER_S
+        answer_due_s = time.monotonic() + ANSWER_S
         while not (self._ending.is_set() and self.connects == connects):
             try:
                 status = client.loop(timeout=0.2 if self.connects == connects else 5.0)
@@ -162,13 +161,14 @@ class Session:
             if status != paho.MQTT_ERR_SUCCESS:
                 break
             if self.connects == connects and time.monotonic() > answer_due_s:
-                self._report(f"accepts connections, but gave no MQTT answer within {_ANSWER_S:.0f} s")
+                self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s")
                 return False
         accepted = self.connects > connects
         if self.problem is None and not self._ending.is_set():
             self._report(f"connection lost{self._why()}{self._twin()}")
         elif not accepted and not self._refused and not self._ending.is_set():
-            self._report(f"closed the connection without an MQTT answer{self._why()}: {self._guess()}")
+            perhaps = guess(tls=self.access.tls is not None)
+            self._report(f"closed the connection without an MQTT answer{self._why()}: {perhaps}")
         return accepted
 
     def _new_client(self) -> paho.Client:
@@ -176,7 +176,7 @@ class Session:
         client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
-        client.connect_timeout = _ANSWER_S
+        client.connect_timeout = ANSWER_S
         client.max_inflight_messages = 0  # paho queues nothing: the owner keeps within the broker's limit
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
@@ -226,11 +226,6 @@ class Session:
         explained = time.monotonic() - self._noted_s < _EXPLAINED_S
         return _TWIN if self._short >= _SUSPICIOUS and not explained else ""
 
-    def _guess(self) -> str:
-        if self.access.tls is not None:
-            return "does it want a client certificate (edge.mqtt.tls.cert_file)?"
-        return "is this a TLS port (edge.mqtt.tls)?"
-
 
 def jittered_delay_s(away_s: float, short: int) -> float:
     """Return how long to wait before the next attempt, half of it random: many sensors must not come back at once.
@@ -248,15 +243,3 @@ def _connect_properties() -> Properties:
     return properties
 
 
-def _words(error: OSError | ValueError, *, tls: bool) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
-    if "WRONG_VERSION_NUMBER" in str(error) or (isinstance(error, ssl.SSLEOFError | ConnectionResetError) and tls):
-        return "does not speak TLS on this port (edge.mqtt.tls is set)"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
-    if isinstance(error, socket.gaierror):
-        return f"host name not found ({error.strerror.lower()})"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {_ANSWER_S:.0f} s"
-    return str(getattr(error, "strerror", None) or error or "no answer").lower()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.config import Decision as Overrides
+from edge.labels import QUIET, UNKNOWN
 from edge.model.manifest import DecisionDefaults
-from edge.voice.payloads import QUIET, UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

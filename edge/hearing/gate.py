@@ -1,6 +1,5 @@
 """What is worth listening to: a level gate over an adaptive noise floor, then a speech gate."""
 
-import math
 from collections import deque
 from pathlib import Path
 from typing import Protocol
@@ -9,31 +8,14 @@ import numpy as np
 
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccExtractor, MfccSpec
-from edge.model.artifact import load
+from edge.model.artifact import SPEECH_MODEL, load
 from edge.model.graph import Model
 from edge.sound.blocks import BLOCK_S
 
-SILENCE_DBFS = -100.0  # digital silence is called this
 QUIETEST_FLOOR_DBFS = -80.0
 INITIAL_FLOOR_DBFS = -60.0  # believed until a window has passed, so that a recording may begin with speech
-CLIPPING = 0.999
 SPEECH_LABELS = ("other", "speech")
 SPEECH = SPEECH_LABELS.index("speech")
-DEFAULT_SPEECH = Path(__file__).parents[1] / "model" / "bundled" / "speech.tflite"
-
-
-def level_dbfs(samples: np.ndarray) -> float:
-    """Return the RMS level in dB of full scale, never below SILENCE_DBFS."""
-    power = float(samples.dot(samples)) / len(samples)
-    return max(SILENCE_DBFS, 10.0 * math.log10(power)) if power > 0.0 else SILENCE_DBFS
-
-
-def clipped(samples: np.ndarray) -> int:
-    """Return how many samples are at full scale."""
-    magnitudes = np.abs(samples)
-    if magnitudes[magnitudes.argmax()] < CLIPPING:  # nearly always, and in half the time; max() goes through Python
-        return 0
-    return int(np.count_nonzero(magnitudes >= CLIPPING))
 
 
 class LevelGate:
@@ -110,7 +92,7 @@ class NetworkGate:
         return 0.0 if probs is None else float(probs[SPEECH])
 
 
-def load_speech_gate(features: MfccSpec, path: Path = DEFAULT_SPEECH) -> SpeechGate:
+def load_speech_gate(features: MfccSpec, path: Path = SPEECH_MODEL) -> SpeechGate:
     """Return the gate of a speech artifact, to be given frames of this kind. Raises ArtifactError."""
     artifact, model = load(path)
     labels, own = tuple(artifact.manifest.labels), artifact.manifest.features

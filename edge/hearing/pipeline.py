@@ -5,7 +5,6 @@ No clock, no thread, no file: the same blocks always give the same observations.
 
 from collections import deque
 
-import msgspec
 import numpy as np
 
 from edge.config import Decision as DecisionOverrides
@@ -14,33 +13,15 @@ from edge.errors import ArtifactError
 from edge.features.mfcc import MfccExtractor
 from edge.hearing import gate as gates
 from edge.hearing.decision import Change, Decision, settings
+from edge.hearing.observation import Observation
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
 from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
+from edge.sound.level import clipped, level_dbfs
 
 GAP_BLOCKS = 2  # a level that falls for no longer than this has not fallen: consonants are short of sound
 LATE_BLOCKS = 2  # how late the speech gate is: what to date an onset back by where the level tells nothing
 SPEECH_RATIO_S = 10.0  # speech_ratio and clipped_ratio look back this far
-
-
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """The room at the end of a block. `scores` are smoothed, None without speech; `probs` are the model's own;
-    `onset_s` is where the utterance under way began, which is before it was recognised as one."""
-
-    at_s: float
-    label: str
-    confidence: float
-    since_s: float
-    change: Change | None
-    speaking: bool
-    speech: bool
-    probs: np.ndarray | None
-    scores: np.ndarray | None
-    speech_ratio: float
-    snr_db: float | None
-    level_dbfs: float
-    clipped_ratio: float
-    onset_s: float | None = None
 
 
 class Recent:
@@ -106,7 +87,7 @@ class Pipeline:
     def process(self, block: Block) -> Observation:
         """Return what is known after a block."""
         samples = block.samples
-        level = gates.level_dbfs(samples)
+        level = level_dbfs(samples)
         loud = self._level_gate.process(level)
         speech, probs, change = 0.0, None, None
         if self._attends(loud):
@@ -140,7 +121,7 @@ class Pipeline:
             speech_ratio=self._spoken.mean_with(is_speech),
             snr_db=None if self._speech_level_dbfs is None else self._speech_level_dbfs - self._level_gate.floor_dbfs,
             level_dbfs=level,
-            clipped_ratio=self._clipped.mean_with(gates.clipped(samples)) / BLOCK_SAMPLES,
+            clipped_ratio=self._clipped.mean_with(clipped(samples)) / BLOCK_SAMPLES,
             onset_s=self._onset_s,
         )
 

@@ -16,9 +16,12 @@ from pathlib import Path
 
 from edge.errors import ArtifactError
 from edge.model import runtime
-from edge.model.golden import replay
 from edge.model.graph import Model, load_model
 from edge.model.manifest import Manifest, decode, encode
+from edge.model.replay import replay
+
+BUNDLED = Path(__file__).parent / "bundled"
+DEFAULT_MODEL, SPEECH_MODEL = BUNDLED / "default.tflite", BUNDLED / "speech.tflite"
 
 MANIFEST = "manifest.json"
 DIGEST = "sha256"

@@ -3,16 +3,14 @@
 Normalization and state live here, so that the caller only says when an utterance begins.
 """
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from edge.errors import ArtifactError
 from edge.features.normalize import Normalizer
 from edge.model import runtime
-
-if TYPE_CHECKING:
-    from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest
 
 
 class Model(Protocol):
@@ -26,7 +24,7 @@ class Model(Protocol):
         to 1, or None where fewer than the graph needs have come since the last call."""
 
 
-def load_model(graph: bytes, manifest: "Manifest") -> Model:
+def load_model(graph: bytes, manifest: Manifest) -> Model:
     """Return a model over verified bytes. Raises ArtifactError if graph and manifest do not fit together."""
     try:
         interpreter = runtime.interpreter(graph)

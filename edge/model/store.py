@@ -9,10 +9,8 @@ replay.
 import fcntl
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,19 +18,17 @@ from typing import Annotated
 import msgspec
 
 from edge.config import EdgeConfig, ModelStore
-from edge.delivery.outbox import state_folder
 from edge.errors import ArtifactError, InputError
 from edge.model.artifact import Artifact, load, read_artifact, write_atomically
-from edge.model.golden import observe
 from edge.model.graph import Model
+from edge.model.pace import check_pace
 from edge.model.signatures import verify
-from edge.sound.blocks import BLOCK_S
+from edge.state_folder import state_folder
 
 log = logging.getLogger("roomtone.models")
 
 TRIAL_S = 20.0  # a new model must run for this long
 TRIAL_STARTS = 2  # and may be started this often until then
-BUSIEST = 0.5  # seconds of computing per second of sound that a model may need
 _RECORD = "models.json"
 
 
@@ -107,8 +103,8 @@ class Store:
             raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
         return entry
 
-    def open(self) -> "Chosen | None":
-        """Return the model to run, verified; None where it is the bundled one.
+    def open(self) -> tuple[Artifact, Model, Entry | None] | None:
+        """Return the model to run, verified, and its entry where it is on trial; None where it is the bundled one.
 
         One that fails, or was started too often without passing its trial, is rejected in favour of the one before.
         """
@@ -127,7 +123,7 @@ class Store:
                     artifact, model = self._load(record.current)
                     if trying:
                         check_pace(artifact, model)
-                    return Chosen(artifact, model, Trial(self, record.current) if trying else None)
+                    return artifact, model, record.current if trying else None
                 except ArtifactError as error:
                     record = self._reject(record, str(error))
         return None
@@ -213,37 +209,6 @@ class Store:
             os.close(descriptor)
 
 
-@dataclass(slots=True)
-class Trial:
-    """Watches a new model while it runs."""
-
-    store: Store
-    entry: Entry
-    started_s: float = field(default_factory=time.monotonic)
-    over: bool = False
-
-    def turned(self, *, dropped_blocks: int) -> None:
-        """The sensor's loop turned. Raises ArtifactError, the store having gone back, where sound had to be dropped."""
-        if self.over or (elapsed_s := time.monotonic() - self.started_s) < TRIAL_S:
-            return
-        self.over = True
-        lost_s = dropped_blocks * BLOCK_S
-        if lost_s > BUSIEST * elapsed_s:
-            reason = f"cannot keep real time: {lost_s:.0f} s of {elapsed_s:.0f} s of sound were dropped"
-            self.store.reject(self.entry, reason)
-            raise ArtifactError(f"model {self.entry.model_id}: {reason}")
-        self.store.confirm(self.entry)
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The model that runs, and its trial if it is on one."""
-
-    artifact: Artifact
-    model: Model
-    trial: Trial | None = None
-
-
 def store_of(config: EdgeConfig) -> Store | None:
     """Return the sensor's store; None where it has no state folder."""
     folder = state_folder(config.state_folder)
@@ -259,24 +224,6 @@ def current_file(config: EdgeConfig) -> Path | None:
         return None
     entry = store.read().current
     return None if entry is None else store.folder / entry.file
-
-
-def choose(config: EdgeConfig, bundled: Path) -> Chosen:
-    """Return the model that the config names, else the installed one, else the bundled one. Raises ArtifactError."""
-    if config.model is None and (store := store_of(config)) is not None and (chosen := store.open()) is not None:
-        return chosen
-    return Chosen(*load(bundled if config.model is None else config.model))
-
-
-def check_pace(artifact: Artifact, model: Model) -> float:
-    """Return the seconds of computing that a second of sound takes here. Raises ArtifactError where it is too much."""
-    manifest = artifact.manifest
-    start_s = time.process_time()
-    observe(model, manifest.features, manifest.golden.sound)
-    pace = (time.process_time() - start_s) / manifest.golden.sound.duration_s
-    if pace > BUSIEST:
-        raise ArtifactError(f"too slow for this machine: {pace:.2f} s of computing for a second of sound")
-    return pace
 
 
 def name(entry: Entry | None) -> str:

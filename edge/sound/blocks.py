@@ -1,22 +1,15 @@
-"""Sound as timed blocks: recordings and raw PCM become the same 16 kHz mono blocks that a microphone gives."""
+"""Sound as timed blocks of 16 kHz mono, the same from every source."""
 
-import os
-import select
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 import numpy as np
 
-from edge.errors import InputError
-
 SAMPLE_RATE_HZ = 16_000
 BLOCK_SAMPLES = 1_280  # 80 ms: four hops of 20 ms
 BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE_HZ
-_READ_S = 1.0
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,62 +34,6 @@ class Fault:
 
     reason: str
     detail: str
-
-
-def read_recording(path: str | Path) -> Iterator[np.ndarray]:
-    """Yield a recording as float32 mono chunks at 16 kHz, whatever its rate, channels and format.
-
-    Channels are averaged; other rates go through soxr (high quality). Formats are recognised by content, not by name.
-    Raises InputError if the file is missing, a folder, not sound, or holds no samples.
-    """
-    import soundfile  # a microphone does not need it
-
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a sound file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    try:
-        with soundfile.SoundFile(path) as sound:
-            chunks = sound.blocks(int(sound.samplerate * _READ_S), dtype="float32", always_2d=True)
-            mono = (chunk[:, 0] if chunk.shape[1] == 1 else chunk.mean(axis=1) for chunk in chunks)
-            empty = True
-            for chunk in resample(mono, sound.samplerate):
-                empty = empty and not len(chunk)
-                yield chunk
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: not a readable sound file ({error.error_string.rstrip('.')})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if empty:
-        raise InputError(f"{path}: the recording is empty")
-
-
-def load_recording(path: str | Path) -> np.ndarray:
-    """Return a whole recording as float32 (samples,) at 16 kHz mono. Raises InputError as `read_recording` does."""
-    return np.concatenate(list(read_recording(path)))
-
-
-def read_raw(stream: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> Iterator[np.ndarray]:
-    """Yield float32 chunks from raw signed 16-bit little-endian 16 kHz mono PCM, as it arrives, until `stopping`.
-
-    Raises InputError if the stream ends without a single sample.
-    """
-    odd = b""
-    empty = True
-    while not stopping():
-        if not select.select([stream], [], [], 0.25)[0]:
-            continue
-        data = os.read(stream.fileno(), BLOCK_SAMPLES * 2)
-        if not data:
-            break
-        data = odd + data
-        whole = len(data) - len(data) % 2
-        odd = data[whole:]
-        empty = empty and not whole
-        yield from_int16(np.frombuffer(data[:whole], dtype="<i2"))
-    if empty and not stopping():
-        raise InputError("standard input: no samples (expected raw 16-bit little-endian mono PCM at 16 kHz)")
 
 
 def resample(chunks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]:

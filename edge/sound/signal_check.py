@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from edge.hearing.gate import clipped
 from edge.sound.blocks import BLOCK_S, Block
+from edge.sound.level import clipped
 
 DEAD_S = 10.0  # even a quiet room moves the last bit of a working converter far more often
 CLIPPED_S = 3.0  # longer than a shout

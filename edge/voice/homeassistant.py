@@ -4,36 +4,20 @@ Source: Home Assistant's MQTT integration, "Device discovery payload". The entit
 else (edge/voice/payloads.py); nothing is published for Home Assistant alone but the description.
 """
 
-import queue
 from typing import Any
-
-import msgspec
-from paho.mqtt.reasoncodes import ReasonCode
 
 from edge import __version__
 from edge.config import Device, EdgeConfig
-from edge.delivery.access import access
-from edge.delivery.link import ROOT, Link
-from edge.delivery.paho_client import paho
-from edge.delivery.session import Owner, Session
-from edge.errors import ConfigError, UnavailableError
-from edge.voice.payloads import QUIET, UNKNOWN
+from edge.labels import QUIET, UNKNOWN
+from edge.voice.payloads import ROOT
 
 # Microphone states in which hearing nothing is no fault.
 _HEALTHY = ("ok", "starting", "off")
-_ANSWER_S = 5.0
 
 
 def topic(config: EdgeConfig) -> str:
     """Return where the discovery message is retained."""
     return f"{config.homeassistant.prefix}/device/{ROOT}-{config.device.id}/config"
-
-
-def announce(link: Link, config: EdgeConfig, labels: list[str], model_id: str) -> None:
-    """Have the device described on every connect, and again whenever Home Assistant says that it has started."""
-    description = msgspec.json.encode(discovery(config.device, labels, model_id))
-    link.retain_at(topic(config), description)
-    link.listen(f"{config.homeassistant.prefix}/status", lambda said: link.resend() if said == b"online" else None)
 
 
 def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any]:
@@ -121,37 +105,3 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
     }
 
 
-def remove(config: EdgeConfig) -> str:
-    """Take the device out of Home Assistant; return what was done.
-
-    Raises UnavailableError where the broker is not there or refuses, ConfigError for the embedded one.
-    """
-    if config.mqtt.host == "embedded":
-        raise ConfigError("edge.mqtt.host: embedded: there is nothing of Home Assistant's on a broker of our own")
-    eraser = _Eraser(topic(config))
-    session = Session(access(config.mqtt), f"{ROOT}-{config.device.id}-remove", eraser)
-    session.start()
-    try:
-        session.require()
-        reason = eraser.answer.get(timeout=_ANSWER_S)
-    except queue.Empty as error:
-        raise UnavailableError(f"broker {session.access.address}: no answer within {_ANSWER_S:.0f} s") from error
-    finally:
-        session.stop()
-    if reason.is_failure:
-        raise UnavailableError(f"broker {session.access.address}: refuses {topic(config)}: {reason}")
-    return f"{topic(config)}: removed (a sensor that still runs with edge.homeassistant.enabled announces itself again)"
-
-
-class _Eraser(Owner):
-    """Clears one retained topic as soon as there is a connection."""
-
-    def __init__(self, topic: str) -> None:
-        self.answer: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
-        self._topic = topic
-
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
-        client.publish(self._topic, b"", qos=1, retain=True)
-
-    def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
-        self.answer.put(reason)

@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-QUIET = "quiet"
-UNKNOWN = "unknown"
-
+ROOT = "roomtone"  # every topic is ROOT/<device>/...
 SCHEMA = 1
 
 Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="RFC 3339, UTC")]

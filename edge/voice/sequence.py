@@ -1,7 +1,9 @@
 """`seq`: one counter per device over state and event that rises across restarts, with nothing written for it."""
 
+import os
 import threading
 import time
+import uuid
 from typing import TypeVar
 
 import msgspec
@@ -51,3 +53,10 @@ class Sequence:
             if seq is None or seq > self._floor:
                 return payload
             return msgspec.structs.replace(payload, seq=seq + self._shift)
+
+
+def uuid7(unix_s: float) -> str:
+    """Return a UUID of version 7 (RFC 9562, section 5.7): ordered by time, the rest random."""
+    value = (int(unix_s * 1_000) & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from edge.voice.payloads import QUIET, Timeline, rfc3339
+from edge.labels import QUIET
+from edge.voice.payloads import Timeline, rfc3339
 
 log = logging.getLogger("roomtone.timeline")
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording
+from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.sound.recording import load_recording
 from tests.bench.ears import joined, pink
 from tests.bench.peers import GRAPHS, PEERS
 from tests.support.sounds import CORPORA, ROOT, corpus_clips

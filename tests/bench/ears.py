@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from edge.config import Gate
-from edge.daemon.run import DEFAULT_MODEL
-from edge.hearing.gate import DEFAULT_SPEECH, load_speech_gate
-from edge.hearing.pipeline import Observation, Pipeline
-from edge.model.artifact import load, read_artifact
-from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording, timed_blocks
-from edge.voice.payloads import QUIET, UNKNOWN
+from edge.hearing.gate import load_speech_gate
+from edge.hearing.observation import Observation
+from edge.hearing.pipeline import Pipeline
+from edge.labels import QUIET, UNKNOWN
+from edge.model.artifact import DEFAULT_MODEL, DEFAULT_SPEECH, load, read_artifact
+from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
+from edge.sound.recording import load_recording
 from tests.support.sounds import CORPORA
 
 FADE_S = 0.5

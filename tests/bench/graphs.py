@@ -10,8 +10,8 @@ from keras import layers
 
 from convert.graph import export
 from tests.bench.peers import GRAPHS
-from train import networks
 from train.config import Cnn
+from train.networks import registry
 
 
 def yamnet_shaped() -> keras.Model:
@@ -42,7 +42,7 @@ def light_sernet_shaped() -> keras.Model:
 
 
 def study_cnn() -> keras.Model:
-    return networks.module("cnn").build(Cnn(), frames=100, coefficients=40, labels=7)
+    return registry.module("cnn").build(Cnn(), frames=100, coefficients=40, labels=7)
 
 
 SHAPES = {"yamnet-shaped": yamnet_shaped, "light-sernet-shaped": light_sernet_shaped, "study-cnn": study_cnn}

@@ -37,9 +37,8 @@ def every(samples: np.ndarray, window: int, hop: int, answer: Callable[[np.ndarr
 
 def roomtone() -> AbstractContextManager[Hear]:
     """Blocks in, observations out."""
-    from edge.daemon.run import DEFAULT_MODEL
     from edge.hearing.pipeline import Pipeline
-    from edge.model.artifact import load
+    from edge.model.artifact import DEFAULT_MODEL, load
     from edge.sound.blocks import timed_blocks
 
     artifact, model = load(DEFAULT_MODEL)
@@ -74,10 +73,10 @@ def study() -> AbstractContextManager[Hear]:
     """The study's way: every half second librosa's MFCC of the last two, and `keras.Model.predict`."""
     import librosa
 
-    from train import networks
     from train.config import Cnn
+    from train.networks import registry
 
-    model = networks.module("cnn").build(Cnn(), frames=100, coefficients=40, labels=7)
+    model = registry.module("cnn").build(Cnn(), frames=100, coefficients=40, labels=7)
 
     def answer(window: np.ndarray) -> object:
         return model.predict(librosa_mfcc(librosa, window)[None], verbose=0)
@@ -136,9 +135,7 @@ def floor() -> AbstractContextManager[Hear]:
 
     Both, because who leaves one out has another sensor. No state is carried, nothing goes in and nothing comes out.
     """
-    from edge.daemon.run import DEFAULT_MODEL
-    from edge.hearing.gate import DEFAULT_SPEECH
-    from edge.model.artifact import read_artifact
+    from edge.model.artifact import DEFAULT_MODEL, DEFAULT_SPEECH, read_artifact
     from edge.model.runtime import interpreter
 
     invokes = []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.daemon.run import DEFAULT_MODEL
+from edge.model.artifact import DEFAULT_MODEL
 from tests.support.broker import Broker, free_port
 from tests.support.runtimes import python_of
 from tests.support.sounds import CORPORA, ROOT, chirp

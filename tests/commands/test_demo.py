@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from edge.voice.payloads import QUIET
+from edge.labels import QUIET
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 

@@ -9,7 +9,7 @@ import time
 import msgspec
 import pytest
 
-from edge.commands.watch import Message, Rooms
+from edge.commands.rooms import Message, Rooms
 from edge.voice.payloads import Event, Health, Microphone, Percentiles, State, rfc3339
 from tests.support.broker import free_port
 from tests.support.sounds import ROOT

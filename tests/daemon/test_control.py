@@ -193,8 +193,7 @@ def test_ready_comes_only_after_the_golden_replay(tmp_path, broker):
     """An artifact whose golden sound gives other probabilities: it refuses to start, and READY was never said."""
     import msgspec
 
-    from edge.daemon.run import DEFAULT_MODEL
-    from edge.model.artifact import read_artifact, write_artifact
+    from edge.model.artifact import DEFAULT_MODEL, read_artifact, write_artifact
 
     found = read_artifact(DEFAULT_MODEL)
     golden = found.manifest.golden

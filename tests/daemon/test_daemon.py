@@ -23,9 +23,9 @@ from tests.support.system import require_program
 # The sensor fed faster than real time, which says on standard output which events it has made: only a test may do that.
 TALKATIVE = """
 import sys, time
-from edge.sound.blocks import read_raw, timed_blocks
+from edge.sound.recording import read_raw; from edge.sound.blocks import timed_blocks
 from edge.config import load_edge
-from edge.delivery.outbox import durable_outbox
+from edge.daemon.run import durable_outbox
 from edge.daemon.run import sense, stop_signal
 config = load_edge(sys.argv[1])
 with stop_signal() as stopping:

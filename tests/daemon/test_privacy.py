@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from tests.support.broker import HOST
 from tests.support.daemon import RECORDING, Daemon
 from tests.support.sounds import to_int16

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from edge.daemon.quiet_hours import QuietClock, QuietHours
+from edge.config import QuietHours
+from edge.daemon.quiet_hours import QuietClock
 from edge.errors import ConfigError
 
 BERLIN = QuietHours(start="22:30", end="07:00", time_zone="Europe/Berlin")

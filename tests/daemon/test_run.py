@@ -13,10 +13,9 @@ import soundfile
 from edge.commands.classify import classify
 from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig
-from edge.daemon.run import DEFAULT_MODEL
-from edge.model.artifact import load
-from edge.sound.blocks import load_recording
-from edge.voice.payloads import QUIET
+from edge.labels import QUIET
+from edge.model.artifact import DEFAULT_MODEL, load
+from edge.sound.recording import load_recording
 from tests.support.broker import free_port
 from tests.support.sounds import ROOT, corpus_clips, to_int16
 from tests.support.subscriber import Subscriber

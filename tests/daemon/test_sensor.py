@@ -10,13 +10,13 @@ import pytest
 
 from edge.config import EdgeConfig, Mqtt
 from edge.daemon import sensor as sensors
-from edge.daemon.run import DEFAULT_MODEL
 from edge.daemon.sensor import Sensor
 from edge.delivery.link import Link
 from edge.hearing.pipeline import Pipeline
-from edge.model.artifact import load
-from edge.sound.blocks import Fault, read_recording, timed_blocks
+from edge.model.artifact import DEFAULT_MODEL, load
+from edge.sound.blocks import Fault, timed_blocks
 from edge.sound.faults import explain
+from edge.sound.recording import read_recording
 from tests.support.broker import HOST
 from tests.support.daemon import RECORDING
 from tests.support.subscriber import Subscriber

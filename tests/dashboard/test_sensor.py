@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from edge.commands.demo import RECORDING
-from edge.sound.blocks import load_recording
-from edge.voice.payloads import QUIET
+from edge.labels import QUIET
+from edge.sound.recording import load_recording
 from tests.support.broker import Broker
 from tests.support.chromium import labels, wait_until, word
 from tests.support.sounds import ROOT, to_int16

@@ -17,8 +17,8 @@ from edge.features.normalize import Normalization
 from edge.model.artifact import write_artifact
 from edge.model.golden import Golden
 from edge.model.manifest import Manifest, Provenance
-from train import networks
 from train.config import Cnn, Recurrent
+from train.networks import registry
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 WINDOW_FRAMES, STEP_FRAMES, COEFFICIENTS = 40, 4, 40
@@ -30,7 +30,7 @@ def network(name: str) -> keras.Model:
     """Return a network with random weights, whose answers are far from even."""
     keras.utils.set_random_seed(7)
     settings = Cnn(filters=[4, 8], dense=8) if name == "cnn" else Recurrent(units=[8], dense=8)
-    model = networks.module(name).build(settings, frames=WINDOW_FRAMES, coefficients=COEFFICIENTS, labels=len(LABELS))
+    model = registry.module(name).build(settings, frames=WINDOW_FRAMES, coefficients=COEFFICIENTS, labels=len(LABELS))
     last = model.layers[-1]
     last.set_weights([weight * 3 for weight in last.get_weights()])
     return model
@@ -41,7 +41,7 @@ def make(name: str, form: str, precision: str, normalization: str, path: Path) -
     model = network(name)
     rng = np.random.default_rng(3)
     if form == "step":
-        step = networks.module(name).step(model, frames=STEP_FRAMES)
+        step = registry.module(name).step(model, frames=STEP_FRAMES)
         endpoint = export.step_endpoint(model, step, frames=STEP_FRAMES)
         utterances = [rng.standard_normal((60, COEFFICIENTS)).astype(np.float32) for _ in range(8)]
         samples = export.step_samples(*endpoint, utterances)

@@ -13,12 +13,11 @@ import msgspec
 import pytest
 
 from edge.config import Mqtt
-from edge.daemon.sensor import uuid7
 from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox
 from edge.delivery.store import Store
 from edge.voice.payloads import Event
-from edge.voice.sequence import Sequence
+from edge.voice.sequence import Sequence, uuid7
 from tests.support.broker import HOST, Broker
 from tests.support.subscriber import Subscriber
 

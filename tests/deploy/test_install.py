@@ -24,7 +24,7 @@ SEED = f"""
 from pathlib import Path
 from edge.voice.payloads import Event
 from edge.delivery.store import Store
-from edge.daemon.sensor import uuid7
+from edge.voice.sequence import uuid7
 store = Store(Path("/var/lib/roomtone/outbox-hall.sqlite"), max_rows=50_000, max_bytes=20_000_000)
 store.append([Event(event_id=uuid7(1.7e9 + n), event_type="happy", ts="2026-11-22T12:00:00Z", previous="quiet",
                     confidence=0.5, previous_duration_ms=80, seq=n + 1, model="m") for n in range({EVENTS})])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.features.mfcc import MfccExtractor, MfccSpec, dct_matrix, mel_filters, mfcc
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from tests.support.sounds import chirp, corpus_clips
 
 SPEC = MfccSpec()

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from edge.commands.classify import classify
 from edge.config import EdgeConfig
-from edge.daemon.run import DEFAULT_MODEL
 from edge.hearing.affect import COORDINATES, affect
-from edge.model.artifact import load
+from edge.model.artifact import DEFAULT_MODEL, load
 from tests.support.daemon import RECORDING
 from tests.support.sounds import ROOT
 

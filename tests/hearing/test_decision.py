@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from edge.config import Decision as Overrides
 from edge.hearing.decision import Decision
 from edge.hearing.decision import settings as with_overrides
+from edge.labels import QUIET, UNKNOWN
 from edge.model.manifest import DecisionDefaults
-from edge.voice.payloads import QUIET, UNKNOWN
 
 LABELS = ["angry", "happy", "sad"]
 PLAIN = DecisionDefaults(

@@ -3,19 +3,13 @@
 import numpy as np
 import pytest
 
-from edge.daemon.run import DEFAULT_MODEL
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccExtractor, MfccSpec
-from edge.hearing.gate import (
-    INITIAL_FLOOR_DBFS,
-    SILENCE_DBFS,
-    LevelGate,
-    SpeechRule,
-    clipped,
-    level_dbfs,
-    load_speech_gate,
-)
-from edge.sound.blocks import BLOCK_SAMPLES, load_recording, reblock
+from edge.hearing.gate import INITIAL_FLOOR_DBFS, LevelGate, SpeechRule, load_speech_gate
+from edge.model.artifact import DEFAULT_MODEL
+from edge.sound.blocks import BLOCK_SAMPLES, reblock
+from edge.sound.level import SILENCE_DBFS, clipped, level_dbfs
+from edge.sound.recording import load_recording
 from tests.bench.micro_vad import MicroVadGate
 from tests.support.sounds import ROOT, chirp, corpus_clips
 

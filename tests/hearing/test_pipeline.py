@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.commands.demo import RECORDING
-from edge.daemon.run import DEFAULT_MODEL
 from edge.features.mfcc import MfccExtractor
 from edge.hearing.pipeline import Pipeline, Recent
-from edge.model.artifact import load
-from edge.sound.blocks import BLOCK_S, load_recording, read_recording, timed_blocks
-from edge.voice.payloads import QUIET, UNKNOWN
+from edge.labels import QUIET, UNKNOWN
+from edge.model.artifact import DEFAULT_MODEL, load
+from edge.sound.blocks import BLOCK_S, timed_blocks
+from edge.sound.recording import load_recording, read_recording
 from tests.support.sounds import corpus_clips
 
 ARTIFACT, MODEL = load(DEFAULT_MODEL)

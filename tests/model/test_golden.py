@@ -8,7 +8,8 @@ import scipy.stats
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccSpec
 from edge.model.artifact import read_artifact
-from edge.model.golden import FEATURE_TOLERANCE_DB, Golden, GoldenSound, observe, record, replay, uniform_noise
+from edge.model.golden import Golden, GoldenSound, uniform_noise
+from edge.model.replay import FEATURE_TOLERANCE_DB, observe, record, replay
 from tests.features.test_mfcc import librosa_mfcc
 from tests.support.artifacts import STEP, STEP_INT8, WINDOW
 

@@ -151,5 +151,5 @@ def test_keys_that_are_none_are_named(model, keys, tmp_path):
 
 
 def test_without_a_signature_to_look_at_cryptography_is_not_imported():
-    script = "import sys, edge.run; sys.exit('cryptography' in sys.modules)"
+    script = "import sys, edge.daemon.run; sys.exit('cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

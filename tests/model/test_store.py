@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from edge.config import EdgeConfig, ModelStore, load_edge
-from edge.daemon.run import DEFAULT_MODEL, model_path
+from edge.daemon.run import model_path
 from edge.errors import ArtifactError
 from edge.model import signatures, store
-from edge.model.artifact import read_artifact
-from edge.model.store import TRIAL_S, Store, choose, store_of
+from edge.model.artifact import DEFAULT_MODEL, read_artifact
+from edge.model.store import Store, store_of
+from edge.model.trial import TRIAL_S, choose
 from tests.support.artifacts import DEFAULT, packed, parts
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
@@ -149,8 +150,8 @@ def test_a_model_that_does_not_stay_up_is_given_up_after_two_starts(owner):
     passed(owner, owner.model("first"))
     owner.store().install(owner.model("second", created="2026-11-02T00:00:00Z"))
     script = (
-        "import os, signal, sys\nfrom edge.config import load_edge\nfrom edge.model.store import choose\n"
-        "from edge.daemon.run import DEFAULT_MODEL\n"
+        "import os, signal, sys\nfrom edge.config import load_edge\nfrom edge.model.trial import choose\n"
+        "from edge.model.artifact import DEFAULT_MODEL\n"
         "print(choose(load_edge(sys.argv[1]), DEFAULT_MODEL).artifact.manifest.name, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import InputError
-from edge.sound.blocks import BLOCK_SAMPLES, from_int16, load_recording, read_raw, read_recording, reblock, timed_blocks
+from edge.sound.blocks import BLOCK_SAMPLES, from_int16, reblock, timed_blocks
+from edge.sound.recording import load_recording, read_raw, read_recording
 from tests.support.sounds import CORPORA, ROOT, chirp, to_int16
 
 

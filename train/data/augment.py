@@ -14,7 +14,8 @@ import soxr
 
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec, dct_matrix, mfcc
-from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording
+from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.sound.recording import load_recording
 from train.config import Augmentation
 from train.data.features import Cache, Shipped, clip_frames, key_of
 from train.data.index import SUFFIXES, Clip

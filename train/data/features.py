@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.errors import InputError, UnavailableError
 from edge.features.mfcc import MfccSpec, mfcc
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from train.data.index import Clip
 
 VERSION = 1  # of what edge computes: raise it when features change for the same spec

@@ -14,7 +14,8 @@ import soxr
 from scipy.signal import fftconvolve
 
 from edge.features.mfcc import MfccSpec, mfcc
-from edge.sound.blocks import SAMPLE_RATE_HZ, load_recording
+from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.sound.recording import load_recording
 from train.data import noises
 from train.data.augment import responses
 from train.data.features import Cache, key_of

@@ -16,7 +16,6 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
 from edge.section import Section
-from train import networks
 from train.config import Recipe, TrainConfig
 from train.data.features import Cache, Shipped
 from train.data.index import Clip
@@ -27,6 +26,7 @@ from train.fitting.finish import finished
 from train.fitting.job import Job, steps_of
 from train.fitting.objective import compiled
 from train.fitting.prepare import Prepared
+from train.networks import registry
 
 PREDICT_BATCH = 256
 UNROLL_FROM_STEPS = 1_000
@@ -102,7 +102,7 @@ def network_for(
     precision: str = "float32",
 ) -> keras.Model:
     """Return a job's network at these sizes, its weights drawn from the job's seed."""
-    module = networks.module(job.network)
+    module = registry.module(job.network)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -151,7 +151,7 @@ def _pays_to_unroll(network: str, steps: int) -> bool:
 def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:
     """Return float32 (n, labels) in inference mode."""
     said = model.predict(windows, batch_size=PREDICT_BATCH, verbose=0)
-    return networks.final(said[0] if isinstance(said, list) else said)  # the contrast's head is beside them
+    return registry.final(said[0] if isinstance(said, list) else said)  # the contrast's head is beside them
 
 
 def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int, seed: int) -> dict[str, float]:

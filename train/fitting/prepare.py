@@ -7,13 +7,13 @@ import numpy as np
 
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
-from train import networks
 from train.config import Recipe, TrainConfig
 from train.data.augment import Variants, drawn, masked, shifted
 from train.data.features import Cache, Shipped, clip_frames
 from train.data.index import Clip
 from train.data.split import Split
 from train.data.windows import along, normalization_of, speech_bounds, standardized, windowed, windows_of
+from train.networks import registry
 
 
 class Prepared:
@@ -31,7 +31,7 @@ class Prepared:
         seed: int,
         network: str,
     ) -> None:
-        self._step_frames = networks.step_frames(network)
+        self._step_frames = registry.step_frames(network)
         self.window_frames = recipe.window_frames or config.window_frames
         self._recipe, self._config, self._spec, self._seed = recipe, config, spec, seed
         self._clips, self._split, self._cache = clips, split, cache

@@ -17,11 +17,11 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
 from edge.model.manifest import Corpus
-from train import networks
 from train.config import Augmentation, Recipe
 from train.data.corpora import LICENCES
 from train.data.index import COLUMNS, Clip
 from train.data.split import SIDES, Split
+from train.networks import registry
 
 RECORD, SPLIT, MODEL, LOGITS = "run.json", "split.csv", "model.keras", "logits.npz"
 _PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "torch", "jax", "numpy", "soundfile", "scikit-learn")
@@ -68,7 +68,7 @@ class Run:
         """The Keras model, ending in logits."""
         import keras  # slow to import; a record can be read without it
 
-        networks.module(self.record.network)  # which may have layers of its own
+        registry.module(self.record.network)  # which may have layers of its own
         return keras.saving.load_model(self.folder / MODEL, compile=False)
 
     def logits(self, side: str) -> np.ndarray:

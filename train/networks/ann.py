@@ -8,7 +8,7 @@ import keras
 from keras import layers, ops
 
 from train.config import Ann
-from train.networks import StepNetwork
+from train.networks.registry import StepNetwork
 
 
 def build(settings: Ann, *, frames: int | None, coefficients: int, labels: int) -> keras.Model:

@@ -18,7 +18,7 @@ from keras import layers, ops
 from edge.features.mfcc import dct_matrix
 from edge.features.normalize import Normalization
 from train.config import CausalCnn
-from train.networks import StepNetwork
+from train.networks.registry import StepNetwork
 
 STEP_FRAMES = 4  # a block of the sensor: no other step fits the strides
 _DELTA_FRAMES = 2  # over which a band's change is taken: 40 ms

@@ -10,7 +10,7 @@ import keras
 from keras import layers, ops
 
 from train.config import Recurrent
-from train.networks import StepNetwork
+from train.networks.registry import StepNetwork
 
 
 def build(

@@ -4,7 +4,8 @@ import keras
 from keras import layers, ops
 
 from train.config import Speech
-from train.networks import StepNetwork, recurrent
+from train.networks import recurrent
+from train.networks.registry import StepNetwork
 
 STEP_FRAMES = 4  # a block of the sensor: no other step fits its weights
 

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.special import softmax
 
 from edge.features.mfcc import MfccSpec
-from train import networks
 from train.config import TrainConfig
 from train.data.features import Cache
 from train.data.index import Clip
@@ -18,8 +17,10 @@ from train.data.split import Split
 from train.data.windows import windows_of
 from train.fitting import metrics, runs
 from train.fitting.job import Job, job_of, share_of
+from train.networks import registry
 from train.study import baselines, robustness
 from train.study.folds import group_of
+from train.study.summary import summary
 
 FIGURES = ("cross_entropy", "accuracy", "uar", "macro_f1", "auc", "ece")
 LEARNED = 0.98
@@ -116,7 +117,7 @@ def robust(
                 if record.fold != fold or record.seed:
                     continue
                 heard = trimmed if record.recipe.trim else whole
-                step_frames = networks.step_frames(record.network) or 1
+                step_frames = registry.step_frames(record.network) or 1
                 windows = windows_of(heard, record.normalization, record.window_frames, step_frames)
                 said = logits_of(run.model, windows).argmax(axis=1)
                 truth = np.array([record.labels.index(clip.label) for clip in tested])
@@ -149,7 +150,7 @@ def _network(members: Sequence[runs.Run], truth: dict[str, np.ndarray], speakers
     tested = [(run.record.fold, run.logits("test"), run.record.metrics["test"]) for run in members]
     sides = [side for side in ("train", "validation", "test") if all(side in run.record.metrics for run in members)]
     return {
-        **_summary(tested, truth, speakers),
+        **summary(tested, truth, speakers),
         "seeds": len({run.record.seed for run in members}),
         "epochs": first.epochs,
         "sides": {
@@ -197,54 +198,10 @@ def _baseline(
         figures, said = baselines.measure(name, clips, frames, fold, labels)
         found.append((fold.fold, said, figures))
     return {
-        **_summary(found, truth, speakers),
+        **summary(found, truth, speakers),
         "sides": {
             "test": {name: metrics.mean_and_spread([figures[name] for _, _, figures in found]) for name in FIGURES}
         },
-    }
-
-
-def _summary(
-    found: Sequence[tuple[str, np.ndarray, dict[str, Any]]],
-    truth: dict[str, np.ndarray],
-    speakers: dict[str, np.ndarray],
-) -> dict[str, Any]:
-    """Return figures per fold (mean over seeds), and per corpus of folds with intervals (first seeds pooled)."""
-    folds: dict[str, list] = defaultdict(list)
-    for fold, logits, figures in found:
-        folds[fold].append((logits, figures))
-    corpora: dict[str, list[str]] = defaultdict(list)
-    for fold in folds:
-        corpora[group_of(fold) or "all"].append(fold)
-    pooled = {}
-    for corpus, members in corpora.items():
-        right = np.concatenate([truth[fold] for fold in members])
-        said = np.concatenate([folds[fold][0][0].argmax(axis=1) for fold in members])
-        groups = np.concatenate([speakers[fold] for fold in members])
-        # Speakers are the independent draws, where there are enough of them to draw from.
-        groups = groups if len(set(groups)) >= 4 else None
-        pooled[corpus] = {
-            "accuracy": float(np.mean([np.mean([f["accuracy"] for _, f in folds[fold]]) for fold in members])),
-            "uar": float(np.mean([np.mean([f["uar"] for _, f in folds[fold]]) for fold in members])),
-            "accuracy_interval": metrics.interval(right, said, metrics.accuracy, groups=groups),
-            "uar_interval": metrics.interval(right, said, metrics.uar, groups=groups),
-            "interval_over": "clips" if groups is None else "speakers",
-        }
-    return {
-        "folds": {
-            fold: {
-                **{
-                    name: metrics.mean_and_spread([figures[name] for _, figures in members])
-                    for name in ("accuracy", "uar")
-                },
-                "accuracy_interval": metrics.interval(truth[fold], members[0][0].argmax(axis=1), metrics.accuracy),
-                "uar_interval": metrics.interval(truth[fold], members[0][0].argmax(axis=1), metrics.uar),
-                "recall": {label: row["recall"] for label, row in members[0][1]["per_class"].items()},
-            }
-            for fold, members in folds.items()
-        },
-        "corpora": pooled,
-        "confusion": np.sum([members[0][1]["confusion"] for members in folds.values()], axis=0).tolist(),
     }
 
 

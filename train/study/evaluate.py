@@ -11,13 +11,13 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.model import artifact
 from edge.model.graph import Model
-from train import networks
 from train.config import TrainConfig
 from train.data.features import Cache, clip_frames
 from train.data.index import Clip, scan_table
 from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting import metrics
 from train.fitting.runs import MODEL, load_run
+from train.networks import registry
 
 Reading = Literal["mean", "last"]
 
@@ -132,7 +132,7 @@ def _of_keras(
         whole = standardized([frames], normalization)[0]
         ends = [block.stop for block in _blocks(len(frames), spec.block_frames)]
         seen = [whole[:end] for end in (ends if reading == "mean" else ends[-1:])]
-        logits = networks.final(np.asarray(model.predict_on_batch(windowed(seen, window_frames)), np.float64))
+        logits = registry.final(np.asarray(model.predict_on_batch(windowed(seen, window_frames)), np.float64))
         scores = np.exp(logits - logits.max(axis=1, keepdims=True))
         return _combined(scores / scores.sum(axis=1, keepdims=True), reading)
 

@@ -13,7 +13,7 @@ import numpy as np
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.model.artifact import write_atomically
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from train.data.index import Clip, Index
 from train.study import pictures
 

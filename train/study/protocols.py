@@ -8,8 +8,9 @@ from sklearn.model_selection import train_test_split
 from edge.errors import InputError
 from train.config import TrainConfig
 from train.data.index import Clip
-from train.data.split import SIDES, Split, require_apart, require_labels
+from train.data.split import Split, require_apart, require_labels
 from train.study.folds import speakers_fold, unseen_fold
+from train.study.sides import all_but, by_speaker, named, speakers_of, split_of, validation_speakers, whole_name
 
 
 def splits(name: str, clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
@@ -57,7 +58,7 @@ def _random(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
         training, validation = train_test_split(rest, test_size=held, stratify=labels[rest], random_state=seed)
     except ValueError as error:
         raise InputError(f"protocol random: {error}") from error
-    return [_split("random", "0", seed, training, validation, test)]
+    return [split_of("random", "0", seed, training, validation, test)]
 
 
 def _speaker_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
@@ -65,7 +66,7 @@ def _speaker_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     folds = []
     for corpus in dict.fromkeys(clip.corpus for clip in clips):
         mine = [index for index, clip in enumerate(clips) if clip.corpus == corpus]
-        speakers = _speakers(clips, mine, "speaker")
+        speakers = speakers_of(clips, mine, "speaker")
         groups = (
             [[speaker] for speaker in speakers]
             if len(speakers) <= config.protocols.folds
@@ -74,20 +75,20 @@ def _speaker_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
         for group in groups:
             training = [speaker for speaker in speakers if speaker not in group]
             fold = speakers_fold(corpus, training, group, both=len(speakers) == 2)
-            folds.append(_by_speaker("speaker", fold, clips, mine, training, group))
+            folds.append(by_speaker("speaker", fold, clips, mine, training, group))
     return folds
 
 
 def _kfold(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """All corpora together, in folds by speaker."""
     everything = list(range(len(clips)))
-    speakers = _speakers(clips, everything, "kfold", whole=True)
+    speakers = speakers_of(clips, everything, "kfold", whole=True)
     count = min(config.protocols.folds, len(speakers))
     folds = []
     for start in range(count):
         group = speakers[start::count]
         training = [speaker for speaker in speakers if speaker not in group]
-        folds.append(_by_speaker("kfold", str(start), clips, everything, training, group, whole=True))
+        folds.append(by_speaker("kfold", str(start), clips, everything, training, group, whole=True))
     return folds
 
 
@@ -101,7 +102,7 @@ def _word_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     held = max(1, len(words) // 10)
     test, validation = set(shuffled[:held]), set(shuffled[held : 2 * held])
     return [
-        _split(
+        split_of(
             "word",
             "0",
             seed,
@@ -124,15 +125,15 @@ def _corpus_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     for name in names:
         test = [index for index, clip in enumerate(clips) if clip.corpus == name and clip.label in common]
         others = [index for index, clip in enumerate(clips) if clip.corpus != name and clip.label in common]
-        speakers = _speakers(clips, others, "corpus", whole=True, least=1)
-        validating = _validation_speakers(speakers)
+        speakers = speakers_of(clips, others, "corpus", whole=True, least=1)
+        validating = validation_speakers(speakers)
         folds.append(
-            _split(
+            split_of(
                 "corpus",
                 name,
                 0,
-                [index for index in others if _whole_name(clips[index]) not in validating],
-                [index for index in others if _whole_name(clips[index]) in validating],
+                [index for index in others if whole_name(clips[index]) not in validating],
+                [index for index in others if whole_name(clips[index]) in validating],
                 test,
             )
         )
@@ -141,7 +142,7 @@ def _corpus_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The sensor's model: named speakers are held out for test and validation, everybody else trains."""
-    return [_named("default", clips, config.protocols.default_test, config.protocols.default_validation)]
+    return [named("default", clips, config.protocols.default_test, config.protocols.default_validation)]
 
 
 def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
@@ -149,103 +150,23 @@ def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     then each corpus as a whole. Nobody validates: the folds calibrate each other (convert/unheard.py)."""
     names = list(dict.fromkeys(clip.corpus for clip in clips))
     among = {name: [index for index, clip in enumerate(clips) if clip.corpus == name] for name in names}
-    speakers = {name: _speakers(clips, mine, "unheard") for name, mine in among.items()}
+    speakers = {name: speakers_of(clips, mine, "unheard") for name, mine in among.items()}
     folds = []
     for name, mine in speakers.items():
         count = min(config.protocols.unheard_folds, len(mine))
         for group in ([str(speaker) for speaker in part] for part in np.array_split(mine, count)):
             rest = [speaker for speaker in mine if speaker not in group]
             fold = speakers_fold(name, rest, group, both=len(mine) == 2)
-            folds.append(_without(fold, clips, {(name, speaker) for speaker in group}))
+            folds.append(all_but(fold, clips, {(name, speaker) for speaker in group}))
     if len(names) > 1:
         for name, mine in speakers.items():
-            folds.append(_without(unseen_fold(name), clips, {(name, speaker) for speaker in mine}))
+            folds.append(all_but(unseen_fold(name), clips, {(name, speaker) for speaker in mine}))
     return folds
-
-
-def _without(fold: str, clips: Sequence[Clip], tested: set[tuple[str, str]]) -> Split:
-    """Some speakers (corpus, name) are tested, all the others train."""
-    sides: dict[bool, list[int]] = {True: [], False: []}
-    for index, clip in enumerate(clips):
-        sides[(clip.corpus, clip.speaker) in tested].append(index)
-    return _split("unheard", fold, 0, sides[False], [], sides[True])
 
 
 def _speech(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The speech gate: named speakers are held out for test."""
-    return [_named("speech", clips, config.protocols.speech_test, {})]
-
-
-def _named(protocol: str, clips: Sequence[Clip], test: dict[str, list[str]], validation: dict[str, list[str]]) -> Split:
-    for corpus, speakers in test.items():
-        if both := set(speakers) & set(validation.get(corpus, ())):
-            raise InputError(
-                f"protocol {protocol}: speaker {min(both)} of {corpus} is named for both test and validation"
-            )
-    sides: dict[str, list[int]] = {side: [] for side in SIDES}
-    for index, clip in enumerate(clips):
-        if clip.speaker in test.get(clip.corpus, ()):
-            sides["test"].append(index)
-        elif clip.speaker in validation.get(clip.corpus, ()):
-            sides["validation"].append(index)
-        else:
-            sides["train"].append(index)
-    return _split(protocol, "0", 0, sides["train"], sides["validation"], sides["test"])
-
-
-def _by_speaker(
-    protocol: str,
-    fold: str,
-    clips: Sequence[Clip],
-    among: Sequence[int],
-    training: Sequence[str],
-    test: Sequence[str],
-    *,
-    whole: bool = False,
-) -> Split:
-    """Validation is held-out speakers of the training side; with one training speaker, a tenth of its words."""
-    name = _whole_name if whole else _bare_name
-    validating = _validation_speakers(training)
-    train = [index for index in among if name(clips[index]) in training and name(clips[index]) not in validating]
-    validation = [index for index in among if name(clips[index]) in validating]
-    return _split(protocol, fold, 0, train, validation, [index for index in among if name(clips[index]) in test])
-
-
-def _validation_speakers(training: Sequence[str]) -> set[str]:
-    """A sixth of the training speakers, spread over their order; none where there are fewer than three."""
-    return set() if len(training) < 3 else set(training[2 :: max(3, 6 if len(training) >= 6 else 3)])
-
-
-def _bare_name(clip: Clip) -> str:
-    return clip.speaker
-
-
-def _whole_name(clip: Clip) -> str:
-    return f"{clip.corpus}/{clip.speaker}"
-
-
-def _speakers(
-    clips: Sequence[Clip], among: Sequence[int], protocol: str, *, whole: bool = False, least: int = 2
-) -> list[str]:
-    nameless = [index for index in among if not clips[index].speaker]
-    if nameless:
-        raise InputError(f"protocol {protocol}: {clips[nameless[0]].path}: its speaker is not known")
-    speakers = sorted({(_whole_name if whole else _bare_name)(clips[index]) for index in among})
-    if len(speakers) < least:
-        there = f"only {speakers[0]}" if speakers else "none"
-        raise InputError(f"protocol {protocol}: needs {least} speakers, there is {there}")
-    return speakers
-
-
-def _split(protocol: str, fold: str, seed: int, train: object, validation: object, test: object) -> Split:
-    return Split(
-        protocol=protocol,
-        fold=fold,
-        seed=seed,
-        train=sorted(int(index) for index in train),
-        validation=sorted(int(index) for index in validation),
-        test=sorted(int(index) for index in test),
-    )
+    return [named("speech", clips, config.protocols.speech_test, {})]
 
 
 _PROTOCOLS: dict[str, tuple[Callable[..., list[Split]], Callable[[Clip], object] | None]] = {

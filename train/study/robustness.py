@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.features.mfcc import MfccSpec, mfcc
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from train.data.augment import TEST_FOLD, sounds_in
 from train.data.features import Cache, clip_frames, key_of
 from train.data.index import Clip

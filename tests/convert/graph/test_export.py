@@ -12,18 +12,18 @@ from convert.graph.ops import Graph, refuse_unsupported
 from convert.graph.slim import slim
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.features.normalize import Normalization
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from tests.support.lab import NETWORKS
 from tests.support.runtimes import run_python
 from tests.support.sounds import chirp, corpus_clips
-from train import networks
 from train.config import Networks
 from train.data.windows import standardized, windowed
+from train.networks import registry
 
 FRAMES, COEFFICIENTS, LABELS = 24, 40, 7
 RECURRENT = ("lstm", "gru", "rnn")
-STEPS = tuple(name for name in (*networks.NAMES, "speech") if hasattr(networks.module(name), "step"))
-WINDOWS = tuple(name for name in networks.NAMES if networks.step_frames(name) is None)
+STEPS = tuple(name for name in (*registry.NAMES, "speech") if hasattr(registry.module(name), "step"))
+WINDOWS = tuple(name for name in registry.NAMES if registry.step_frames(name) is None)
 # How far from Keras; int8 with networks this small and untrained is far in the unit of their even probabilities.
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.02, "int8": 0.06}
 LOADER = """
@@ -43,7 +43,7 @@ print(json.dumps(found))
 def network(name: str, *, frames: int | None = FRAMES, settings=None) -> keras.Model:
     keras.utils.set_random_seed(5)
     settings = settings or getattr(NETWORKS, name)
-    model = networks.module(name).build(settings, frames=frames, coefficients=COEFFICIENTS, labels=LABELS)
+    model = registry.module(name).build(settings, frames=frames, coefficients=COEFFICIENTS, labels=LABELS)
     last = model.layers[-1]
     last.set_weights([weight * 3 for weight in last.get_weights()])
     return model
@@ -56,7 +56,7 @@ def utterances(count: int, frames: int = 60) -> list[np.ndarray]:
 
 def graph_of(model: keras.Model, name: str, form: str, precision: str, *, step_frames: int = 4) -> bytes:
     if form == "step":
-        step = networks.module(name).step(model, frames=step_frames)
+        step = registry.module(name).step(model, frames=step_frames)
         endpoint = export.step_endpoint(model, step, frames=step_frames)
         samples = export.step_samples(*endpoint, utterances(8)) if precision == "int8" else []
     else:
@@ -66,7 +66,7 @@ def graph_of(model: keras.Model, name: str, form: str, precision: str, *, step_f
 
 
 def softmax_of(model: keras.Model, frames: np.ndarray) -> np.ndarray:
-    return keras.ops.convert_to_numpy(keras.ops.softmax(networks.final(model(frames[None], training=False))))[0]
+    return keras.ops.convert_to_numpy(keras.ops.softmax(registry.final(model(frames[None], training=False))))[0]
 
 
 def rolled(graph: bytes, frames: np.ndarray, step_frames: int) -> list[np.ndarray]:

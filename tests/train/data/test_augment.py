@@ -11,7 +11,7 @@ from edge.errors import ConfigError, InputError
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.features.normalize import Normalizer
 from edge.section import load_section
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from tests.support.sounds import chirp
 from train.config import Augmentation, TrainConfig
 from train.data import rooms

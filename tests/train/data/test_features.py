@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import UnavailableError
 from edge.features.mfcc import MfccSpec, mfcc
-from edge.sound.blocks import load_recording
+from edge.sound.recording import load_recording
 from tests.support.sounds import ROOT
 from tests.support.tiny_corpus import write_corpus
 from train.config import TrainConfig

@@ -11,10 +11,10 @@ import pytest
 from edge.errors import ConfigError, InputError
 from tests.support.lab import SPEC, run_train, start_train, tiny_clips, tiny_config, tiny_job, write_config
 from tests.support.tiny_corpus import write_corpus
-from train import networks
 from train.config import Augmentation, RecipeFor
 from train.fitting import checkpoint, runs
 from train.fitting.job import job_of
+from train.networks import registry
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def fitted(lab, job, name: str, report=None) -> runs.Run:
     return fit(job, clips, config, SPEC, folder=folder / name, report=report)
 
 
-@pytest.mark.parametrize("name", networks.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_every_network_trains_two_epochs(lab, name):
     _, config, clips = lab
     run = fitted(lab, tiny_job(name, clips, config, normalization="running"), f"two-{name}")
@@ -91,11 +91,11 @@ def test_first_weights_depend_on_the_seed_alone(lab):
 
     def weights(name, seed):
         random.seed()  # whatever the process did before
-        model = networks.module(name).build(getattr(lab[1].networks, name), frames=24, coefficients=40, labels=7)
+        model = registry.module(name).build(getattr(lab[1].networks, name), frames=24, coefficients=40, labels=7)
         initialize(model, seed)
         return np.concatenate([value.ravel() for value in model.get_weights()])
 
-    for name in networks.NAMES:
+    for name in registry.NAMES:
         assert np.array_equal(weights(name, 0), weights(name, 0))
         assert not np.array_equal(weights(name, 0), weights(name, 1))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.support.lab import NETWORKS
-from train import networks
 from train.config import Networks
 from train.fitting.costs import multiply_adds
+from train.networks import registry
 
 STEPPED = [
     *((name, frames) for name in ("ann", "lstm", "gru", "rnn") for frames in (1, 4)),
@@ -20,7 +20,7 @@ def built(name: str, settings: Networks = NETWORKS, frames: int | None = 24):
     import keras
 
     keras.utils.set_random_seed(1)
-    return networks.module(name).build(getattr(settings, name), frames=frames, coefficients=40, labels=7)
+    return registry.module(name).build(getattr(settings, name), frames=frames, coefficients=40, labels=7)
 
 
 def built_like(model, name: str):
@@ -57,7 +57,7 @@ MULTIPLY_ADDS = {
 }
 
 
-@pytest.mark.parametrize("name", networks.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_sizes_and_costs_counted_by_hand(name):
     model = built(name, FULL, frames=100)
     assert model.output_shape == ((None, 25, 7) if name == "causal_cnn" else (None, 7))
@@ -69,7 +69,7 @@ def test_sizes_and_costs_counted_by_hand(name):
 def test_steps_give_what_the_window_gives(name, frames):
     model = built(name)
     sound = np.random.default_rng(0).normal(size=(16, 40)).astype(np.float32)
-    step = networks.module(name).step(model, frames=frames)
+    step = registry.module(name).step(model, frames=frames)
     state = {key: np.zeros(shape, np.float32) for key, shape in step.states.items()}
     for start in range(0, len(sound), frames):
         logits, after = step.call(sound[None, start : start + frames], **state)
@@ -79,8 +79,8 @@ def test_steps_give_what_the_window_gives(name, frames):
         heard = sound[: start + frames]
         # ... but for the speech gate, which is never given padding.
         whole = built_like(model, name)(heard[None]) if name == "speech" else model(padded(heard, 24))
-        assert np.allclose(logits, networks.final(whole), atol=1e-5)
-    assert np.allclose(logits, networks.final(built_like(model, name)(sound[None])), atol=1e-5)
+        assert np.allclose(logits, registry.final(whole), atol=1e-5)
+    assert np.allclose(logits, registry.final(built_like(model, name)(sound[None])), atol=1e-5)
 
 
 def test_ann_hears_the_mean_of_the_frames():
@@ -105,7 +105,7 @@ def test_spectral_cnn_begins_with_log_mel():
     from train.config import Cnn
 
     settings = Cnn(filters=(4, 8), dense=8, spectral=True, statistics=True, stem_stride=2)
-    model = networks.module("cnn").build(settings, frames=24, coefficients=40, labels=7)
+    model = registry.module("cnn").build(settings, frames=24, coefficients=40, labels=7)
     frames = np.random.default_rng(0).normal(size=(1, 24, 40)).astype(np.float32)
     bands = keras.Model(model.input, model.get_layer("log_mel").output)(frames)
     assert np.allclose(bands, idct(frames, norm="ortho", axis=-1), atol=1e-5)

@@ -106,7 +106,7 @@ def test_an_artifact_answers_as_the_sensor_would(run, tmp_path):
     """edge's own model, fed block by block by hand, is the reference."""
     from edge.features.mfcc import mfcc
     from edge.model import artifact
-    from edge.sound.blocks import load_recording
+    from edge.sound.recording import load_recording
 
     artifacts = sorted((ROOT / "edge" / "model" / "bundled").glob("*.tflite"))
     if not artifacts:

@@ -1,0 +1,83 @@
+"""The words of the command line."""
+
+import argparse
+
+from edge import __version__
+
+DEFAULT_CONFIG = "config.yaml"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; `options.command` names what was asked for, as edge/commands/cli.py has it."""
+    whole = argparse.ArgumentParser(prog="roomtone", description="A room sensor that hears how a room feels.")
+    whole.add_argument("--version", action="version", version=f"roomtone {__version__}")
+    whole.add_argument("--config", metavar="FILE", help=f"default: {DEFAULT_CONFIG} where there is one")
+    whole.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: as configured")
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(command=name)
+        return made
+
+    made = command("run", "sense the microphone and publish")
+    made.add_argument(
+        "--input",
+        metavar="FILE",
+        help="a recording played as a microphone; - for raw PCM (s16le, 16 kHz, mono), heard as fast as it comes",
+    )
+    made = command("demo", "sense a bundled recording with an embedded broker and a live page")
+    made.add_argument("--seconds", type=_seconds, metavar="S", help="end after this long")
+    made = command("classify", "classify recordings")
+    made.add_argument("files", nargs="+", metavar="FILE")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="one JSON object per event, then one summary per file")
+    how.add_argument("--plot", action="store_true", help="also draw each recording, into NAME.png in this folder")
+    made = command("watch", "show what sensors say, live")
+    made.add_argument("--host", metavar="HOST", help="the broker; default: as configured, or this machine")
+    made.add_argument("--port", type=int, metavar="PORT", help="default: as configured, or 1883 (8883 with TLS)")
+    made.add_argument("--json", action="store_true", help="one JSON object per message")
+    made.add_argument("--once", action="store_true", help="what is known now, and end")
+    made = command("devices", "list the microphones")
+    made.add_argument(
+        "--live", type=_seconds, nargs="?", const=10.0, metavar="S", help="show levels for S seconds (10)"
+    )
+    made = command("check", "check a configuration, the model and its golden replay")
+    made.add_argument("file", nargs="?", metavar="CONFIG", help="default: that of --config")
+    made.add_argument("--live", action="store_true", help="also look for the microphone and the broker")
+    command("doctor", "look at everything a sensor needs, and say what helps")
+    made = command("homeassistant", "say how Home Assistant finds this sensor, or take it out again")
+    made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
+    _model_parser(command("model", "look at a model file, sign it, install it"))
+    return whole
+
+
+def _model_parser(model: argparse.ArgumentParser) -> None:
+    verbs = model.add_subparsers(metavar="VERB", required=True, dest="verb")
+
+    def verb(name: str, help: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=help, description=help)
+
+    made = verb("info", "say what a model file is and where it comes from")
+    made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")
+    made.add_argument("--json", action="store_true", help="the whole manifest")
+    made = verb("verify", "check hash, manifest and golden replay")
+    made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")
+    made = verb("keygen", "make a pair of keys to sign models with")
+    made.add_argument("name", nargs="?", default="model", metavar="NAME", help="writes NAME.key, NAME.pub (model)")
+    made = verb("sign", "sign a model file in place")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--key", required=True, metavar="FILE", help="a private key of `roomtone model keygen`")
+    made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
+    made.add_argument("file", metavar="FILE")
+    verb("rollback", "have the sensor run the model before")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text!r}")
+    return seconds

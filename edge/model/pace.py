@@ -1,0 +1,21 @@
+"""Whether a model keeps up with real time on this machine."""
+
+import time
+
+from edge.errors import ArtifactError
+from edge.model.artifact import Artifact
+from edge.model.graph import Model
+from edge.model.replay import observe
+
+BUSIEST = 0.5  # seconds of computing per second of sound that a model may need
+
+
+def check_pace(artifact: Artifact, model: Model) -> float:
+    """Return the seconds of computing that a second of sound takes here. Raises ArtifactError where it is too much."""
+    manifest = artifact.manifest
+    start_s = time.process_time()
+    observe(model, manifest.features, manifest.golden.sound)
+    pace = (time.process_time() - start_s) / manifest.golden.sound.duration_s
+    if pace > BUSIEST:
+        raise ArtifactError(f"too slow for this machine: {pace:.2f} s of computing for a second of sound")
+    return pace

@@ -1,0 +1,19 @@
+"""Where the sensor may keep things."""
+
+import os
+from pathlib import Path
+
+
+def state_folder(configured: str | None) -> Path | None:
+    """Return where the sensor may keep things: as configured, else systemd's, else the user's; None without a home.
+
+    It need not exist: whoever has something to keep makes it.
+    """
+    if configured is not None:
+        return Path(configured)
+    if systemd := os.environ.get("STATE_DIRECTORY"):
+        return Path(systemd.split(":")[0])
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "roomtone"
+    except RuntimeError:  # no home
+        return None

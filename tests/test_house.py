@@ -1,0 +1,154 @@
+"""The house: which room may use which, that no arrow runs up and none in a circle, and how much a room and a file hold.
+
+Read from the code itself (ast), imports inside functions included: nobody hides an arrow in one.
+"""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.support.sounds import ROOT
+
+# From the ground up: a room may use those before it in its own house, and every room of the houses before.
+# `edge` knows nobody; train knows edge; convert knows both.
+HOUSES = {
+    "edge": (
+        "errors", "labels", "section", "config", "state_folder",
+        "sound", "features", "model", "hearing", "voice", "delivery", "daemon", "commands", "__main__",
+    ),
+    "train": ("config", "data", "networks", "fitting", "study", "commands", "__main__"),
+    "convert": ("config", "graph", "verification", "make", "report", "unheard", "__main__"),
+}  # fmt: skip
+# Side by side on the path of a sound: these know less than their floor would allow.
+STRANGERS = {
+    "edge.sound": {"edge.labels", "edge.state_folder"},
+    "edge.features": {"edge.sound"},
+    "edge.voice": {"edge.sound", "edge.features", "edge.model", "edge.hearing"},
+    "edge.delivery": {"edge.sound", "edge.features", "edge.model", "edge.hearing"},
+}
+MOST_FILES, MOST_LINES = 16, 250
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Return the files of the houses by dotted name; a package goes by its own name."""
+    found = {}
+    for house in HOUSES:
+        for path in sorted((root / house).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """Yield what a file imports, anywhere in it: one of `known` where it is one of ours, else the package's name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            while name not in known and "." in name:
+                name = name.rpartition(".")[0]
+            yield name
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module: `edge.sound` of `edge.sound.blocks`, `edge.config` of itself."""
+    return ".".join(module.split(".")[:2])
+
+
+def faults(root: Path) -> list[str]:
+    """Return every arrow that the house does not allow, in words."""
+    known = modules(root)
+    floors = {f"{house}.{room}": (floor, number) for floor, (house, rooms) in enumerate(HOUSES.items())
+              for number, room in enumerate(rooms)}  # fmt: skip
+    said = [f"{name}: in no room of the table" for name in known if "." in name and room_of(name) not in floors]
+    for name, path in known.items():
+        for target in imported(path, known):
+            if target.partition(".")[0] not in HOUSES or "." not in target or "." not in name:
+                continue
+            here, there = room_of(name), room_of(target)
+            if here not in floors or there not in floors or here == there:
+                continue
+            if floors[there] > floors[here] or there in STRANGERS.get(here, ()):
+                said.append(f"{name} -> {target}")
+    return said
+
+
+def test_no_arrow_runs_up():
+    assert faults(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("edge/sound/blocks.py", "from edge.hearing.gate import LevelGate"),
+        ("edge/hearing/gate.py", "def later():\n    from edge.daemon import run"),
+        ("edge/delivery/link.py", "import edge.model.graph"),
+        ("edge/config.py", "from train.config import TrainConfig"),
+        ("train/data/index.py", "from convert import make"),
+        ("train/fitting/fit.py", "from train.study.compare import table"),
+        ("edge/kitchen.py", ""),
+    ],
+)
+def test_and_one_that_did_would_be_seen(tmp_path, file, line):
+    for path in modules(ROOT).values():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+    assert faults(tmp_path) == []
+    changed = tmp_path / file
+    changed.write_text((changed.read_text() if changed.exists() else "") + f"\n{line}\n")
+    assert len(faults(tmp_path)) == 1
+
+
+def test_no_file_leads_back_to_itself():
+    known = modules(ROOT)
+    # A package's own name holds nothing but its docstring and, in edge, the version.
+    graph = {name: {target for target in imported(path, known) if target in known and target != name}
+             for name, path in known.items()}  # fmt: skip
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_sensor_needs_only_what_a_pi_installs():
+    """Its packages are those of pyproject.toml; matplotlib is for `--plot` alone, tflite-runtime for old Pythons."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {"ai-edge-litert": "ai_edge_litert", "PyAudio": "pyaudio", "PyYAML": "yaml", "paho-mqtt": "paho"}
+    wanted = (requirement.partition(">")[0] for requirement in project["dependencies"])
+    allowed = {named.get(name, name) for name in wanted} | {"edge", *sys.stdlib_module_names}
+    extra = {"edge.commands.plot": {"matplotlib"}, "edge.model.runtime": {"tflite_runtime"}}
+    known = {name: path for name, path in modules(ROOT).items() if name.partition(".")[0] == "edge"}
+    for name, path in known.items():
+        packages = {target.partition(".")[0] for target in imported(path, known)}
+        assert packages <= allowed | extra.get(name, set()), name
+
+
+def test_a_room_holds_few_files_and_a_file_one_thing():
+    folders: dict[Path, int] = {}
+    for path in modules(ROOT).values():
+        if path.name != "__init__.py":
+            folders[path.parent] = folders.get(path.parent, 0) + 1
+        lines = len(path.read_text().splitlines())
+        assert lines <= MOST_LINES, f"{path.relative_to(ROOT)} has {lines} lines: what does it hold?"
+    for folder, files in folders.items():
+        assert files <= MOST_FILES, f"{folder.relative_to(ROOT)} has {files} files: is it one room?"
+
+
+def test_a_rooms_own_file_says_what_it_is_and_nothing_else():
+    for path in (path for path in modules(ROOT).values() if path.name == "__init__.py"):
+        if path.parent.parent == ROOT:
+            continue  # a house's own has its version
+        tree = ast.parse(path.read_text())
+        assert len(tree.body) == 1, path
+        assert ast.get_docstring(tree).endswith("."), path
