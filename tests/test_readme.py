@@ -1,6 +1,7 @@
-"""The README's figures are those of the reports that are committed beside it."""
+"""The figures of the READMEs are those of the reports that are committed beside them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from train.study.tables import TABLES
 README = (ROOT / "README.md").read_text()
 REPORTS = sorted((ROOT / "train" / "reports").glob("*/report.json"))
 ARTIFACTS = sorted((ROOT / "convert" / "reports").glob("*.json"))
+COST = json.loads((ROOT / "tests" / "bench" / "reports" / "cost.json").read_text())
+MOST_LINES = 150
+SIGNS = ("edge", "train", "convert", "deploy", "tests")
 
 
 def test_there_are_reports():
@@ -23,13 +27,42 @@ def test_there_are_reports():
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.parent.name)
 def test_the_readme_has_each_reports_table(path: Path):
     report = json.loads(path.read_text())
-    assert TABLES[report["protocol"]](report) in README
+    assert TABLES[report["protocol"]](report) in (ROOT / "train" / "reports" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
 def test_the_readme_has_the_artifacts_table(path: Path):
-    assert artifact_table(json.loads(path.read_text())) in README
+    assert artifact_table(json.loads(path.read_text())) in (ROOT / "convert" / "README.md").read_text()
 
 
 def test_the_readme_has_the_bench_s_table():
-    assert table(json.loads((ROOT / "tests" / "bench" / "reports" / "cost.json").read_text())) in README
+    assert table(COST) in (ROOT / "tests" / "bench" / "README.md").read_text()
+
+
+def test_the_figures_that_matter_are_the_reports():
+    unheard = json.loads((ROOT / "train" / "reports" / "unheard" / "report.json").read_text())
+    heard = unheard["corpora"]["RAVDESS"]["uar"]["clean"]
+    unseen = {corpus: unheard["folds"][f"unseen:{corpus}"]["uar"]["clean"]["mean"] for corpus in ("TESS", "RAVDESS")}
+    assert f"{100 * heard:.0f} % of RAVDESS's clips right" in README
+    assert f"{int(100 * unseen['TESS'])} % (TESS), {100 * unseen['RAVDESS']:.0f} % (RAVDESS) right" in README
+    costs = {name: peer["sounds"]["speech"]["cpu_per_audio_s"] for name, peer in COST["peers"].items()}
+    times = costs["study"] / costs["roomtone"]
+    assert f"{1_000 * costs['roomtone']:.1f} ms of CPU: {times:.0f} times less than the study's way" in README
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    assert len(README.splitlines()) <= MOST_LINES
+    for sign in ("", *SIGNS, "train/reports", "tests/bench", "edge/model/bundled"):
+        file = ROOT / sign / "README.md"
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text()):
+            assert (file.parent / link).exists(), f"{file.relative_to(ROOT)}: {link}"
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_door_sign_names_what_is_there_and_fits_on_a_screen(sign):
+    text = (ROOT / sign / "README.md").read_text()
+    assert len(text.split("\n## ")[0].splitlines()) <= 40
+    there = {path.name for path in (ROOT / sign).rglob("*") if "__pycache__" not in path.parts}
+    outside = {"config.yaml", "my-model.tflite", "anything.wav"}
+    for name in re.findall(r"`(?:[a-z_0-9]+/)*([a-z_0-9]+\.(?:py|sh|md|js|css|j2|json|service))`", text):
+        assert name in there | outside | {path.name for path in (ROOT / "tests").rglob("*.py")}, f"{sign}: {name}"
