@@ -16,7 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.access import Access
 from edge.delivery.paho_client import paho
-from edge.delivery.reasons import ANSWER_S, guess, in_words
+from edge.delivery.reasons import ANSWER_S, guess, in_words, refused
 from edge.errors import UnavailableError
 
 log = logging.getLogger("roomtone.mqtt")
@@ -156,12 +156,14 @@ class Session:
             try:
                 status = client.loop(timeout=0.2 if self.connects == connects else 5.0)
             except Exception as error:  # paho trusts what a broker sends: any exception may come out of its parser
-                self._report(f"sent something that is not MQTT 5 ({type(error).__name__})")
+                perhaps = guess(tls=self.access.tls is not None)
+                self._report(f"sent something that is not MQTT 5 ({type(error).__name__}): {perhaps}")
                 break
             if status != paho.MQTT_ERR_SUCCESS:
                 break
             if self.connects == connects and time.monotonic() > answer_due_s:
-                self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s")
+                perhaps = guess(tls=self.access.tls is not None)
+                self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s: {perhaps}")
                 return False
         accepted = self.connects > connects
         if self.problem is None and not self._ending.is_set():
@@ -202,8 +204,7 @@ class Session:
     def _connected(self, client, userdata, flags, reason: ReasonCode, properties: Properties) -> None:
         if reason.is_failure:
             self._refused = True
-            hint = " (is the user name or password wrong?)" if reason.value in (134, 135) else ""
-            self._report(f"refused: {reason}{hint}")
+            self._report(refused(reason))
             return
         self.problem = None
         self.connects += 1
