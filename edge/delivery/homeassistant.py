@@ -8,6 +8,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import EdgeConfig
 from edge.delivery.access import access
 from edge.delivery.link import Link
+from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
 from edge.delivery.session import Owner, Session
 from edge.errors import ConfigError, UnavailableError
@@ -53,7 +54,7 @@ class _Eraser(Owner):
         self.answer: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
         self._topic = topic
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+    def opened(self, client: paho.Client, limits: Limits) -> None:
         client.publish(self._topic, b"", qos=1, retain=True)
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
