@@ -1,6 +1,7 @@
 """The words of the command line."""
 
 import argparse
+import re
 
 from edge import __version__
 from edge.config import host_name
@@ -49,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     command("doctor", "look at everything a sensor needs, and say what helps")
     made = command("homeassistant", "say how Home Assistant finds this sensor, or take it out again")
     made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
+    made = command("forget", "take everything that a device left behind off the broker")
+    made.add_argument("device", type=_device, metavar="DEVICE", help="its edge.device.id, or the one it had before")
     _model_parser(command("model", "look at a model file, sign it, install it"))
     return whole
 
@@ -72,6 +75,12 @@ def _model_parser(model: argparse.ArgumentParser) -> None:
     made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
     made.add_argument("file", metavar="FILE")
     verb("rollback", "have the sensor run the model before")
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch("[a-z0-9-]{1,64}", text):
+        raise argparse.ArgumentTypeError(f"expected a device's id (a-z, 0-9 and - only), got {text!r}")
+    return text
 
 
 def _host(text: str) -> str:
