@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from edge.errors import ConfigError
-from edge.section import Positive, Ratio, Section
+from edge.section import File, Positive, Ratio, Section
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -133,7 +133,7 @@ class Augmentation(Section, kw_only=True):
     variants: Count = 6
     speed: tuple[Positive, Positive] = (0.88, 1.12)
     snr_db: tuple[float, float] = (5.0, 35.0)
-    noise: str | None = None
+    noise: File | None = None
     noise_share: Ratio = 0.7
     reverb_share: Ratio = 0.3
     gain_db: tuple[float, float] = (-10.0, 10.0)
@@ -191,7 +191,7 @@ class TrainConfig(Section, kw_only=True):
     labels: tuple[str, ...] = LABELS
     words: dict[str, str | None] = msgspec.field(default_factory=lambda: dict(WORDS))
     window_frames: Count = 100
-    cache: str = "runs/cache"
+    cache: File = "runs/cache"
     networks: Networks = Networks()
     recipes: dict[str, RecipeFor] = msgspec.field(default_factory=lambda: {"study": RecipeFor()})
     augmentation: Augmentation = Augmentation()

@@ -149,17 +149,26 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _homeassistant(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
-    from edge.delivery.homeassistant import remove
+    from edge.delivery.forget import remove_from_homeassistant
     from edge.model.artifact import read_artifact
     from edge.voice import homeassistant
 
     config, _ = _configured(options)
     if options.remove:
-        print(remove(config))
+        for line in remove_from_homeassistant(config):
+            print(line, flush=True)
         return
     manifest = read_artifact(model_path(config)).manifest
-    print(f"`run` retains this on {homeassistant.topic(config)} (edge.homeassistant.enabled):")
+    print(f"`run` retains this on {homeassistant.topic(config, config.device.id)} (edge.homeassistant.enabled):")
     print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id), indent=1))
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from edge.delivery.forget import forget
+
+    options.log_level = options.log_level or "error"  # its own lines say the rest
+    for line in forget(_configured(options)[0], options.device):
+        print(line, flush=True)
 
 
 def _model(options: argparse.Namespace) -> None:
@@ -192,6 +201,7 @@ _COMMANDS = {
     "check": _check,
     "doctor": _doctor,
     "homeassistant": _homeassistant,
+    "forget": _forget,
     "model": _model,
 }
 

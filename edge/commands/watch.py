@@ -17,6 +17,7 @@ from edge.config import Mqtt
 from edge.daemon.status_line import log_goes_to
 from edge.delivery.access import access
 from edge.delivery.embedded import HOST
+from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
 from edge.delivery.session import Owner, Session
 from edge.voice.payloads import ROOT
@@ -33,7 +34,7 @@ class Ears(Owner):
     def __init__(self) -> None:
         self.heard: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+    def opened(self, client: paho.Client, limits: Limits) -> None:
         client.subscribe([(f"{ROOT}/+/{kind}", 1) for kind in KINDS])
 
     def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
