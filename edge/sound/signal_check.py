@@ -32,7 +32,7 @@ class SignalCheck:
 
     def process(self, block: Block) -> str | None:
         """Take a block; return a reason code of edge/sound/faults.py, or None."""
-        kind = _kind(block.samples)
+        kind = _kind(block.samples, block.offset)
         self._seconds = self._seconds + BLOCK_S if kind == self._kind else BLOCK_S
         self._kind = kind
         if kind is None or self._seconds < (CLIPPED_S if kind == "clipped" else DEAD_S) - BLOCK_S / 2:
@@ -40,7 +40,7 @@ class SignalCheck:
         return kind
 
 
-def _kind(samples: np.ndarray) -> str | None:
+def _kind(samples: np.ndarray, offset: float) -> str | None:
     if samples[samples.argmin()] == samples[samples.argmax()]:  # min() and max() take thrice as long
-        return "constant" if samples[0] else "zeros"
-    return "clipped" if clipped(samples) >= CLIPPED_RATIO * len(samples) else None
+        return "constant" if samples[0] + np.float32(offset) else "zeros"
+    return "clipped" if clipped(samples, offset) >= CLIPPED_RATIO * len(samples) else None
