@@ -48,8 +48,9 @@ class Decoding:
             frames += len(chunk)
             yield chunk
         if not frames:
-            follows = f", although the file has {self._source.size:,} bytes" if self._source.holds_more else ""
-            raise InputError(f"{self.name}: the recording is empty: its header says 0 samples{follows}")
+            size = self._source.size
+            contrary = f", its header says, although the file has {size:,} bytes" if self._source.holds_more else ""
+            raise InputError(f"{self.name}: the recording is empty{contrary}")
 
     def _next(self, before: int) -> np.ndarray:
         """Return the next frames, none at the end; of a file that was cut off, those before the cut."""
