@@ -18,7 +18,7 @@ from tests.support.sounds import ROOT
 # `edge` knows nobody; train knows edge; convert knows both.
 HOUSES = {
     "edge": (
-        "errors", "labels", "section", "config", "state_folder",
+        "errors", "chatter", "labels", "section", "config", "state_folder",
         "sound", "features", "model", "hearing", "voice", "delivery", "daemon", "commands", "__main__",
     ),
     "train": ("config", "data", "networks", "fitting", "study", "commands", "__main__"),

@@ -26,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--input",
         metavar="FILE",
-        help="a recording played as a microphone; - for raw PCM (s16le, 16 kHz, mono), heard as fast as it comes",
+        help="a recording played as a microphone; - for standard input, heard as fast as it comes: sound file or raw "
+        "PCM (s16le, 16 kHz, mono)",
     )
     made = command("demo", "sense a bundled recording with an embedded broker and a live page")
     made.add_argument("--seconds", type=_seconds, metavar="S", help="end after this long")
