@@ -16,6 +16,7 @@ from edge.daemon.notify import Notifier
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
+from edge.delivery import homeassistant
 from edge.delivery.access import access, default_port
 from edge.delivery.embedded import HOST, Broker, embedded
 from edge.delivery.link import Link
@@ -30,7 +31,6 @@ from edge.sound.blocks import Block, Fault, paced, timed_blocks
 from edge.sound.microphone import Microphone
 from edge.sound.recording import read_raw, read_recording
 from edge.state_folder import state_folder
-from edge.voice import homeassistant
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
 

@@ -17,7 +17,7 @@ import pytest
 from edge.config import EdgeConfig, ModelStore, load_edge
 from edge.daemon.run import model_path
 from edge.errors import ArtifactError
-from edge.model import signatures, store
+from edge.model import pace, signatures
 from edge.model.artifact import DEFAULT_MODEL, read_artifact
 from edge.model.store import Store, store_of
 from edge.model.trial import TRIAL_S, choose
@@ -178,12 +178,12 @@ def test_a_model_under_which_sound_is_dropped_is_given_up(owner):
 
 def test_a_model_that_is_too_slow_for_this_machine_is_refused(owner, monkeypatch):
     """Not by a slow model, which no small file is, but by a stricter limit than any model meets."""
-    monkeypatch.setattr(store, "BUSIEST", 1e-6)
+    monkeypatch.setattr(pace, "BUSIEST", 1e-6)
     with pytest.raises(ArtifactError, match=r"too slow for this machine: .* s of computing for a second of sound"):
         owner.store().install(owner.model("first"))
     monkeypatch.undo()
     owner.store().install(owner.model("first"))
-    monkeypatch.setattr(store, "BUSIEST", 1e-6)
+    monkeypatch.setattr(pace, "BUSIEST", 1e-6)
     assert owner.running() == BUNDLED  # it was fast enough when it was installed, and is not when it starts
 
 

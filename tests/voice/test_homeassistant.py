@@ -16,8 +16,8 @@ import pytest
 
 from edge.commands.demo import RECORDING
 from edge.config import Device, EdgeConfig, Mqtt
+from edge.delivery.homeassistant import announce
 from edge.delivery.link import Link
-from edge.voice import homeassistant
 from edge.voice.homeassistant import discovery
 from edge.voice.payloads import Event, Health, State
 from tests.support.broker import HOST, free_port
@@ -32,7 +32,7 @@ CONFIG = EdgeConfig(device=Device(id="attic", name="Attic"))
 
 
 def announced(link: Link) -> Link:
-    homeassistant.announce(link, CONFIG, LABELS, "model-1")
+    announce(link, CONFIG, LABELS, "model-1")
     return link
 
 
