@@ -176,6 +176,8 @@ def _explain(message: str, section: str, value: Any, kind: Any) -> str:
             kind = _field(kind, name) if name else Any
         except (KeyError, IndexError, TypeError):
             return f"{where}: {text}"
+    if text[:1].islower():  # a record's own check, which says what it got
+        return f"{where}: {text}"
     if unknown := re.match(r"Object contains unknown field `(.*)`", text):
         known = get_type_hints(_struct(kind)) if _struct(kind) else {}
         near = difflib.get_close_matches(unknown[1], known, n=1)

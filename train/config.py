@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from edge.errors import ConfigError
+from edge.labels import trouble
 from edge.section import File, Positive, Ratio, Section
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -199,17 +200,37 @@ class TrainConfig(Section, kw_only=True):
     protocols: Protocols = Protocols()
     compare: Compare = Compare()
 
+    def __post_init__(self) -> None:
+        if wrong := trouble(self.labels):
+            raise ValueError(f"labels: {wrong}")
+        for word, label in self.words.items():
+            if word != word.strip().lower():
+                raise ValueError(f"words: {word!r}: write it as {word.strip().lower()!r}; capitals do not count")
+            # The usual words may lead to labels that this set has not.
+            if label is not None and label not in self.labels and WORDS.get(word) != label:
+                raise ValueError(f"words: {word!r} leads to {label!r}, which is none of labels")
+
     def label(self, word: str) -> str | None:
         """Return the label of a corpus's word, or None where the clip is to be left out.
 
-        Raises ValueError for a word that is neither a label nor mapped.
+        Raises ValueError for a word that is neither a label nor mapped to one.
         """
-        word = word.lower()
-        if word in self.words:
-            return self.words[word]
-        if word in self.labels:
-            return word
-        raise ValueError(f"label {word!r} is neither one of {', '.join(self.labels)} nor mapped in train.words")
+        word = word.strip().lower()
+        if not word:
+            raise ValueError("the label is missing")
+        label = self.words.get(word, word)
+        if label is None or label in self.labels:
+            return label
+        means = f" means {label!r}, which" if label != word else ""
+        raise ValueError(
+            f"label {word!r}{means} is neither one of {', '.join(self.labels)} nor mapped in train.words "
+            f"(to leave such clips out, map {word!r} to null)"
+        )
+
+    def names_label(self, word: str) -> bool:
+        """Whether a word is a label, or mapped (to null, too)."""
+        word = word.strip().lower()
+        return word in self.words or word in self.labels
 
     def recipe(self, name: str, network: str) -> tuple[Recipe, Section]:
         """Return a named recipe and the network's settings as that recipe has them. Raises ConfigError."""

@@ -100,6 +100,10 @@ SCHEMES = (
     ),
 )
 
+# RAVDESS's other kinds: modality (full, video only, audio only), channel (speech, song), and the rest as above.
+_RAVDESS = _names(r"(?P<modality>0[1-3])-(?P<channel>0[12])-0[1-8]-0[12]-0[12]-0[12]-\d\d")
+_KINDS = {"01": "an audio-visual file of RAVDESS", "02": "a video of RAVDESS", "03": "a song of RAVDESS"}
+
 LICENCES = {scheme.name: scheme.licence for scheme in SCHEMES}
 
 
@@ -126,3 +130,9 @@ def parse(path: str) -> Named | None:
                 text=found["text"].lower(),
             )
     return None
+
+
+def other_kind(path: str) -> str | None:
+    """Return what a path (posix) is by its name, where a known corpus has it beside its speech; None elsewhere."""
+    found = _RAVDESS.search(path.rpartition(".")[0] or path)
+    return _KINDS[found["modality"]] if found and (found["modality"], found["channel"]) != ("03", "01") else None

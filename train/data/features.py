@@ -12,7 +12,7 @@ import numpy as np
 from edge.errors import InputError, UnavailableError
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.recording import load_recording
-from train.data.index import Clip
+from train.data.clip import Clip, LeftOut, left_out
 
 VERSION = 1  # of what edge computes: raise it when features change for the same spec
 
@@ -92,9 +92,9 @@ def utterance_frames(clips: Sequence[Clip], spec: MfccSpec, cache: Cache | None 
 
 def usable(
     clips: Sequence[Clip], spec: MfccSpec, cache: Cache, tell: Callable[[int, int, str], None]
-) -> tuple[list[Clip], list[np.ndarray], list[str]]:
-    """Return the clips that can be read, their frames, and a line for each that cannot."""
-    kept, frames, left_out = [], [], []
+) -> tuple[list[Clip], list[np.ndarray], list[LeftOut]]:
+    """Return the clips that can be read, their frames, and those that cannot."""
+    kept, frames, unusable = [], [], []
     for number, clip in enumerate(clips, start=1):
         if number % 100 == 0 or number == len(clips):
             tell(number, len(clips), "")
@@ -102,5 +102,5 @@ def usable(
             frames.append(clip_frames(clip, spec, cache))
             kept.append(clip)
         except InputError as error:
-            left_out.append(f"{error}; left out")
-    return kept, frames, left_out
+            unusable.append(left_out(clip.path, error))
+    return kept, frames, unusable

@@ -28,7 +28,7 @@ def noise_recordings(folder: str | Path) -> dict[str, np.ndarray]:
 
     Raises InputError where the folder is missing or has none.
     """
-    files = sounds_in(folder)
+    files = sounds_in(str(folder)).files
     files = [path for path in files if path.name.startswith(TEST_FOLD)] or files
     sounds = {path.name: load_recording(path) for path in files}
     return {name: sound for name, sound in sounds.items() if rms(sound) > _SILENT_RMS}

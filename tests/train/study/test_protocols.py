@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.errors import InputError
 from tests.support.sounds import CORPORA, corpus_clips
@@ -103,6 +104,19 @@ def test_validation_of_a_speaker_fold_is_other_speakers():
 def test_data_that_do_not_allow_it(name, clips, message):
     with pytest.raises(InputError, match=message):
         splits(name, clips, CONFIG)
+
+
+@pytest.mark.parametrize("apart", [None, _speaker], ids=["random", "speaker"])
+@pytest.mark.parametrize("field", ["sha256", "sound_sha256"])
+@pytest.mark.parametrize("other", ["validation", "test"])
+def test_the_same_sound_on_two_sides_is_refused_whatever_the_protocol(apart, field, other):
+    clips = [replace(clip(number, speaker=f"s{number}"), **{field: f"{number % 3}" * 64}) for number in range(4)]
+    sides = {"train": [0], "validation": [1], "test": [2]}
+    apart_split = Split(protocol="x", fold="0", seed=0, **sides)
+    require_apart(apart_split, clips, apart)
+    twin = Split(protocol="x", fold="0", seed=0, **sides | {other: [*sides[other], 3]})
+    with pytest.raises(InputError, match=f"0.wav and 3.wav are the same sound, on the train and the {other} side"):
+        require_apart(twin, clips, apart)
 
 
 def test_a_speaker_on_both_sides_is_named():
