@@ -24,7 +24,7 @@ from edge.hearing.gate import load_speech_gate
 from edge.hearing.observation import Observation
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET, UNKNOWN
-from edge.model.artifact import DEFAULT_MODEL, DEFAULT_SPEECH, load, read_artifact
+from edge.model.artifact import DEFAULT_MODEL, SPEECH_MODEL, load, read_artifact
 from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
 from edge.sound.recording import load_recording
 from tests.support.sounds import CORPORA
@@ -216,7 +216,7 @@ def held_out(corpus: str, count: int | None) -> list[Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the sensor's ears on the corpora.")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
-    parser.add_argument("--speech", nargs="+", default=[str(DEFAULT_SPEECH)],
+    parser.add_argument("--speech", nargs="+", default=[str(SPEECH_MODEL)],
                         help=f"speech artifacts, or {PYMICRO_VAD} (the bundled one)")  # fmt: skip
     parser.add_argument("--clips", type=int, default=200, help="clips per speech corpus, 0 for all (200)")
     parser.add_argument("--ambience", type=int, default=0, help="clips per class of ESC-10, 0 for all (0)")

@@ -135,11 +135,11 @@ def floor() -> AbstractContextManager[Hear]:
 
     Both, because who leaves one out has another sensor. No state is carried, nothing goes in and nothing comes out.
     """
-    from edge.model.artifact import DEFAULT_MODEL, DEFAULT_SPEECH, read_artifact
+    from edge.model.artifact import DEFAULT_MODEL, SPEECH_MODEL, read_artifact
     from edge.model.runtime import interpreter
 
     invokes = []
-    for path in (DEFAULT_MODEL, DEFAULT_SPEECH):
+    for path in (DEFAULT_MODEL, SPEECH_MODEL):
         artifact = read_artifact(path)
         made, manifest = interpreter(artifact.graph), artifact.manifest
         for detail in made.get_input_details():

@@ -30,6 +30,7 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 COLUMNS = Clip.__struct_fields__
+OWN_INDEX = "index.csv"  # of a corpus whose file names do not say everything
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +40,11 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     left_out: list[str]
 
 
-def scan(data: Sequence[str | Path], config: TrainConfig) -> Index:
+def scan(data: Sequence[str | Path], config: TrainConfig, *, labelled: bool = True) -> Index:
     """Return the clips of folders and CSV files. Unreadable files are named in `left_out`.
+
+    A folder with an index.csv of its own is read by that. labelled: False takes tables without labels, too; their
+    clips have "" for one.
 
     Raises InputError where a folder or table is missing, has no sound, or has names that fit no scheme.
     """
@@ -48,9 +52,11 @@ def scan(data: Sequence[str | Path], config: TrainConfig) -> Index:
     for given in data:
         path = Path(given)
         if path.is_dir():
-            found = _checked(path, _folder(path, config))
+            own = path / OWN_INDEX
+            listed = _labelled(own, config, labelled=labelled) if own.is_file() else _folder(path, config)
+            found = _checked(path, listed)
         elif path.exists():
-            found = _checked(path, _table(path, lambda where, word: _label(where, word, config)))
+            found = _checked(path, _labelled(path, config, labelled=labelled))
         else:
             raise InputError(f"{path}: no such folder or table")
         clips += found.clips
@@ -128,6 +134,13 @@ def _folder(folder: Path, config: TrainConfig) -> list[Clip]:
     return clips
 
 
+def _labelled(path: Path, config: TrainConfig, *, labelled: bool) -> list[Clip]:
+    if labelled:
+        return _table(path, lambda where, word: _label(where, word, config))
+    needed = frozenset({"path", "speaker"})
+    return _table(path, lambda where, word: _label(where, word, config) if word else "", needed=needed)
+
+
 def _by_folder(path: Path, root: Path, config: TrainConfig) -> corpora.Named | None:
     """A folder per label: <label>/clip.wav, or <label>/<speaker>/clip.wav."""
     inside = path.relative_to(root.parent).parts[:-1]
@@ -155,7 +168,7 @@ def _table(
                     f"{path}: column {', '.join(sorted(missing))} is missing (path,label,speaker[,corpus])"
                 )
             for row in table:
-                label = label_of(f"{path}:{table.line_num}", row["label"] or "")
+                label = label_of(f"{path}:{table.line_num}", row.get("label") or "")
                 if label is None or (side and row["side"] != side):
                     continue
                 sound = Path(row["path"] or "")
