@@ -11,7 +11,7 @@ from train.data.features import Cache, Shipped, key_of
 
 TEN_MS = SAMPLE_RATE_HZ // 100
 NONE, UNCLEAR, SPEECH = 0, 1, 2
-_BELOW_PEAK_DB = (30.0, 24.0)  # speech is what lies so far below a clip's loudest 10 ms: at most, and at least ...
+_BELOW_PEAK_DB = (30.0, 15.0)  # speech is what lies so far below a clip's loudest 10 ms: at most, and at least ...
 _ABOVE_FLOOR_DB = 8.0  # ... or so far above the clip's own floor
 _FLOOR_PERCENTILE = 5
 _SHORTEST_PAUSE = 20  # of 10 ms: shorter ones are speech
