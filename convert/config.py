@@ -6,7 +6,7 @@ import msgspec
 
 from edge.model.manifest import FORMS, PRECISIONS, Form, Precision
 from edge.section import File, Positive, Ratio, Section
-from train.config import Count
+from train.sizes import Count
 
 Difference = Annotated[float, msgspec.Meta(gt=0, le=1)]
 

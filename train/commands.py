@@ -12,9 +12,9 @@ import numpy as np
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
+from train.augmentation.augment import sounds_in
 from train.config import TrainConfig
 from train.data import index
-from train.data.augment import sounds_in
 from train.data.clip import Clip, reasons
 from train.data.features import Cache, usable
 from train.data.split import Split, unheard_labels

@@ -3,7 +3,7 @@
 Heard: clips of voices that no training hears (config.yaml's speech_test, and ASED), one by one, as they are, in noise,
 from 3 m away, and through narrow bands, with a second of nothing after them. A clip is heard where the sensor says
 anything of it (a label, or `unknown`), and where silero has 0.25 s over .5. Onsets: the same clips in pink noise at
-20 dB, with pauses. Not fooled: recordings kept out of the training (train/data/sounds.py), joined by cross-fades.
+20 dB, with pauses. Not fooled: recordings kept out of the training (train.augmentation.sounds), joined by cross-fades.
 
 What is measured is kept, line by line (--work), and not measured again; a figure goes by the hash of the gate.
 Writes report.json, and the table of it as report.md.
@@ -33,12 +33,13 @@ from edge.sound.recording import load_recording
 from tests.bench.ears import joined, laid_into_noise, poisson_upper
 from tests.bench.silero import SETTINGS, Silero, SileroGate
 from tests.support.sounds import CORPORA, ROOT
+from train.augmentation import channel
+from train.augmentation.augment import sounds_in
+from train.augmentation.rooms import ROOMS, impulse_response, rms
+from train.augmentation.sounds import judging
 from train.config import TrainConfig
-from train.data import channel, corpora
-from train.data.augment import sounds_in
+from train.data import corpora
 from train.data.index import Clip, scan
-from train.data.rooms import ROOMS, impulse_response, rms
-from train.data.sounds import judging
 from train.study.protocols import splits
 
 DATA = ("TESS", "RAVDESS", "CREMA-D", "nEMO", "voices")

@@ -14,12 +14,12 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.hearing.gate import SPEECH_LABELS
 from edge.model.artifact import write_atomically
+from train.augmentation.augment import sounds_in
+from train.augmentation.scenes import Scenes, scenes
+from train.augmentation.sounds import judging
 from train.config import Recipe, TrainConfig
-from train.data.augment import sounds_in
 from train.data.features import Cache, key_of
 from train.data.index import Clip
-from train.data.scenes import Scenes, scenes
-from train.data.sounds import judging
 from train.data.windows import normalization_of, standardized
 from train.fitting import checkpoint, runs
 from train.fitting.finish import finished
@@ -49,8 +49,8 @@ def require_usable(recipe: Recipe) -> None:
 def recordings(
     folders: Sequence[str], rooms: str | None, without: Sequence[str]
 ) -> tuple[list[Path], list[Path]]:
-    """Return the sounds and the rooms to train with: none that is kept for judging (train/data/sounds.py), and neither
-    classes (folders) nor rooms `without`.
+    """Return the sounds and the rooms to train with: none that is kept for judging (train/augmentation/sounds.py), and
+    neither classes (folders) nor rooms `without`.
 
     Raises InputError for a name that is not there, or where nothing is left.
     """

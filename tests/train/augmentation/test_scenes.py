@@ -5,10 +5,10 @@ import pytest
 
 from edge.features.mfcc import MfccSpec
 from tests.support.lab import tiny_clips, tiny_config
-from train.data import noises
+from train.augmentation import noises
+from train.augmentation.scenes import BLOCKS, Scenes, _truth, scenes
+from train.augmentation.teacher import SPEECH, UNCLEAR
 from train.data.features import Cache
-from train.data.scenes import BLOCKS, Scenes, _truth, scenes
-from train.data.teacher import SPEECH, UNCLEAR
 
 SPEC = MfccSpec()
 BLOCK = SPEC.block_samples

@@ -9,7 +9,7 @@ import soxr
 
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
-from train.data import teacher
+from train.augmentation import teacher
 from train.data.index import Clip
 
 MOST_OF_A_CORPUS = 1_500  # clips that are drawn from, as many of each voice: more of the same voices teach little
@@ -37,7 +37,7 @@ class Voices:
         self._heard = cache(self._read)
 
     def utterance(self, level_dbfs: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return somebody's utterance at a level and a speed, and what each sample is (train/data/teacher.py)."""
+        """Return somebody's utterance at a level and a speed, and what each sample is (teacher.py)."""
         speakers = self._corpora[rng.choice(len(self._corpora), p=self._shares)]
         clips = speakers[rng.integers(len(speakers))]
         stored, marks = self._heard(clips[rng.integers(len(clips))])

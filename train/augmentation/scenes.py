@@ -14,14 +14,14 @@ from scipy.signal import fftconvolve
 
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.blocks import SAMPLE_RATE_HZ
-from train.data import channel, noises
-from train.data.augment import responses
+from train.augmentation import channel, noises
+from train.augmentation.augment import responses
+from train.augmentation.rooms import rms
+from train.augmentation.sounds import Sounds
+from train.augmentation.teacher import SPEECH, TEN_MS, UNCLEAR, kept, silero
+from train.augmentation.voices import Voices
 from train.data.features import Cache, key_of
 from train.data.index import Clip
-from train.data.rooms import rms
-from train.data.sounds import Sounds
-from train.data.teacher import SPEECH, TEN_MS, UNCLEAR, kept, silero
-from train.data.voices import Voices
 
 BLOCKS = 80  # 6.4 s
 PER_SHARD = 100  # scenes that are kept in the cache together
