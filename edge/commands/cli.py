@@ -98,11 +98,11 @@ def _classify(options: argparse.Namespace) -> int:
 
 
 def _plot(file: str, observations: list, manifest, config: EdgeConfig) -> Path:
-    from edge.commands.plot import draw
+    from edge.commands.plot import draw, picture_of
     from edge.hearing.decision import settings
     from edge.sound.recording import load_recording
 
-    target = Path(f"{Path(file).stem}.png")
+    target = picture_of(file)
     draw(
         target, file, load_recording(file), observations, manifest.labels, settings(manifest.decision, config.decision)
     )

@@ -190,7 +190,8 @@ def test_the_command_puts_it_in_place_with_a_report(lab):
     [
         (["nowhere", "--out", "x.tflite"], 66, "nowhere: not a finished run"),
         ([], 78, "convert.set: empty"),
-        (["nowhere"], 2, "RUN and --out FILE belong together"),
+        (["nowhere"], 66, "nowhere: not a finished run"),
+        (["--out", "x.tflite"], 2, "--out FILE belongs to a RUN"),
         (["--calibration", "report.json"], 2, "--calibration FILE belongs to a RUN"),
     ],
 )
