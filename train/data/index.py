@@ -137,7 +137,7 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
             named[path] = one
         else:
             nameless.append(path)
-    named |= named_by_folder(nameless, folder, config.names_label)
+    named |= named_by_folder(nameless, folder, {*config.words, *config.labels})
     if unknown := [path for path in nameless if path not in named]:
         raise InputError(
             f"{folder}: {len(unknown)} of {len(found.files)} file names fit no known corpus and stand in "

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from edge.errors import InputError
+from train.__main__ import main
 from train.config import TrainConfig
 from train.data import index
 from train.data.clip import reasons
@@ -209,3 +210,15 @@ def test_a_name_of_any_bytes_is_a_recording_s(tmp_path, config):
     assert index.scan([tmp_path / "index.csv"], config).clips == found.clips
     (line,) = reasons(found.left_out)
     assert r"bad\xff\xfe.wav: not a readable sound file" in line
+
+
+def test_whatever_folders_are_called_the_reports_are_written(tmp_path, config):
+    corpus = tmp_path / os.fsdecode(b"B\xfccher")
+    for number, place in enumerate((b"happy/J\xfcrgen", b"sad/J\xfcrgen", b"happy/\xe5\x90\x8c", b"sad/\xe5\x90\x8c")):
+        record(corpus / os.fsdecode(place) / "a.wav", number)
+    found = index.scan([corpus], config)
+    assert {(clip.corpus, clip.speaker) for clip in found.clips} == {(r"B\xfccher", r"J\xfcrgen"), (r"B\xfccher", "同")}
+    (tmp_path / "config.yaml").write_text(f"train: {{cache: {tmp_path}/cache}}")
+    out, config_file = str(tmp_path / "out"), str(tmp_path / "config.yaml")
+    assert main(["index", str(corpus), "--out", out, "--config", config_file]) == 0
+    assert index.scan([tmp_path / "out" / "index.csv"], config).clips == found.clips
