@@ -53,7 +53,7 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 	@$(PYTHON_DEV) -m train compare --data $(DATA) $(ARGS)
 
 convert: $(DEV)  ## turn a training run into an artifact [RUN=folder] [OUT=file]; without RUN: config.yaml's set
-	@$(PYTHON_DEV) -m convert $(if $(RUN),$(RUN) --out $(or $(OUT),$(patsubst %/,%,$(RUN)).tflite)) $(ARGS)
+	@$(PYTHON_DEV) -m convert $(RUN) $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench: $(DEV)  ## what it costs, beside what one would otherwise run (20 minutes) [ARGS=--rounds 1]
 	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)

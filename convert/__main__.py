@@ -1,7 +1,6 @@
-"""`python -m convert RUN --precision P --form F --out FILE`, or without RUN: the set that config.yaml lists."""
+"""`python -m convert RUN [--precision P] [--form F] [--out FILE]`, or without RUN: the set that config.yaml lists."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from edge.model.manifest import FORMS, PRECISIONS
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data.features import Cache
+from train.fitting.quiet import hush
 from train.fitting.runs import Run, load_run
 
 
@@ -31,19 +31,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Convert and return the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if bool(options.run) != bool(options.out):
-        parser.error("RUN and --out FILE belong together (without both: the set of config.yaml)")
+    if options.out and not options.run:
+        parser.error("--out FILE belongs to a RUN (without one: the set of config.yaml)")
     if options.calibration and not options.run:
         parser.error("--calibration FILE belongs to a RUN")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    hush()
     try:
         config = load_section(options.config, "convert", ConvertConfig)
         cache = Cache(load_section(options.config, "train", TrainConfig).cache)
         if options.run:
             run = load_run(options.run)
             given = _calibration(options.calibration, run) if options.calibration else None
-            wanted = [Wanted(run, options.form or _form(run), options.precision, Path(options.out))]
-            return _make(wanted, Path(options.out).with_suffix(""), config, cache, options.name, given)
+            beside = run.folder.resolve() if run.folder.name in ("", "..") else run.folder
+            out = Path(options.out or f"{beside}.tflite")
+            wanted = [Wanted(run, options.form or _form(run), options.precision, out)]
+            return _make(wanted, out.with_suffix(""), config, cache, options.name, given)
         return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
     except RoomtoneError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--form", choices=FORMS,
         help="step: frame by frame, for networks with a streaming state; default: window where the network has it",
     )  # fmt: skip
-    parser.add_argument("--out", metavar="FILE", help="the artifact; its report is put beside it")
+    parser.add_argument("--out", metavar="FILE", help="the artifact, its report beside it; default: RUN.tflite")
     parser.add_argument("--name", help="what the artifact is called; default: the run's name")
     parser.add_argument(
         "--calibration", metavar="FILE",

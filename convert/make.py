@@ -25,7 +25,8 @@ from convert.verification.reference import (
     step_frames_of,
 )
 from convert.verification.verify import Verification, interpreters, verify
-from edge.errors import ArtifactError
+from edge.errors import ArtifactError, ConfigError
+from edge.labels import trouble
 from edge.model.artifact import write_artifact
 from edge.model.golden import Golden
 from edge.model.manifest import DecisionDefaults, Manifest, Provenance
@@ -53,8 +54,11 @@ def make(
     """Convert a run and put the artifact at `out` if it passes every gate; a file already there stays otherwise.
 
     `calibration`: of the recipe, from other trainings; without it, the run's own validation side is asked.
-    Raises ArtifactError where the network has no such form, or the converter or a runtime fails.
+    Raises ConfigError for labels that cannot be published, ArtifactError where the network has no such form, or the
+    converter or a runtime fails.
     """
+    if wrong := trouble(run.record.labels):
+        raise ConfigError(f"{run.folder}: labels: {wrong}; train with others (train.labels)")
     if form == "step" and not has_step(run):
         raise ArtifactError(f"{run.folder}: {run.record.network} declares no streaming state: only the window form")
     if form == "window" and not has_window(run):

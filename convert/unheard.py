@@ -10,7 +10,6 @@ convert RUN --calibration`). Stopped, the same command goes on.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from train.config import TrainConfig
 from train.data.features import Cache
 from train.fitting import runs
 from train.fitting.progress import bar
+from train.fitting.quiet import hush
 from train.study import pictures, robustness
 from train.study.evaluate import open_model
 from train.study.folds import group_of, is_unseen
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="folder for report.json and pictures")
     parser.add_argument("--config", default="config.yaml", help="default: config.yaml")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    hush()
     try:
         found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
         if not found:

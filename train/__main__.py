@@ -7,14 +7,17 @@ import sys
 from edge.errors import RoomtoneError
 from train import commands
 from train.data.split import SIDES
+from train.fitting.quiet import hush
 from train.networks import registry
 from train.study import protocols
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no fault
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    hush()
     try:
         return options.verb(options)
     except RoomtoneError as error:

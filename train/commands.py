@@ -55,13 +55,14 @@ def run_fit(options: argparse.Namespace) -> int:
         raise InputError(f"--name: protocol {options.protocol} has {len(folds)} folds here; give a --fold too")
     jobs = [_job(options, split, config, name=options.name) for split in folds]
     from train.fitting.fit import fit
+    from train.study import run_report
 
     for job in jobs:
         with bar(job.name) as tell:
             run = fit(job, clips, config, spec, folder=Path(options.out) / job.name, report=_epochs(tell))
         test = run.record.metrics["test"]
         print(f"{run.folder}: test accuracy {test['accuracy']:.4f}, UAR {test['uar']:.4f} (fold {job.split.fold}, "
-              f"windows of {run.record.window_frames} frames)")  # fmt: skip
+              f"windows of {run.record.window_frames} frames)\n{run_report.write(run)}")  # fmt: skip
     return 0
 
 

@@ -170,11 +170,6 @@ class TrainConfig(Section, kw_only=True):
             f"(to leave such clips out, map {word!r} to null)"
         )
 
-    def names_label(self, word: str) -> bool:
-        """Whether a word is a label, or mapped (to null, too)."""
-        word = word.strip().lower()
-        return word in self.words or word in self.labels
-
     def recipe(self, name: str, network: str) -> tuple[Recipe, Section]:
         """Return a named recipe and the network's settings as that recipe has them. Raises ConfigError."""
         if name not in self.recipes:

@@ -11,6 +11,9 @@ import msgspec
 from convert.config import ConvertConfig
 from convert.make import Result
 from convert.report import charts
+from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID
+
+FEW_CLIPS = 100  # of the test side: below, one clip is more than a point
 
 
 def lines(result: Result) -> Iterator[str]:
@@ -20,13 +23,19 @@ def lines(result: Result) -> Iterator[str]:
         f"{found.model_id}: {found.file_bytes} bytes, {found.multiply_adds_per_audio_s / 1e6:.2f} M multiply-adds "
         f"per second of audio; Keras {found.keras_accuracy:.4f} on {found.clips} test clips"
     )
+    if found.clips < FEW_CLIPS:
+        yield f"  TOO FEW test clips to tell how good it is: one that is answered otherwise is {1 / found.clips:.1%}"
     if said := result.calibration:
         yield (
             f"  calibrated on {said.clips} clips: temperature {said.temperature:.2f}; labels are said from "
             f"{said.enter:.2f} on, for {said.coverage:.0%} of them, {said.precision:.0%} right"
         )
-        if not said.reached:
-            yield "  NOT as right as convert.abstain_precision asks: with these clips, no threshold is"
+        if said.clips < MIN_SAID:
+            yield f"  TOO FEW clips to find out when to say a label ({MIN_SAID} at least): it is the highest threshold"
+        elif not said.reached:
+            yield "  NOT as right as convert.abstain_precision asks: no threshold is, so it is the highest"
+        if said.mistakes < MIN_MISTAKES:
+            yield f"  with {said.mistakes} mistakes among them, too few to tell, its confidence is left as it is"
     else:
         yield "  not calibrated: the run has no validation side, and no --calibration was given"
     for device in found.devices:

@@ -41,12 +41,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 def calibrate(truth: np.ndarray, logits: np.ndarray, *, abstain_precision: float) -> Calibration:
     """Return the calibration for int (n,) truths and float (n, labels) logits of clips not trained on.
 
-    Where no threshold reaches `abstain_precision`, the one with the best precision is taken and `reached` is false.
+    Where no threshold reaches `abstain_precision`, or fewer than MIN_SAID clips would say so, `enter` is the highest
+    there is and `reached` is false: rather `unknown` than a label that is not to be relied on.
     """
     mistakes = int((logits.argmax(axis=1) != truth).sum())
     temperature = metrics.temperature(truth, logits) if mistakes >= MIN_MISTAKES else 1.0
     before, after = (softmax(logits.astype(np.float64) / t, axis=1) for t in (1.0, temperature))
-    enter, precision, coverage = threshold(truth, after, abstain_precision)
+    found = threshold(truth, after, abstain_precision)
+    enter, precision, coverage = found or _at(ENTER_RANGE[1], truth, after)
     return Calibration(
         clips=len(truth),
         mistakes=mistakes,
@@ -57,25 +59,32 @@ def calibrate(truth: np.ndarray, logits: np.ndarray, *, abstain_precision: float
         exit=round(enter * EXIT_SHARE, 2),
         precision=precision,
         coverage=coverage,
-        reached=precision >= abstain_precision,
+        reached=found is not None,
         before=reliability(truth, before),
         after=reliability(truth, after),
     )
 
 
-def threshold(truth: np.ndarray, probs: np.ndarray, wanted: float) -> tuple[float, float, float]:
-    """Return the lowest probability from which `wanted` of the answers are right, with precision and coverage there."""
-    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == truth
-    best = (ENTER_RANGE[0], float(right.mean()), 1.0)
+def threshold(truth: np.ndarray, probs: np.ndarray, wanted: float) -> tuple[float, float, float] | None:
+    """Return the lowest probability from which `wanted` of the answers are right, with precision and coverage there.
+
+    None where there is none of which MIN_SAID clips bear witness.
+    """
+    confidence = probs.max(axis=1)
     for enter in np.arange(ENTER_RANGE[0], ENTER_RANGE[1] + 0.005, 0.01).round(2):
-        said = confidence >= enter
-        if said.sum() < min(MIN_SAID, len(truth)):
-            break
-        found = (float(enter), float(right[said].mean()), float(said.mean()))
+        if (confidence >= enter).sum() < MIN_SAID:
+            return None
+        found = _at(float(enter), truth, probs)
         if found[1] >= wanted:
             return found
-        best = max(best, found, key=lambda candidate: candidate[1])
-    return best
+    return None
+
+
+def _at(enter: float, truth: np.ndarray, probs: np.ndarray) -> tuple[float, float, float]:
+    """Return a threshold, the share right of what is said from there on (0 where nothing is), and the share said."""
+    said = probs.max(axis=1) >= enter
+    right = probs.argmax(axis=1)[said] == truth[said]
+    return enter, float(right.mean()) if said.any() else 0.0, float(said.mean())
 
 
 def reliability(truth: np.ndarray, probs: np.ndarray, bins: int = 10) -> list[Bin]:

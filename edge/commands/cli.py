@@ -100,10 +100,10 @@ def _classify(options: argparse.Namespace) -> int:
 
 
 def _plot(file: str, track, manifest, config: EdgeConfig) -> Path:
-    from edge.commands.plot import draw
+    from edge.commands.plot import draw, picture_of
     from edge.hearing.decision import settings
 
-    target = Path(f"{Path(file).stem}.png")
+    target = picture_of(file)
     draw(target, printable(file), track, manifest.labels, settings(manifest.decision, config.decision))
     return target
 

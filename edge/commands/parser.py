@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("files", nargs="+", metavar="FILE")
     how = made.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="one JSON object per event, then one summary per file")
-    how.add_argument("--plot", action="store_true", help="also draw each recording, into NAME.png in this folder")
+    how.add_argument("--plot", action="store_true", help="also draw each recording, into FOLDER-NAME.png here")
     made = command("watch", "show what sensors say, live")
     made.add_argument("--host", type=_host, metavar="HOST", help="the broker; default: as configured, or this machine")
     made.add_argument("--port", type=_port, metavar="PORT", help="default: as configured, or 1883 (8883 with TLS)")

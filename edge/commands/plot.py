@@ -1,6 +1,8 @@
 """`roomtone classify --plot`: a recording as the sensor heard it, for an owner who chooses thresholds by looking."""
 
 import importlib.util
+import itertools
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +22,14 @@ def require_matplotlib() -> None:
     """Raise UnavailableError where there is no matplotlib to draw with."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UnavailableError(f"matplotlib: not installed; `{sys.executable} -m pip install matplotlib` does it")
+
+
+def picture_of(recording: str | Path) -> Path:
+    """Return a name here for a recording's picture, its folder's in front: one that no file has yet."""
+    path = Path(os.path.abspath(recording))
+    name = "-".join(part for part in (path.parent.name, path.stem) if part)
+    numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    return next(target for number in numbers if not os.path.lexists(target := Path(f"{name}{number}.png")))
 
 
 class Track:

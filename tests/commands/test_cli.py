@@ -234,3 +234,17 @@ def test_the_same_in_the_predecessors_environment(tmp_path):
     assert theirs["emotion"] == ours["emotion"]
     for label, score in ours["scores"].items():
         assert theirs["scores"][label] == pytest.approx(score, abs=0.01)
+
+
+def test_pictures_of_recordings_of_one_name_do_not_overwrite_each_other(tmp_path):
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "anna").mkdir()
+    for name in ("anna", "bob"):
+        soundfile.write(tmp_path / name / "talk.wav", chirp(seconds=0.5), 16_000)
+    (tmp_path / "bob-talk.png").write_text("somebody's own")
+    done = roomtone("classify", "--plot", "anna/talk.wav", "bob/talk.wav", "anna/talk.wav", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    drawn = [line.split("drawn in ")[1] for line in done.stdout.splitlines() if "drawn in " in line]
+    assert drawn == ["anna-talk.png", "bob-talk-2.png", "anna-talk-2.png"]
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in drawn)
+    assert (tmp_path / "bob-talk.png").read_text() == "somebody's own"

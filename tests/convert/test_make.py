@@ -14,7 +14,7 @@ import yaml
 from convert.config import ConvertConfig, Gates
 from convert.make import make
 from convert.report.page import lines
-from convert.verification.calibrate import calibrate
+from convert.verification.calibrate import ENTER_RANGE, calibrate
 from convert.verification.verify import interpreters, verify
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccSpec
@@ -155,7 +155,7 @@ def test_a_failed_gate_leaves_the_old_artifact_and_prints_the_table(lab):
 
 
 def test_the_command_puts_it_in_place_with_a_report(lab):
-    out = lab.folder / "made" / "cnn.tflite"
+    out = Path(f"{lab.run('cnn').folder}.tflite")  # beside the run, where --out says nothing else
     gates = {"agreement": 0.5, "accuracy_loss": 0.5, "recall_loss": 1.0}
     report = lab.folder / "report.json"  # of the recipe on other voices
     given = calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=0.7)
@@ -166,8 +166,6 @@ def test_the_command_puts_it_in_place_with_a_report(lab):
         lab.run("cnn").folder,
         "--precision",
         "float16",
-        "--out",
-        out,
         "--calibration",
         report,
         gates={"any": gates},
@@ -190,7 +188,8 @@ def test_the_command_puts_it_in_place_with_a_report(lab):
     [
         (["nowhere", "--out", "x.tflite"], 66, "nowhere: not a finished run"),
         ([], 78, "convert.set: empty"),
-        (["nowhere"], 2, "RUN and --out FILE belong together"),
+        (["nowhere"], 66, "nowhere: not a finished run"),
+        (["--out", "x.tflite"], 2, "--out FILE belongs to a RUN"),
         (["--calibration", "report.json"], 2, "--calibration FILE belongs to a RUN"),
     ],
 )
@@ -228,6 +227,19 @@ def test_a_precision_that_no_threshold_reaches_is_said(lab):
         calibration=calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=1.0),
     )  # fmt: skip
     assert any("NOT as right as convert.abstain_precision asks" in line for line in lines(result))
+
+
+def test_too_few_clips_are_said_to_be(lab):
+    run = lab.run("cnn")
+    asked = {"precision": "float32", "form": "window", "config": settings(), "cache": lab.cache}
+    result = make(run, out=lab.folder / "few.tflite", **asked)
+    assert len(run.clips("validation")) == len(run.clips("test")) == 8
+    said = "\n".join(lines(result))
+    assert "TOO FEW test clips to tell how good it is: one that is answered otherwise is 12.5%" in said
+    assert "TOO FEW clips to find out when to say a label (20 at least): it is the highest threshold" in said
+    assert read_artifact(lab.folder / "few.tflite").manifest.decision.enter == ENTER_RANGE[1]
+    many = calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=0.3)
+    assert "TOO FEW clips" not in "\n".join(lines(msgspec.structs.replace(result, calibration=many)))
 
 
 def test_the_calibration_of_another_kind_of_model_is_one_line(lab):

@@ -52,7 +52,7 @@ def reasons(files: Iterable[LeftOut]) -> list[str]:
         kinds[file.why].append(file)
     return [
         f"left out: {alike[0]}" if len(alike) == 1
-        else f"left out: {len(alike)} files, {why} (first: {on_a_line(alike[0].path)}{alike[0].detail})"
+        else f"left out: {len(alike)} files: {why} (first: {on_a_line(alike[0].path)}{alike[0].detail})"
         for why, alike in kinds.items()
     ]  # fmt: skip
 

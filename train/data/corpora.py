@@ -102,7 +102,7 @@ SCHEMES = (
 
 # RAVDESS's other kinds: modality (full, video only, audio only), channel (speech, song), and the rest as above.
 _RAVDESS = _names(r"(?P<modality>0[1-3])-(?P<channel>0[12])-0[1-8]-0[12]-0[12]-0[12]-\d\d")
-_KINDS = {"01": "an audio-visual file of RAVDESS", "02": "a video of RAVDESS", "03": "a song of RAVDESS"}
+_KINDS = {"01": "audio-visual file of RAVDESS", "02": "video of RAVDESS", "03": "song of RAVDESS"}
 
 # Corpora that say who speaks in an index.csv of their own.
 _INDEXED = {

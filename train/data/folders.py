@@ -2,11 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.errors import InputError
+from edge.errors import InputError, printable
 from train.data.clip import LeftOut
 from train.data.corpora import Named
 
@@ -67,16 +67,19 @@ def _closed(error: OSError) -> LeftOut:
     return LeftOut(path=str(error.filename), why=f"a folder that cannot be opened ({error.strerror})")
 
 
-def named_by_folder(files: Sequence[Path], root: Path, is_label: Callable[[str], bool]) -> dict[Path, Named]:
+def named_by_folder(files: Sequence[Path], root: Path, words: Set[str]) -> dict[Path, Named]:
     """Return what the folders around recordings say: <label>/[<speaker>/]clip.wav or <speaker>/<label>/clip.wav.
 
-    Files that stand in no folder named after a label are not among them. Raises InputError where two readings are
-    possible: a guess would put a voice on two sides of a split.
+    words: what labels are called, in lower case. Files in no such folder are not among those returned. Raises
+    InputError where two readings are possible: a guess would put a voice on two sides of a split.
     """
-    corpus = Path(os.path.abspath(root)).name
+    corpus = os.path.basename(os.path.abspath(root))
     folders = {path: (corpus, *path.relative_to(root).parts[:-1]) for path in files}
-    places = {path: [place for place, name in enumerate(parts) if is_label(name)] for path, parts in folders.items()}
-    places = {path: found for path, found in places.items() if found}
+    labelled = {
+        path: [place for place, name in enumerate(parts) if name.strip().lower() in words]
+        for path, parts in folders.items()
+    }
+    places = {path: found for path, found in labelled.items() if found}
     shared = set.intersection(*map(set, places.values())) if places else set()
     if len(shared) > 1:
         shared.discard(0)  # the corpus's own folder
@@ -96,5 +99,6 @@ def named_by_folder(files: Sequence[Path], root: Path, is_label: Callable[[str],
                 f"{path}: is {before[-1]} or {after[0]} the speaker? Put <label>/<speaker>/file or "
                 f"<speaker>/<label>/file, or give a CSV with path,label,speaker"
             )
-        named[path] = Named(corpus=corpus, speaker="/".join(before or after), word=parts[place], text="")
+        speaker = printable("/".join(before or after))  # of any bytes, but records and reports are UTF-8
+        named[path] = Named(corpus=printable(corpus), speaker=speaker, word=parts[place], text="")
     return named

@@ -111,7 +111,7 @@ def _checked(listed: list[tuple[Path, list[Clip]]], passed: list[LeftOut], confi
                 sound_sha256=measures.sound_sha256,
             ))  # fmt: skip
         if not whole:
-            reason = next(iter(reasons(bad)), "it is empty").removeprefix("left out: ")
+            reason = next(iter(reasons(bad)), "no rows").removeprefix("left out: ")
             raise InputError(f"{source}: no readable sound with a label in it: {reason}")
         kept += whole
         passed = passed + bad
@@ -151,12 +151,12 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
     named, nameless = {}, []
     for path in found.files:
         if kind := corpora.other_kind(path.as_posix()):
-            passed.append(LeftOut(path=str(path), why=f"is {kind}, not its speech"))
+            passed.append(LeftOut(path=str(path), why=f"{kind}, not its speech"))
         elif one := corpora.parse(path.as_posix()):
             named[path] = one
         else:
             nameless.append(path)
-    named |= named_by_folder(nameless, folder, config.names_label)
+    named |= named_by_folder(nameless, folder, {*config.words, *config.labels})
     if unknown := [path for path in nameless if path not in named]:
         raise InputError(
             f"{folder}: {len(unknown)} of {len(found.files)} file names fit no known corpus and stand in "
@@ -167,7 +167,7 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
         one = named[path]
         label = _label(path, one.word, config)
         if label is None:
-            passed.append(LeftOut(path=str(path), why=f"is {one.word}, which train.words leaves out"))
+            passed.append(LeftOut(path=str(path), why=f"{one.word}, which train.words leaves out"))
         else:
             clips.append(Clip(path=str(path), corpus=one.corpus, speaker=one.speaker, label=label, text=one.text))
     if not clips:
@@ -179,7 +179,7 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
 def _of_kind(other: LeftOut) -> LeftOut:
     """Return a file of a format that cannot be read, as what it is of a known corpus where its name says so."""
     kind = corpora.other_kind(Path(other.path).as_posix())
-    return LeftOut(path=other.path, why=f"is {kind}, not its speech") if kind else other
+    return LeftOut(path=other.path, why=f"{kind}, not its speech") if kind else other
 
 
 def _label(where: object, word: str, config: TrainConfig) -> str | None:

@@ -95,7 +95,7 @@ def _found(path: str, digest: str | InputError, known: dict[str, Measures]) -> t
 def _digest(path: str) -> str | InputError:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a device or a pipe may never end
-            return InputError(f"{path}: is not a file")
+            return InputError(f"{path}: not a file")
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
-from edge.errors import InputError
+from edge.errors import InputError, printable
 from train.data.clip import Clip
 
 NEEDED = frozenset({"path", "label", "speaker"})
@@ -39,8 +39,8 @@ def read(
             if column != "path" and any("\ud800" <= letter <= "\udfff" for letter in cell):
                 raise InputError(f"{where}: {column} is not UTF-8; save the table as CSV in UTF-8")
         yield Clip(
-            path=_found(path, row["path"]), corpus=row.get("corpus") or path.stem, speaker=row.get("speaker", ""),
-            label=label, text=row.get("text", ""),
+            path=_found(path, row["path"]), corpus=row.get("corpus") or printable(path.stem),
+            speaker=row.get("speaker", ""), label=label, text=row.get("text", ""),
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from train.data.clip import Clip, LeftOut, on_a_line
 
 class Once(NamedTuple):
     """Clips of which no two hold the same samples. `twins`: paths of the same sound, the one that is kept first;
-    `left_out`: those whose labels contradict each other."""
+    `left_out`: sounds whose labels contradict each other."""
 
     clips: list[Clip]
     twins: list[list[str]]
@@ -34,13 +34,13 @@ def once(clips: Sequence[Clip]) -> Once:
             left_out += [LeftOut(path=clip.path, why=why) for clip in alike[1:]]
         else:
             kept.append(best)
-        if len(alike) > 1:
-            twins.append([best.path, *(clip.path for clip in alike if clip is not best)])
+            if len(alike) > 1:
+                twins.append([best.path, *(clip.path for clip in alike if clip is not best)])
     return Once(kept, twins, left_out)
 
 
 def said(twins: Sequence[Sequence[str]]) -> str:
     """Return a line that counts them."""
     more = sum(len(paths) - 1 for paths in twins)
-    first = " = ".join(map(on_a_line, twins[0][:2]))
+    first = " = ".join(dict.fromkeys(map(on_a_line, twins[0][:2])))
     return f"{more} clip{'s are' if more > 1 else ' is'} there twice (first: {first}): each sound counts once"

@@ -21,6 +21,7 @@ from train.fitting import runs
 from train.fitting.checkpoint import epochs_done
 from train.fitting.job import Job
 from train.fitting.progress import bar
+from train.fitting.quiet import hush
 
 _FILES = (runs.MODEL, runs.SPLIT, runs.LOGITS, runs.RECORD)  # the record last: it makes the run whole
 _POLL_S = 2.0
@@ -53,6 +54,7 @@ def train_one(
     job: Job, clips: Sequence[Clip], config: TrainConfig, spec: MfccSpec, out: Path, shipped: dict | None = None
 ) -> dict[str, bytes]:
     """Train one job in `out` of the machine this runs on, and return the files of its run."""
+    hush()
     from train.fitting.fit import fit  # brings Keras: only in the process that trains
 
     folder = out / job.name

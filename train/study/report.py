@@ -32,6 +32,7 @@ def write(folder: Path, found: dict[str, Any]) -> Path:
     write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(found), indent=1))
     page = _page().render(
         **found,
+        trained=[name.upper() for name in found["table"] if name not in BASELINES],
         study=STUDY,
         gru_note=GRU_NOTE,
         baselines=BASELINES,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID, calibrate, reliability, threshold
+from convert.verification.calibrate import ENTER_RANGE, MIN_MISTAKES, MIN_SAID, calibrate, reliability, threshold
 
 
 def answers(factor: float, count: int = 4_000) -> tuple[np.ndarray, np.ndarray]:
@@ -92,6 +92,29 @@ def test_a_precision_out_of_reach_is_said_to_be():
     found = calibrate(np.random.default_rng(1).permutation(truth), logits, abstain_precision=0.9)
     assert not found.reached
     assert found.precision < 0.9
+
+
+@pytest.mark.parametrize("kind", ["never right", "right by chance", "too few clips", "no clip is sure"])
+def test_a_threshold_that_cannot_be_had_is_the_highest(kind):
+    truth = np.arange(280) % 7
+    logits = np.eye(7)[truth] * 5
+    if kind == "never right":
+        truth = (truth + 1) % 7
+    elif kind == "right by chance":
+        truth = np.random.default_rng(2).permutation(truth)
+    elif kind == "too few clips":
+        truth, logits = truth[: MIN_SAID - 1], logits[: MIN_SAID - 1]
+    else:
+        logits = logits / 50
+    found = calibrate(truth, logits, abstain_precision=0.8)
+    assert (found.enter, found.reached) == (ENTER_RANGE[1], False)
+    assert found.coverage == (softmax(logits / found.temperature, axis=1).max(axis=1) >= ENTER_RANGE[1]).mean()
+
+
+def test_just_enough_clips_bear_witness():
+    truth = np.arange(MIN_SAID) % 7
+    found = calibrate(truth, np.eye(7)[truth] * 5, abstain_precision=0.8)
+    assert (found.enter, found.reached, found.precision) == (ENTER_RANGE[0], True, 1.0)
 
 
 def test_a_network_that_is_always_right_is_not_made_boundlessly_sure():

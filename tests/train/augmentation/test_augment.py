@@ -1,6 +1,7 @@
 """Augmentation and degradation: each change is what its name says, and the same whenever it is asked for."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from edge.section import load_section
 from edge.sound.recording import load_recording
 from tests.support.sounds import chirp
 from train.augmentation import rooms
-from train.augmentation.augment import Variants, drawn, masked, noise_files, shifted
+from train.augmentation.augment import Variants, drawn, masked, noise_files, shifted, sounds_in
 from train.config import Augmentation, TrainConfig
+from train.data.clip import reasons
 from train.data.features import Cache
 from train.data.index import Clip, scan
 from train.data.windows import normalization_of, speech_bounds, windows_of
@@ -74,6 +76,27 @@ def test_the_last_fold_of_noise_is_never_trained_with(noise):
     (noise / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no noise recordings in it$"):
         noise_files(str(noise / "empty"))
+
+
+def test_noise_that_cannot_be_heard_is_left_out_by_name(noise, clip, tmp_path):
+    (noise / "1-bad.wav").write_text("no sound")
+    soundfile.write(noise / "2-empty.wav", np.zeros(0, np.float32), 16_000)
+    (noise / "3-phone.m4a").write_bytes(b"x")
+    for litter in ("._1-rain.wav", "__MACOSX/1-rain.wav"):
+        (noise / litter).parent.mkdir(exist_ok=True)
+        (noise / litter).write_bytes(b"\0\5\26\7")
+    assert [path.name for path in noise_files(str(noise))] == ["1-rain.wav"]
+    lines = reasons(sounds_in(str(noise)).left_out)
+    assert [Path(line.split(": ")[1]).name for line in lines] == ["3-phone.m4a", "1-bad.wav", "2-empty.wav"]
+    settings = Augmentation(noise=str(noise), noise_share=1.0)
+    assert len(Variants(settings, SPEC, Cache(tmp_path / "cache"), trim=True).frames(clip, 1))
+
+
+def test_of_noise_of_which_nothing_can_be_heard_the_reason_is_said(tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1-bad.wav").write_text("no sound")
+    with pytest.raises(InputError, match=r"bad: no noise recordings in it: .*1-bad\.wav: not a readable sound file"):
+        noise_files(str(tmp_path / "bad"))
 
 
 def test_gain_of_features_is_gain_of_sound():

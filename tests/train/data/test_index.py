@@ -163,7 +163,12 @@ def test_noise_of_the_fifth_fold_alone_is_no_fault_where_no_training_hears_noise
     shutil.copy(next(corpus.rglob("*.wav")), noise / "5-rain.wav")
     config = write_config(tmp_path)
     options = ["--network", "ann", "--epochs", "1", "--config", str(config), "--out", str(tmp_path / "runs")]
+    (noise / "5-bad.wav").write_text("no sound")
     assert main(["fit", *options, "--data", str(corpus), "--noise", str(noise)]) == 0, capfd.readouterr().err
+    said = capfd.readouterr().err.splitlines()
+    (warning,) = [line for line in said if line.startswith("warning: ")]
+    assert warning.startswith(f"warning: noise left out: {noise}/5-bad.wav: not a readable sound file")
+    assert said.index(warning) < next(number for number, line in enumerate(said) if line.startswith("features"))
 
 
 @pytest.mark.parametrize("epochs", ["0", "-1", "few"])

@@ -1,0 +1,59 @@
+"""The page of one training: its own words and figures."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job
+from train.study import run_report
+
+
+class Cells(HTMLParser):
+    """The tables of a page, row by row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._inside = False
+
+    def handle_starttag(self, tag, attributes) -> None:
+        self._inside = tag in ("td", "th")
+        if tag == "tr":
+            self.rows.append([])
+        elif self._inside:
+            self.rows[-1].append("")
+
+    def handle_data(self, data) -> None:
+        if self._inside:
+            self.rows[-1][-1] += data.strip()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    from train.fitting.fit import fit
+
+    folder = tmp_path_factory.mktemp("lab")
+    config = tiny_config(folder, labels=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm"))
+    clips = tiny_clips(folder, config)
+    return fit(tiny_job("ann", clips, config, protocol="speaker"), clips, config, SPEC, folder=folder / "ann")
+
+
+def test_the_page_is_of_this_training(run):
+    page = run_report.write(run)
+    assert page == run.folder / "report.html"
+    text = page.read_text()
+    test = run.record.metrics["test"]
+    assert f"right about {100 * test['accuracy']:.1f} % of 42 test clips" in text
+    assert "None of its voices was trained on." in text
+    assert "ive networks" not in text
+    assert text.count("data:image/png;base64,") == 2  # curves and confusions
+    assert not re.search(r"(src|href)=.http", text)
+    cells = Cells()
+    cells.feed(text)
+    rows = {row[0]: row[1:] for row in cells.rows if row}
+    assert rows["test"][:2] == ["42", f"{test['accuracy']:.4f}"]
+    assert rows["calm"] == ["0", "–", "–", "–"]  # which no clip is
+    for label, figures in test["per_class"].items():
+        if figures["n"]:
+            assert rows[label] == [str(figures["n"]), *(f"{figures[of]:.3f}" for of in ("recall", "precision", "f1"))]
