@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.errors import InputError
 from edge.sound.recording import load_recording
 
 _ESC_NAME = re.compile(r"(?P<fold>[1-5])-\d+-[A-Z]-(?P<category>\d+)$")
@@ -16,6 +17,7 @@ ESC_10 = frozenset({0, 1, 10, 11, 12, 20, 21, 38, 40, 41})  # ESC-50's numbers o
 _JUDGING = {True: "5", False: "3"}  # the fold that no training hears: of ESC-10, and of ESC-50's other classes
 _ONE_IN = 5  # of people and pieces of music
 _QUIETEST_PEAK = 1e-3
+_TRIES = 1_000
 
 
 def judging(path: Path) -> bool:
@@ -40,13 +42,14 @@ class Sounds:
         return bool(self._collections)
 
     def any(self, rng: np.random.Generator) -> np.ndarray:
-        """Return a recording that is not all silence: float32 (n,)."""
-        while True:
+        """Return a recording that is not all silence: float32 (n,). Raises InputError where it finds none."""
+        for _ in range(_TRIES):
             classes = self._collections[rng.choice(len(self._collections), p=self._shares)]
             files = classes[rng.integers(len(classes))]
             sound = _read(files[rng.integers(len(files))])
             if np.abs(sound).max() > _QUIETEST_PEAK * 32_768:  # some of ESC-10 is silent in part
                 return sound.astype(np.float32) / 32_768
+        raise InputError(f"{self._collections[0][0][0].parent}: none of {_TRIES} recordings drawn is more than silence")
 
 
 @cache

@@ -45,17 +45,16 @@ def sure_and_right(sure: int, doubtful: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_precision_of_a_few_answers_is_not_believed():
     assert threshold(*sure_and_right(MIN_SAID, 80), 0.8) == (0.41, 1.0, MIN_SAID / (MIN_SAID + 80))
-    # Too few are left from 0.41 on: what all answers are worth, from the lowest threshold.
-    few = MIN_SAID - 1
-    assert threshold(*sure_and_right(few, 80), 0.8) == (0.3, few / (few + 80), 1.0)
-    assert threshold(*sure_and_right(3, 0), 0.8) == (0.3, 1.0, 1.0)  # all there are, where there are not so many
-    assert threshold(*sure_and_right(2, 1), 0.8) == (0.3, 2 / 3, 1.0)
+    assert threshold(*sure_and_right(MIN_SAID - 1, 80), 0.8) is None  # too few are left from 0.41 on
+    assert threshold(*sure_and_right(MIN_SAID, 0), 0.8) == (0.3, 1.0, 1.0)
+    assert threshold(*sure_and_right(MIN_SAID - 1, 0), 0.8) is None
 
 
-def test_where_no_threshold_is_good_enough_the_best_is_taken():
+def test_where_no_threshold_is_good_enough_there_is_none():
     probs = np.array([[0.9, 0.1]] * 40 + [[0.6, 0.4]] * 40)
     truth = np.array([0] * 30 + [1] * 10 + [0] * 10 + [1] * 30)
-    assert threshold(truth, probs, 0.8) == (0.61, 0.75, 0.5)
+    assert threshold(truth, probs, 0.8) is None
+    assert threshold(truth, probs, 0.75) == (0.61, 0.75, 0.5)
     highest = np.array([[0.97, 0.03]] * 40 + [[0.948, 0.052]] * 40)
     assert threshold(truth, highest, 0.7) == (0.95, 0.75, 0.5)
 

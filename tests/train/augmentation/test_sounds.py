@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge.errors import InputError
 from train.augmentation.sounds import Sounds, judging
 
 
@@ -35,7 +36,7 @@ def test_collections_are_drawn_by_the_root_of_their_classes_and_silence_never(tm
             path = tmp_path / collection / f"class{number}" / "a.wav"
             path.parent.mkdir(parents=True)
             levels[path] = 0.1 if collection == "small" else 0.5
-            soundfile.write(path, np.full(1_600, levels[path]), 16_000)
+            soundfile.write(path, levels[path] * np.resize([1, -1], 1_600), 16_000)
     silent = tmp_path / "large" / "class0" / "silent.wav"
     soundfile.write(silent, np.zeros(1_600), 16_000)
     sounds, rng = Sounds([*levels, silent]), np.random.default_rng(0)
@@ -43,3 +44,5 @@ def test_collections_are_drawn_by_the_root_of_their_classes_and_silence_never(tm
     assert min(loud) > 0.05
     assert np.mean(np.array(loud) > 0.3) == pytest.approx(2 / 3, abs=0.07)
     assert not Sounds([])
+    with pytest.raises(InputError, match="more than silence"):
+        Sounds([silent]).any(rng)
