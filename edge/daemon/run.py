@@ -177,6 +177,7 @@ def sense(
                 show(status)
                 if chosen.trial is not None:
                     chosen.trial.turned(dropped_blocks=dropped())
+            sensor.end()
         finally:
             if reloading:
                 notifier.reloading()

@@ -205,7 +205,7 @@ class Store:
         record = self.read()
         kept = {entry.file for entry in (record.current, record.previous, record.older) if entry is not None}
         for file in self.folder.iterdir():
-            if file.name not in kept | {_RECORD}:
+            if file.is_file() and file.name not in kept | {_RECORD}:
                 file.unlink()
 
     @contextmanager
