@@ -335,13 +335,11 @@ group() { if [ "$(id -u)" -eq 0 ] && getent group mosquitto >/dev/null; then ech
 # readable FILE: standard input becomes a file in the folder that mosquitto can read from its first moment.
 readable() { put "$folder/$1" 640 "$(group)"; }
 
+# All but the authority's key and what is given away, which are root's at every moment.
 readable_by_mosquitto() {
   [ -n "$(group)" ] || return 0
-  chgrp -R mosquitto "$folder"
-  chmod -R u=rwX,g=rX,o= "$folder"
-  chown root:root "$folder/ca.key"
-  chmod 0600 "$folder/ca.key"
-  [ ! -e "$folder/given" ] || chmod -R go= "$folder/given"
+  find "$folder" \( -path "$folder/ca.key" -o -path "$folder/given" \) -prune -o \
+    -exec chgrp mosquitto {} + -exec chmod u=rwX,g=rX,o= {} +
 }
 
 # --- this machine -----------------------------------------------------------------------------------------------------------
