@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,12 +12,12 @@ import numpy as np
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
+from train.augmentation.augment import sounds_in
 from train.config import TrainConfig
 from train.data import index
-from train.data.augment import sounds_in
+from train.data.clip import Clip, reasons
 from train.data.features import Cache, usable
-from train.data.index import Clip
-from train.data.split import Split
+from train.data.split import Split, unheard_labels
 from train.fitting.job import Job, job_of
 from train.fitting.progress import Tell, bar
 from train.study import protocols
@@ -28,22 +28,21 @@ from train.study import protocols
 def run_index(options: argparse.Namespace) -> int:
     """Write index.csv and the report of a corpus."""
     config, spec = _settings(options)
-    found = index.scan(options.data, config)
+    with bar("listening") as tell:
+        found = index.scan(options.data, config, tell)
     from train.study import index_report
 
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     index.write(out / "index.csv", found.clips)
-    with bar("examining") as tell:
-        findings = index_report.examine(found, tell)
+    findings = index_report.examine(found, config.cache)
     page = index_report.write(out, findings, found.clips, spec)
     print(f"{findings.clips} clips, {findings.hours} hours. {index.counts(found.clips)}")
-    for what in ("unreadable", "silent", "clipped", "single"):
+    for what in ("silent", "clipped", "single"):
         for name in getattr(findings, what):
             print(f"{what}: {name}")
-    for paths in findings.duplicates:
-        print(f"duplicates: {' = '.join(paths)}")
     print(f"{out / 'index.csv'}\n{page}")
+    _warn(found.remarks(config))
     return 0
 
 
@@ -68,16 +67,19 @@ def run_fit(options: argparse.Namespace) -> int:
 
 def run_speech(options: argparse.Namespace) -> int:
     """Train the network that tells speech from other sound."""
-    options.protocol = options.recipe = "speech"
-    config, spec, clips, _, folds = _loaded(options)
+    config = load_section(options.config, "train", TrainConfig)
+    spec = load_section(options.config, "features", MfccSpec)
+    found = index.scan(options.data, config, labelled=False)
+    _warn(found.left_out)
+    clips, folds = found.clips, protocols.splits("speech", found.clips, config)
     name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
     from train.fitting.speech import recordings, require_usable, scenes_of, train_speech
 
     require_usable(job.recipe)
-    noise = recordings(config.augmentation.noise, options.without)
+    noise, rooms = recordings(options.noise, options.rooms, options.without)
     with bar("scenes") as tell:
-        made = scenes_of(job, clips, noise, config, spec, tell)
+        made = scenes_of(job, clips, noise, config, spec, tell, rooms=rooms)
     with bar(name) as tell:
         run = train_speech(job, made, clips, noise, spec, folder=Path(options.out) / name, tell=tell)
     test = run.record.metrics["test"]
@@ -103,7 +105,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         print(f"  {label:10} {'-' if recall is None else f'{recall:.3f}'} of {found['counts'][label]}")
     for label, lacking in found["lacking"].items():
         print(f"  {label}: {lacking['n']} clips of a label the model lacks, not counted")
-    _warn(found["unreadable"])
+    _warn(found["remarks"])
     return 0
 
 
@@ -184,15 +186,21 @@ def _loaded(
     """Return settings, readable clips with their frames, and the protocol's folds."""
     config, spec = _settings(options)
     _recipe(options, config)
-    found = index.scan(options.data, config)
+    with bar("listening") as tell:
+        found = index.scan(options.data, config, tell)
     # What is lacking is said before features take minutes.
     if config.augmentation.noise is not None:
-        sounds_in(config.augmentation.noise)
+        _warn(f"noise {line}" for line in reasons(sounds_in(config.augmentation.noise).left_out))
     protocols.splits(options.protocol, found.clips, config)
+    _warn(found.remarks(config))
     with bar("features") as tell:
         clips, frames, unusable = usable(found.clips, spec, Cache(config.cache), tell)
-    _warn(found.left_out + unusable)
-    return config, spec, clips, frames, protocols.splits(options.protocol, clips, config)
+    _warn(reasons(unusable))
+    folds = protocols.splits(options.protocol, clips, config)
+    for fold in folds:
+        if lacking := unheard_labels(fold, clips):
+            _warn([f"{fold.where}: no clip to train on is {' or '.join(lacking)}, though others are"])
+    return config, spec, clips, frames, folds
 
 
 def _recipe(options: argparse.Namespace, config: TrainConfig) -> str:
@@ -219,6 +227,6 @@ def _epochs(tell: Tell):
     return report
 
 
-def _warn(lines: Sequence[str]) -> None:
+def _warn(lines: Iterable[str]) -> None:
     for line in lines:
         print(f"warning: {line}", file=sys.stderr)

@@ -67,11 +67,11 @@ def threshold(truth: np.ndarray, probs: np.ndarray, wanted: float) -> tuple[floa
     """Return the lowest probability from which `wanted` of the answers are right, with precision and coverage there."""
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == truth
     best = (ENTER_RANGE[0], float(right.mean()), 1.0)
-    for enter in np.arange(ENTER_RANGE[0], ENTER_RANGE[1] + 0.005, 0.01):
+    for enter in np.arange(ENTER_RANGE[0], ENTER_RANGE[1] + 0.005, 0.01).round(2):
         said = confidence >= enter
         if said.sum() < min(MIN_SAID, len(truth)):
             break
-        found = (round(float(enter), 2), float(right[said].mean()), float(said.mean()))
+        found = (float(enter), float(right[said].mean()), float(said.mean()))
         if found[1] >= wanted:
             return found
         best = max(best, found, key=lambda candidate: candidate[1])

@@ -9,12 +9,12 @@ import numpy as np
 
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
-from train.config import Networks
 from train.data.features import Cache, utterance_frames
 from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting.runs import Run
 from train.fitting.speech import SCENES
 from train.networks import registry
+from train.sizes import Networks
 
 _ENDS_PER_SCENE = 4
 

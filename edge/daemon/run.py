@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from edge.config import EdgeConfig, Mqtt
@@ -29,7 +30,7 @@ from edge.model.store import current_file
 from edge.model.trial import choose
 from edge.sound.blocks import Block, Fault, paced, timed_blocks
 from edge.sound.microphone import Microphone
-from edge.sound.recording import read_raw, read_recording
+from edge.sound.recording import read_recording, read_stream
 from edge.state_folder import state_folder
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
@@ -53,7 +54,8 @@ def prove(config: EdgeConfig) -> None:
 def run(
     config: EdgeConfig, *, recording: str | None = None, read_config: Callable[[], EdgeConfig] | None = None
 ) -> None:
-    """Sense until the recording ends or a signal comes. `recording`: a file, `-` for raw PCM, None for the microphone.
+    """Sense until the recording ends or a signal comes. `recording`: a file, `-` for standard input, None for the
+    microphone.
 
     A broker or a microphone that is not there is reported and retried; everything else raises a RoomtoneError, as does
     a recording at whose end the broker has not taken all events. `read_config` is asked at SIGHUP, and what it returns
@@ -212,9 +214,10 @@ def stop_signal(told: queue.SimpleQueue[int] | None = None) -> Iterator[Stopping
 def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:
     """Return the blocks of a recording at the pace of its own clock, or of standard input as they come."""
     if recording == "-":
-        return timed_blocks(read_raw(sys.stdin.buffer, stopping), started_at=time.time())
-    next(read_recording(recording))  # what cannot be read is said before anything starts
-    return paced(timed_blocks(read_recording(recording), started_at=time.time()), stopping)
+        return timed_blocks(read_stream(sys.stdin.buffer, stopping), started_at=time.time())
+    chunks = read_recording(recording)
+    first = next(chunks)  # what cannot be read is said before anything starts
+    return paced(timed_blocks(chain((first,), chunks), started_at=time.time()), stopping)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from edge.hearing.decision import Change
 from edge.hearing.observation import NOTHING_YET, Observation
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET
+from edge.sound.bandwidth import Bandwidth
 from edge.sound.blocks import Block, Fault
 from edge.sound.faults import explain
 from edge.sound.signal_check import SignalCheck
@@ -120,6 +121,8 @@ class Sensor:
 
     def _listen(self, block: Block) -> None:
         observation = self._pipeline.process(block)
+        if observation.speech:
+            self._meter.bandwidth.add(block.samples)
         began_at = block.captured_at - block.end_s
         if not self._flowed:
             self._timeline.add(block.captured_at, observation.label, observation.confidence)
@@ -159,6 +162,7 @@ class Sensor:
             return
         self._flowed = False
         self._signal.reset()
+        self._meter.bandwidth = Bandwidth()  # another microphone may come
         self._silence_due_s = time.monotonic() + IDLE_INTERVAL_S
         change = self._pipeline.interrupt(observation.at_s)
         silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=change.at_s if change else observation.since_s)

@@ -33,7 +33,8 @@ const Changes = (() => {
     const gap = Past.isGap(change);
     const marks = [...(change.late ? ["late"] : []), ...(gap ? ["nobody listened"] : [])];
     const chips = marks.map((mark) => Dom.make("span", { class: "chip" }, mark));
-    const sure = change.confidence === null || gap ? "" : Format.percent(change.confidence);
+    const ratio = gap ? null : Labels.surely(change.label, change.confidence);
+    const sure = ratio === null ? "" : Format.percent(ratio);
     const holding = Dom.make("span", { class: "held" }, next ? held(change.start, next.start) : "");
     const item = Dom.make(
       "li",

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.flights import SLOW_S, Flight, Flights
 from edge.delivery.outbox import Outbox
+from edge.delivery.packets import MOST_HELD_EVENTS, Limits, Message, Packets
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST, Past, seq_of
 from edge.delivery.refusals import Refusals
@@ -31,8 +31,6 @@ _SHORT_S, _CAUTIOUS_S = 5.0, 2.0
 _SLOW = f"no acknowledgement for more than {SLOW_S:.0f} s"
 _GOODBYE_S = 1.0
 _AT_ONCE = 100  # things done before looking at what can be sent
-
-Message = msgspec.Struct | bytes
 
 
 class Courier:
@@ -52,8 +50,9 @@ class Courier:
         self._unsent: dict[str, None] = {}  # topics of it, in order
         self._flying = Flights()
         self._client: paho.Client | None = None
+        self._packets = Packets(sequence, note)
         self._window = _WINDOW
-        self._opened_s = 0.0
+        self._opened_s = self._stepped_s = 0.0
         self._cautious = False
         self._past = Past()
         self._refusals = Refusals()
@@ -61,8 +60,8 @@ class Courier:
 
     @property
     def problems(self) -> list[str]:
-        """What the broker refuses, and whether it owes acknowledgements, in words."""
-        return list(filter(None, [self._refusals.words, _SLOW if self._flying.slow else None]))
+        """What the broker refuses or cannot take, and whether it owes acknowledgements, in words."""
+        return list(filter(None, [self._refusals.words, self._packets.words, _SLOW if self._flying.slow else None]))
 
     def start(self) -> None:
         self._thread.start()
@@ -85,9 +84,9 @@ class Courier:
         """Publish all retained messages again."""
         self._tell(self._resend)
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+    def opened(self, client: paho.Client, limits: Limits) -> None:
         """There is a connection."""
-        self._inbox.put(partial(self._open, client, receive_maximum))
+        self._inbox.put(partial(self._open, client, limits))
 
     def subscribed(self, client: paho.Client) -> None:
         """What is retained comes now, if at all."""
@@ -124,17 +123,17 @@ class Courier:
 
     def _step(self, until_s: float | None = None) -> None:
         """Wait for something to happen (at most until then), and do what it asks for."""
-        now_s = time.monotonic()
-        due_s = [time_s for time_s in (until_s, self._past.due_s, *self._timers(now_s)) if time_s is not None]
+        # As of the last step, not of now: what has become due since then is due, and not past.
+        due_s = [time_s for time_s in (until_s, self._past.due_s, *self._timers(self._stepped_s)) if time_s is not None]
         try:
-            act = self._inbox.get(timeout=max(0.0, min(due_s) - now_s) if due_s else None)
+            act = self._inbox.get(timeout=max(0.0, min(due_s) - time.monotonic()) if due_s else None)
             for _ in range(_AT_ONCE):
                 act(time.monotonic())
                 act = self._inbox.get_nowait()
             act(time.monotonic())
         except queue.Empty:
             pass  # whether something was asked for or time has passed: both are looked at below
-        now_s = time.monotonic()
+        now_s = self._stepped_s = time.monotonic()
         if self._past.due_s is not None and now_s >= self._past.due_s:
             self._tell_past(now_s)
         self._outbox.tick(now_s)
@@ -159,13 +158,16 @@ class Courier:
             self._publish(Flight(topic, None, now_s), payload, qos=qos, retain=True)
         if self._prefix + "event" in paused:
             return
-        while len(self._flying) < window and (event := self._outbox.take(now_s)) is not None:
+        while len(self._flying) < window and self._packets.held_events < MOST_HELD_EVENTS:
+            if (event := self._outbox.take(now_s)) is None:
+                return
             self._publish(Flight(self._prefix + "event", event.event_id, now_s), event)
 
     def _publish(self, flight: Flight, payload: Message, *, qos: int = 1, retain: bool = False) -> None:
-        if not isinstance(payload, bytes):
-            payload = msgspec.json.encode(self._sequence.corrected(payload))
-        sent = self._client.publish(flight.topic, payload, qos=qos, retain=retain)
+        packet = self._packets.make(flight.topic, payload, qos=qos, is_event=flight.event_id is not None)
+        if packet is None:
+            return  # an event stays under way, as far as its outbox knows, until there is another connection
+        sent = self._client.publish(flight.topic, packet[0], qos=qos, retain=retain, properties=packet[1])
         if qos:
             self._flying.begin(sent.mid, flight)
 
@@ -176,10 +178,11 @@ class Courier:
     def _resend(self, now_s: float) -> None:
         self._unsent = dict.fromkeys(self._wanted)
 
-    def _open(self, client: paho.Client, receive_maximum: int, now_s: float) -> None:
+    def _open(self, client: paho.Client, limits: Limits, now_s: float) -> None:
         self._client = client
         self._opened_s = now_s
-        self._window = min(_WINDOW, receive_maximum)
+        self._window = min(_WINDOW, limits.in_flight)
+        self._packets.connected(limits)
         self._unsent = dict.fromkeys(self._wanted)
         if self._past.known:
             self._outbox.connected(now_s)

@@ -7,8 +7,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Mqtt
 from edge.delivery.access import access
-from edge.delivery.courier import Courier, Message
+from edge.delivery.courier import Courier
 from edge.delivery.outbox import Outbox
+from edge.delivery.packets import Limits, Message
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST
 from edge.delivery.session import Owner, Session, Will
@@ -114,12 +115,12 @@ class Link(Owner):
 
     # What the session tells, on its thread.
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+    def opened(self, client: paho.Client, limits: Limits) -> None:
         own = SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
         client.subscribe(self.prefix + "#", options=own)
         for topic in self._handlers:
             client.subscribe(topic, qos=1)
-        self._courier.opened(client, receive_maximum)
+        self._courier.opened(client, limits)
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
         for reason in reasons:

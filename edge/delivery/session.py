@@ -15,8 +15,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.access import Access
+from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
-from edge.delivery.reasons import ANSWER_S, guess, in_words
+from edge.delivery.reasons import ANSWER_S, guess, in_words, refused
 from edge.errors import UnavailableError
 
 log = logging.getLogger("roomtone.mqtt")
@@ -25,7 +26,6 @@ LONGEST_RETRY_S = 45.0  # what waited must be delivered within a minute of the b
 _FIRST_RETRY_S, _LONGEST_SHORT_RETRY_S = 0.5, 3.0  # a broker that accepts us is there: it is not left alone for long
 _STABLE_S = 10.0  # a connection that lasted this long was not part of the trouble
 _LARGEST_PACKET = 262_144  # bytes we are willing to be sent; a full timeline has about 80,000
-_UNLIMITED = 65_535  # packets in flight, where the broker names no limit
 _TAKEN_OVER = 142
 _TWIN = " (do two sensors have the same edge.device.id?)"
 _EXPLAINED_S = 60.0  # for so long what was noted explains why connections end
@@ -43,8 +43,8 @@ class Will:
 class Owner:
     """Whose session it is; called on the session's thread. Every connection has a client of its own."""
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
-        """The broker accepted us, and takes that many unacknowledged packets."""
+    def opened(self, client: paho.Client, limits: Limits) -> None:
+        """The broker accepted us, within these limits."""
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
         """The answer to a subscription."""
@@ -156,12 +156,14 @@ class Session:
             try:
                 status = client.loop(timeout=0.2 if self.connects == connects else 5.0)
             except Exception as error:  # paho trusts what a broker sends: any exception may come out of its parser
-                self._report(f"sent something that is not MQTT 5 ({type(error).__name__})")
+                perhaps = guess(tls=self.access.tls is not None)
+                self._report(f"sent something that is not MQTT 5 ({type(error).__name__}): {perhaps}")
                 break
             if status != paho.MQTT_ERR_SUCCESS:
                 break
             if self.connects == connects and time.monotonic() > answer_due_s:
-                self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s")
+                perhaps = guess(tls=self.access.tls is not None)
+                self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s: {perhaps}")
                 return False
         accepted = self.connects > connects
         if self.problem is None and not self._ending.is_set():
@@ -202,14 +204,13 @@ class Session:
     def _connected(self, client, userdata, flags, reason: ReasonCode, properties: Properties) -> None:
         if reason.is_failure:
             self._refused = True
-            hint = " (is the user name or password wrong?)" if reason.value in (134, 135) else ""
-            self._report(f"refused: {reason}{hint}")
+            self._report(refused(reason))
             return
         self.problem = None
         self.connects += 1
         log.info("connected to broker %s", self.access.address)
         self._settled.set()
-        self._owner.opened(client, getattr(properties, "ReceiveMaximum", _UNLIMITED))
+        self._owner.opened(client, Limits.of(properties))
 
     def _disconnected(self, client, userdata, flags, reason: ReasonCode, properties: Properties | None) -> None:
         if flags.is_disconnect_packet_from_server and reason.is_failure and self.problem is None:
@@ -241,5 +242,3 @@ def _connect_properties() -> Properties:
     properties = Properties(PacketTypes.CONNECT)
     properties.MaximumPacketSize = _LARGEST_PACKET
     return properties
-
-

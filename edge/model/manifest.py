@@ -7,6 +7,7 @@ import msgspec
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
+from edge.labels import trouble
 from edge.model.golden import Golden
 
 SCHEMA = 1
@@ -15,7 +16,6 @@ Precision = Literal["float32", "float16", "dynamic", "int8"]
 FORMS, PRECISIONS = get_args(Form), get_args(Precision)
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{0,31}$")]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 
@@ -68,7 +68,7 @@ class Manifest(_Part, kw_only=True):
     architecture: str
     form: Form
     precision: Precision
-    labels: Annotated[list[Label], msgspec.Meta(min_length=2, max_length=64)]
+    labels: Annotated[list[str], msgspec.Meta(max_length=64)]  # what each may be: edge/labels.py
     features: MfccSpec
     normalization: Normalization
     window_frames: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
@@ -91,8 +91,8 @@ def decode(data: bytes) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ArtifactError(f"manifest: {error}") from error
-    if len(set(manifest.labels)) != len(manifest.labels):
-        raise ArtifactError("manifest: labels: a label stands twice")
+    if wrong := trouble(manifest.labels):
+        raise ArtifactError(f"manifest: labels: {wrong}")
     if manifest.features.sample_rate_hz != (heard := MfccSpec().sample_rate_hz):
         raise ArtifactError(f"manifest: features.sample_rate_hz: the sensor hears {heard} samples a second")
     width = manifest.features.coefficients

@@ -15,9 +15,9 @@ from edge.voice.payloads import ROOT
 _HEALTHY = ("ok", "starting", "off")
 
 
-def topic(config: EdgeConfig) -> str:
-    """Return where the discovery message is retained."""
-    return f"{config.homeassistant.prefix}/device/{ROOT}-{config.device.id}/config"
+def topic(config: EdgeConfig, device: str) -> str:
+    """Return where the discovery message of a device is retained."""
+    return f"{config.homeassistant.prefix}/device/{ROOT}-{device}/config"
 
 
 def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class Health(Payload, kw_only=True):
     outbox_problem: str | None = None
     ignored_commands: Count = 0
     broker: BrokerLink = BrokerLink()
+    bandwidth_hz: Count | None = None
 
 
 class Timeline(Payload, kw_only=True):

@@ -23,13 +23,13 @@ from tests.support.system import require_program
 # The sensor fed faster than real time, which says on standard output which events it has made: only a test may do that.
 TALKATIVE = """
 import sys, time
-from edge.sound.recording import read_raw; from edge.sound.blocks import timed_blocks
+from edge.sound.recording import read_stream; from edge.sound.blocks import timed_blocks
 from edge.config import load_edge
 from edge.daemon.run import durable_outbox
 from edge.daemon.run import sense, stop_signal
 config = load_edge(sys.argv[1])
 with stop_signal() as stopping:
-    blocks = timed_blocks(read_raw(sys.stdin.buffer, stopping), started_at=time.time())
+    blocks = timed_blocks(read_stream(sys.stdin.buffer, stopping), started_at=time.time())
     sense(config, blocks, stopping=stopping, outbox=durable_outbox(config),
           on_event=lambda event: print(event.event_id, event.seq, time.time(), flush=True))
 """

@@ -33,7 +33,7 @@ config, kept = load_edge(sys.argv[1]), []
 def copied(items):
     for item in items:
         if isinstance(item, Block):
-            kept.append(item.samples)
+            kept.append(item.captured)
         yield item
 with stop_signal() as stopping, Microphone(config.audio) as microphone:
     sense(config, copied(microphone.blocks()), stopping=stopping)

@@ -37,6 +37,24 @@ def test_ports_that_are_taken_give_way():
         assert running.page == "http://127.0.0.1:21985/"
 
 
+@pytest.mark.parametrize("ports", [(65_535, 65_535), (65_534, 65_534), (28_183, 65_535)])
+def test_no_port_is_looked_for_beyond_the_last(ports):
+    """Of the last ports one is free at most for each of the two; else that is said in one line."""
+    with (
+        socket.create_server(("127.0.0.1", 65_535)),
+        pytest.raises(UnavailableError) as raised,
+        embedded(port=ports[0], websockets_port=ports[1]),
+    ):
+        pass
+    assert "65535" in str(raised.value)
+    assert "edge.mqtt.websockets_port" in str(raised.value)
+
+
+def test_the_last_two_ports_will_do():
+    with embedded(port=65_534, websockets_port=65_534) as running:
+        assert (running.port, running.page) == (65_534, "http://127.0.0.1:65535/")
+
+
 def test_it_ends_with_us_however_we_end():
     script = "from edge.delivery.embedded import embedded; import time\n"
     script += "with embedded(port=22083, websockets_port=22084) as b:\n    print(b.port, flush=True); time.sleep(60)"

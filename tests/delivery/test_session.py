@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.support.broker import HOST, Broker, free_port
 from tests.support.certificates import Authority
 
 IN_TIME_S = 5.0
+HINTS = "is it older than MQTT 5, or is this a websockets port, or a TLS port (edge.mqtt.tls)?"
 
 
 def reason(port: int, settings: Mqtt | None = None, *, host: str = HOST) -> str | None:
@@ -79,7 +81,7 @@ def test_an_unknown_authority_is_explained(tmp_path, authority, stranger):
 def test_tls_spoken_to_a_plain_port_and_the_reverse(tmp_path, authority, broker):
     assert "does not speak TLS on this port (edge.mqtt.tls is set)" in reason(broker.port, trusting(authority))
     with tls_broker(tmp_path, authority) as secured:
-        assert "is this a TLS port (edge.mqtt.tls)?" in reason(secured.port)
+        assert HINTS in reason(secured.port)
 
 
 def test_a_missing_client_certificate_is_explained(tmp_path, authority):
@@ -141,7 +143,7 @@ def strange_server(serve):
 
 def test_a_server_that_never_answers_is_said():
     with strange_server(lambda connection: connection.recv(1_000)) as port:
-        assert "gave no MQTT answer within 4 s" in reason(port)
+        assert f"gave no MQTT answer within 4 s: {HINTS}" in reason(port)
 
 
 def test_a_server_that_hangs_up_is_said():
@@ -150,7 +152,32 @@ def test_a_server_that_hangs_up_is_said():
         connection.close()
 
     with strange_server(hang_up) as port:
-        assert "closed the connection without an MQTT answer" in reason(port)
+        assert f"closed the connection without an MQTT answer: {HINTS}" in reason(port)
+
+
+def test_a_websockets_port_is_guessed(tmp_path):
+    with Broker(tmp_path / "broker", websockets=True) as broker:
+        assert HINTS in reason(broker.websockets_port)
+
+
+def test_a_web_server_is_no_broker():
+    server = ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert HINTS in reason(server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_broker_of_mqtt_3_is_said():
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1_000)
+        connection.sendall(bytes.fromhex("20020001"))  # MQTT 3.1.1: unacceptable protocol version
+        connection.recv(1_000)
+
+    with strange_server(answer) as port:
+        assert "refused: Unsupported protocol version (it is older than MQTT 5)" in reason(port)
 
 
 CONNACK = bytes.fromhex("2003000000")

@@ -140,7 +140,7 @@ def test_an_upgrade_switches_and_keeps_configuration_and_events(shelf):
         ("9.1.0", CRASHES, "exited"),
         ("9.2.0", HANGS, "timed out|timeout"),
         ("9.3.0", DIES_LATER, "exited"),
-        ("9.3.1", HANGS_LATER, "it hangs: no sign of life|timed out|timeout"),  # before READY where it is busy
+        ("9.3.1", HANGS_LATER, "it hangs: no sign of life|timed out|timeout"),  # on a busy machine, before READY
     ],
     ids=["crashes", "hangs", "crashes later", "hangs later"],
 )

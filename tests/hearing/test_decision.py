@@ -95,6 +95,44 @@ def test_two_changes_keep_the_refractory_distance():
     assert room.changes == [(0.24, "happy"), (1.04, "angry")]
 
 
+def test_a_limit_is_of_whole_milliseconds():
+    """Sums of 0.08 s are off by an ulp; but what is not there by half a millisecond is not there."""
+    for candidate_s, said_s, label in ((0.1, 0.5, "happy"), (0.0, 0.39951, "happy"), (0.0, 0.3992, QUIET)):
+        decision = Decision(LABELS, DecisionDefaults(smoothing_ms=0, dwell_ms=400, first_within_ms=9_000))
+        decision.onset(candidate_s)
+        decision.speech(probs(happy=0.9), candidate_s)
+        decision.speech(probs(happy=0.9), said_s)
+        assert decision.label == label
+
+
+def test_enter_and_exit_are_reached_by_their_own_value():
+    settings = DecisionDefaults(smoothing_ms=0, enter=0.5, exit=0.25, dwell_ms=0, first_within_ms=0, refractory_ms=0)
+    decision = Decision(LABELS, settings)
+    decision.onset(0.0)
+    assert decision.speech(np.array([0.5, 0.25, 0.25], np.float32), 0.08).label == "angry"
+    assert decision.speech(np.array([0.25, 0.375, 0.375], np.float32), 1.0) is None
+    assert (decision.label, decision.confidence) == ("angry", 0.375)  # the highest score, whoever's it is
+    assert decision.speech(np.array([0.125, 0.4375, 0.4375], np.float32), 2.0).label == UNKNOWN
+
+
+def test_a_change_tells_both_labels_how_sure_and_how_long():
+    decision = Decision(LABELS, PLAIN)
+    decision.quiet(0.9, 1.0)
+    decision.onset(2.0)
+    decision.speech(probs(happy=0.75), 2.0)
+    change = decision.speech(probs(happy=0.75), 2.5)
+    assert (change.label, change.previous, change.confidence) == ("happy", QUIET, 0.75)
+    assert (change.at_s, change.previous_duration_s) == (2.5, 2.5)
+    assert (decision.confidence, decision.since_s) == (0.75, 2.5)
+    assert decision.speech(probs(happy=0.875), 2.75) is None
+    assert decision.confidence == 0.875
+    change = decision.quiet(0.8, 3.0)
+    assert (change.label, change.previous, change.confidence) == (QUIET, "happy", 0.8)
+    assert (change.at_s, change.previous_duration_s) == (3.0, 0.5)
+    assert decision.quiet(0.7, 4.0) is None
+    assert (decision.confidence, decision.since_s) == (0.7, 3.0)
+
+
 def test_smoothing_follows_an_exponential():
     decision = Decision(LABELS, DecisionDefaults(smoothing_ms=200, enter=1.0, exit=1.0))
     decision.onset(0.0)

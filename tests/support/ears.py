@@ -60,7 +60,8 @@ class Ears:
         return self.wait(lambda kind: kind != "block" and (not reasons or kind in reasons), since_s)
 
     def heard(self) -> np.ndarray:
-        return np.concatenate([block.samples for block in self.blocks])
+        """Return what was captured, its offset included."""
+        return np.concatenate([block.captured for block in self.blocks])
 
 
 @contextmanager

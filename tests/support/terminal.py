@@ -13,8 +13,11 @@ from fcntl import ioctl
 from types import TracebackType
 from typing import Self
 
+import pyte
+
 from tests.support.sounds import ROOT
 
+ROWS = 40
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -29,7 +32,7 @@ class Terminal:
 
     def __enter__(self) -> Self:
         self._ours, theirs = pty.openpty()
-        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, self._columns, 0, 0))
+        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, self._columns, 0, 0))
         self.process = subprocess.Popen(
             self._command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=self._env, start_new_session=True
         )
@@ -47,6 +50,12 @@ class Terminal:
     @property
     def text(self) -> str:
         return _ESCAPES.sub("", self.raw.decode(errors="replace"))
+
+    def screen(self) -> list[str]:
+        """Return the lines that a person sees now, as an emulator of a terminal has them."""
+        seen = pyte.Screen(self._columns, ROWS)
+        pyte.ByteStream(seen).feed(self.raw)
+        return seen.display
 
     def read(self, seconds: float) -> bool:
         """Take what is written within so many seconds; return whether there was anything."""

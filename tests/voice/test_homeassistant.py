@@ -84,6 +84,7 @@ def test_remove_clears_the_description(broker, tmp_path):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         assert f"{TOPIC}: removed" in done.stdout
+        assert "`roomtone forget attic`" in done.stdout
         watcher.wait_for(lambda w: w.messages[-1].payload == "")
     with Subscriber(broker.port, "#", "-W", "2") as late:
         late._process.wait()

@@ -100,7 +100,21 @@ SCHEMES = (
     ),
 )
 
-LICENCES = {scheme.name: scheme.licence for scheme in SCHEMES}
+# RAVDESS's other kinds: modality (full, video only, audio only), channel (speech, song), and the rest as above.
+_RAVDESS = _names(r"(?P<modality>0[1-3])-(?P<channel>0[12])-0[1-8]-0[12]-0[12]-0[12]-\d\d")
+_KINDS = {"01": "an audio-visual file of RAVDESS", "02": "a video of RAVDESS", "03": "a song of RAVDESS"}
+
+# Corpora that say who speaks in an index.csv of their own.
+_INDEXED = {
+    "nEMO": "CC BY-NC-SA 4.0",
+    "ASED": "none stated",
+    "speechocean762": "CC BY 4.0",
+    "librispeech": "CC BY 4.0",
+    "commands": "Apache-2.0",
+}
+LICENCES = {scheme.name: scheme.licence for scheme in SCHEMES} | _INDEXED
+
+NEVER_TRAINED = {"ASED": "its sentences go with its emotions; it is a yardstick"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,3 +140,9 @@ def parse(path: str) -> Named | None:
                 text=found["text"].lower(),
             )
     return None
+
+
+def other_kind(path: str) -> str | None:
+    """Return what a path (posix) is by its name, where a known corpus has it beside its speech; None elsewhere."""
+    found = _RAVDESS.search(path.rpartition(".")[0] or path)
+    return _KINDS[found["modality"]] if found and (found["modality"], found["channel"]) != ("03", "01") else None

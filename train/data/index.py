@@ -1,61 +1,77 @@
 """The index: a table of clips, made from folders of known corpora, a folder per label, or anyone's CSV."""
 
 import csv
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
-import soundfile
 
 from edge.errors import InputError
 from train.config import TrainConfig
-from train.data import corpora
+from train.data import corpora, table
+from train.data.clip import COLUMNS, Clip, LeftOut, left_out, reasons
+from train.data.folders import named_by_folder, recordings
+from train.data.measure import Tell, measured
+from train.data.twins import once, said
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
-
-
-class Clip(msgspec.Struct, frozen=True, kw_only=True):
-    """One recording: what is said by whom, and how it feels."""
-
-    path: str
-    corpus: str
-    speaker: str
-    label: str
-    text: str = ""
-    duration_s: float = 0.0
-    rate_hz: int = 0
-    sha256: str = ""
-
-
-COLUMNS = Clip.__struct_fields__
+OWN_INDEX = "index.csv"  # of a corpus whose file names do not say everything
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """Clips that can be used, and a line for each file that cannot."""
+    """Clips that can be used, each sound once; what cannot, with its reason; and paths that hold the same sound."""
 
     clips: list[Clip]
-    left_out: list[str]
+    left_out: list[LeftOut] = []
+    twins: list[list[str]] = []
+
+    def remarks(self, config: TrainConfig) -> list[str]:
+        """Return, in a line each, what whoever trains on these clips has to know."""
+        lines = reasons(self.left_out)
+        if self.twins:
+            lines.append(said(self.twins))
+        nameless = Counter(clip.corpus for clip in self.clips if not clip.speaker)
+        for corpus, count in nameless.items():
+            lines.append(
+                f"{corpus}: {count} clips have no speaker, so nothing can be tested on voices that did not train: only "
+                f"the protocols random and word remain, and their figures are far too good; put them in "
+                f"<label>/<speaker>/ or <speaker>/<label>/, or give a CSV with path,label,speaker"
+            )
+        if lacking := [label for label in config.labels if label not in {clip.label for clip in self.clips}]:
+            lines.append(
+                f"no clip is {' or '.join(lacking)}: a network cannot learn what it never hears; leave "
+                f"{'them' if len(lacking) > 1 else 'it'} out of train.labels, or add clips"
+            )
+        return lines
 
 
-def scan(data: Sequence[str | Path], config: TrainConfig) -> Index:
-    """Return the clips of folders and CSV files. Unreadable files are named in `left_out`.
+def scan(
+    data: Sequence[str | Path],
+    config: TrainConfig,
+    tell: Tell = lambda done, total, note: None,
+    *,
+    labelled: bool = True,
+) -> Index:
+    """Return the clips of folders and CSV files, each sound once, with what was left out.
+
+    A folder with an index.csv of its own is read by that. labelled: False takes tables without labels, too; their
+    clips have "" for one.
 
     Raises InputError where a folder or table is missing, has no sound, or has names that fit no scheme.
     """
-    clips, left_out = [], []
+    listed, passed = [], []
     for given in data:
         path = Path(given)
         if path.is_dir():
-            found = _checked(path, _folder(path, config))
+            own = path / OWN_INDEX
+            clips, other = (_table(own, config, labelled), []) if own.is_file() else _folder(path, config)
         elif path.exists():
-            found = _checked(path, _table(path, lambda where, word: _label(where, word, config)))
+            clips, other = _table(path, config, labelled), []
         else:
             raise InputError(f"{path}: no such folder or table")
-        clips += found.clips
-        left_out += found.left_out
-    return Index(clips=clips, left_out=left_out)
+        listed.append((path, clips))
+        passed += other
+    return _checked(listed, passed, config, tell)
 
 
 def scan_table(path: str | Path, config: TrainConfig, *, side: str | None = None) -> Index:
@@ -70,30 +86,45 @@ def scan_table(path: str | Path, config: TrainConfig, *, side: str | None = None
         except ValueError:
             return word
 
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise InputError(f"{path}: no such table (a CSV with path,label[,speaker,corpus])")
-    return _checked(Path(path), _table(Path(path), label, needed={"path", "label"}, side=side))
+    clips = list(table.read(path, label, needed={"path", "label"}, side=side))
+    return _checked([(path, clips)], [], config, lambda done, total, note: None)
 
 
-def _checked(source: Path, listed: Iterable[Clip]) -> Index:
-    clips, left_out = [], []
-    for clip in listed:
-        try:
-            clips.append(_measured(clip))
-        except InputError as error:
-            left_out.append(str(error))
-    if not clips:
-        first = f" ({left_out[-1]})" if left_out else ""
-        raise InputError(f"{source}: no readable sound with a label{first}")
-    return Index(clips=clips, left_out=left_out)
+def _checked(listed: list[tuple[Path, list[Clip]]], passed: list[LeftOut], config: TrainConfig, tell: Tell) -> Index:
+    """Measure the clips of each source and keep each sound once. Raises InputError where a source has none."""
+    paths = [clip.path for _, clips in listed for clip in clips]
+    found = measured(paths, config.cache, tell)
+    kept = []
+    for source, clips in listed:
+        whole, bad = [], []
+        for clip in clips:
+            one = next(found)
+            if isinstance(one, InputError):
+                bad.append(left_out(clip.path, one))
+                continue
+            sha256, measures = one
+            whole.append(msgspec.structs.replace(
+                clip, duration_s=measures.duration_s, rate_hz=measures.rate_hz, sha256=sha256,
+                sound_sha256=measures.sound_sha256,
+            ))  # fmt: skip
+        if not whole:
+            reason = next(iter(reasons(bad)), "it is empty").removeprefix("left out: ")
+            raise InputError(f"{source}: no readable sound with a label in it: {reason}")
+        kept += whole
+        passed = passed + bad
+    distinct = once(kept)
+    return Index(clips=distinct.clips, left_out=passed + distinct.left_out, twins=distinct.twins)
 
 
 def write(path: str | Path, clips: Iterable[Clip]) -> None:
-    """Write the index as CSV."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        table.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
+    """Write the index as CSV. The bytes of a file's name stay what they are."""
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(COLUMNS)
+        rows.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
 
 
 def counts(clips: Iterable[Clip]) -> str:
@@ -107,67 +138,48 @@ def counts(clips: Iterable[Clip]) -> str:
     return "; ".join(parts)
 
 
-def _folder(folder: Path, config: TrainConfig) -> list[Clip]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"{folder}: no sound files in it")
-    clips, unknown = [], []
-    for path in files:
-        named = corpora.parse(path.as_posix()) or _by_folder(path, folder, config)
-        if named is None:
-            unknown.append(path)
-            continue
-        label = _label(path, named.word, config)
-        if label is not None:
-            clips.append(Clip(path=str(path), corpus=named.corpus, speaker=named.speaker, label=label, text=named.text))
-    if unknown:
+def _table(path: Path, config: TrainConfig, labelled: bool) -> list[Clip]:
+    def label(where: object, word: str) -> str | None:
+        return _label(where, word, config) if word or labelled else ""
+
+    return list(table.read(path, label, needed=table.NEEDED if labelled else {"path", "speaker"}))
+
+
+def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut]]:
+    found = recordings(folder)
+    passed = [_of_kind(other) for other in found.left_out]
+    named, nameless = {}, []
+    for path in found.files:
+        if kind := corpora.other_kind(path.as_posix()):
+            passed.append(LeftOut(path=str(path), why=f"is {kind}, not its speech"))
+        elif one := corpora.parse(path.as_posix()):
+            named[path] = one
+        else:
+            nameless.append(path)
+    named |= named_by_folder(nameless, folder, config.names_label)
+    if unknown := [path for path in nameless if path not in named]:
         raise InputError(
-            f"{folder}: {len(unknown)} of {len(files)} file names fit no known corpus and stand in no folder named "
-            f"after a label (first: {unknown[0]}); give a CSV with path,label,speaker"
+            f"{folder}: {len(unknown)} of {len(found.files)} file names fit no known corpus and stand in "
+            f"no folder named after a label (first: {unknown[0]}); give a CSV with path,label,speaker"
         )
-    return clips
-
-
-def _by_folder(path: Path, root: Path, config: TrainConfig) -> corpora.Named | None:
-    """A folder per label: <label>/clip.wav, or <label>/<speaker>/clip.wav."""
-    inside = path.relative_to(root.parent).parts[:-1]
-    for depth, name in enumerate(inside):
-        if name.lower() in config.words or name.lower() in config.labels:
-            speaker = "/".join(inside[depth + 1 :])
-            return corpora.Named(corpus=root.name, speaker=speaker, word=name, text="")
-    return None
-
-
-def _table(
-    path: Path,
-    label_of: Callable[[object, str], str | None],
-    *,
-    needed: Set[str] = frozenset({"path", "label", "speaker"}),
-    side: str | None = None,
-) -> list[Clip]:
     clips = []
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            columns = set(table.fieldnames or ())
-            if missing := (needed | ({"side"} if side else set())) - columns:
-                raise InputError(
-                    f"{path}: column {', '.join(sorted(missing))} is missing (path,label,speaker[,corpus])"
-                )
-            for row in table:
-                label = label_of(f"{path}:{table.line_num}", row["label"] or "")
-                if label is None or (side and row["side"] != side):
-                    continue
-                sound = Path(row["path"] or "")
-                if not sound.is_absolute() and not sound.exists():
-                    sound = path.parent / sound
-                corpus, speaker, text = row.get("corpus") or path.stem, row.get("speaker") or "", row.get("text") or ""
-                clips.append(Clip(path=str(sound), corpus=corpus, speaker=speaker, label=label, text=text))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV table in UTF-8 ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return clips
+    for path in sorted(named):
+        one = named[path]
+        label = _label(path, one.word, config)
+        if label is None:
+            passed.append(LeftOut(path=str(path), why=f"is {one.word}, which train.words leaves out"))
+        else:
+            clips.append(Clip(path=str(path), corpus=one.corpus, speaker=one.speaker, label=label, text=one.text))
+    if not clips:
+        reason = f": {'; '.join(line.removeprefix('left out: ') for line in reasons(passed))}" if passed else ""
+        raise InputError(f"{folder}: no sound files in it{' that can be used' if passed else ''}{reason}")
+    return clips, passed
+
+
+def _of_kind(other: LeftOut) -> LeftOut:
+    """Return a file of a format that cannot be read, as what it is of a known corpus where its name says so."""
+    kind = corpora.other_kind(Path(other.path).as_posix())
+    return LeftOut(path=other.path, why=f"is {kind}, not its speech") if kind else other
 
 
 def _label(where: object, word: str, config: TrainConfig) -> str | None:
@@ -175,20 +187,3 @@ def _label(where: object, word: str, config: TrainConfig) -> str | None:
         return config.label(word)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def _measured(clip: Clip) -> Clip:
-    """Return the clip with its duration, rate and hash, read from the file. Raises InputError."""
-    try:
-        with open(clip.path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        header = soundfile.info(clip.path)
-    except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{clip.path}: not a readable sound file ({error.error_string.rstrip('.')}); left out"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{clip.path}: cannot be read ({error.strerror}); left out") from error
-    if not header.frames:
-        raise InputError(f"{clip.path}: the recording is empty; left out")
-    return msgspec.structs.replace(clip, duration_s=round(header.duration, 3), rate_hz=header.samplerate, sha256=digest)

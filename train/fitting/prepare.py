@@ -7,8 +7,8 @@ import numpy as np
 
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
+from train.augmentation.augment import Variants, drawn, masked, shifted
 from train.config import Recipe, TrainConfig
-from train.data.augment import Variants, drawn, masked, shifted
 from train.data.features import Cache, Shipped, clip_frames
 from train.data.index import Clip
 from train.data.split import Split

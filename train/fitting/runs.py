@@ -81,7 +81,7 @@ class Run:
         if side not in SIDES:
             raise ValueError(f"side {side!r}, expected one of {', '.join(SIDES)}")
         path = self.folder / SPLIT
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = [row for row in csv.DictReader(file) if row.pop("side") == side]
         return [msgspec.convert(row, Clip, strict=False) for row in rows]
 
@@ -108,7 +108,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 def write_split(folder: Path, clips: Sequence[Clip], split: Split) -> None:
     """Write every clip of the split with its side."""
-    with open(folder / SPLIT, "w", newline="", encoding="utf-8") as file:
+    with open(folder / SPLIT, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow([*COLUMNS, "side"])
         for side in SIDES:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -13,11 +14,12 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.hearing.gate import SPEECH_LABELS
 from edge.model.artifact import write_atomically
+from train.augmentation.augment import sounds_in
+from train.augmentation.scenes import Scenes, scenes
+from train.augmentation.sounds import judging
 from train.config import Recipe, TrainConfig
-from train.data.augment import noise_files
 from train.data.features import Cache, key_of
 from train.data.index import Clip
-from train.data.scenes import Scenes, scenes
 from train.data.windows import normalization_of, standardized
 from train.fitting import checkpoint, runs
 from train.fitting.finish import finished
@@ -29,6 +31,8 @@ from train.fitting.progress import Tell
 SCENES = "scenes.npz"  # some of both sides, for conversion: its ranges, and its verification
 _REPRESENTATIVE = 100
 _SEEDS_APART = 1_000  # of the sides' scenes
+_MEASURED = 1_000  # scenes of which the normalization is measured
+_AT_ONCE = 250  # scenes
 _GAIN_DB = (-10.0, 10.0)
 _NOT_DONE_HERE = (  # of a recipe
     "least_steps", "contrast", "trim", "balance", "augment", "choose", "window_frames", "precision",
@@ -42,30 +46,36 @@ def require_usable(recipe: Recipe) -> None:
             raise ConfigError(f"train.recipes.speech.{name}: the speech gate's training has none; leave it out")
 
 
-def recordings(folder: str | None, without: Sequence[str]) -> list[Path]:
-    """Return the noises to train with, the classes (folders) `without` left out.
+def recordings(
+    folders: Sequence[str], rooms: str | None, without: Sequence[str]
+) -> tuple[list[Path], list[Path]]:
+    """Return the sounds and the rooms to train with: none that is kept for judging (train/augmentation/sounds.py), and
+    neither classes (folders) nor rooms `without`.
 
-    Raises InputError for a class that is not there, or where nothing is left.
+    Raises InputError for a name that is not there, or where nothing is left.
     """
-    files = noise_files(folder)
-    classes = {path.parent.name for path in files}
-    if unknown := sorted(set(without) - classes):
-        raise InputError(f"--without {unknown[0]}: no such folder in {folder} (there are {', '.join(sorted(classes))})")
-    kept = [path for path in files if path.parent.name not in without]
-    if folder and not kept:
-        raise InputError(f"{folder}: nothing is left of it (--without)")
-    return kept
+    files = [path for folder in folders for path in sounds_in(folder)]
+    responses = sounds_in(rooms) if rooms else []
+    names = {path.parent.name for path in files} | {path.stem for path in responses}
+    if unknown := sorted(set(without) - names):
+        where = ", ".join([*folders, *([rooms] if rooms else [])])
+        raise InputError(f"--without {unknown[0]}: no such folder in {where} (there are {', '.join(sorted(names))})")
+    kept = [path for path in files if path.parent.name not in without and not judging(path)]
+    if folders and not kept:
+        raise InputError(f"{', '.join(folders)}: nothing is left of it (--without)")
+    return kept, [path for path in responses if path.stem not in without]
 
 
 def scenes_of(
-    job: Job, clips: Sequence[Clip], noise: Sequence[Path], config: TrainConfig, spec: MfccSpec, tell: Tell
-) -> dict[str, Scenes]:
+    job: Job, clips: Sequence[Clip], noise: Sequence[Path], config: TrainConfig, spec: MfccSpec, tell: Tell,
+    *, rooms: Sequence[Path] = (),
+) -> dict[str, Scenes]:  # fmt: skip
     """Return the scenes of the training and the test side, with their own speakers."""
     counts = {"train": config.scenes.train, "test": config.scenes.test}
     return {
         side: scenes(
             count, [clips[index] for index in job.split.side(side)], noise, spec, Cache(config.cache),
-            seed=job.seed + _SEEDS_APART * number, tell=tell,
+            seed=job.seed + _SEEDS_APART * number, tell=tell, rooms=rooms, teacher=config.scenes.teacher,
         )
         for number, (side, count) in enumerate(counts.items())
     }  # fmt: skip
@@ -80,7 +90,7 @@ def train_speech(
     Raises ConfigError where `folder` holds a training of other settings or data.
     """
     train, test, recipe = made["train"], made["test"], job.recipe
-    normalization = normalization_of(list(train.frames), recipe.normalization, spec)
+    normalization = normalization_of(list(train.frames[:_MEASURED]), recipe.normalization, spec)
     model = network_for(job, job.settings, normalization, spec, frames=train.frames.shape[1], labels=SPEECH_LABELS)
     model = compiled(model, recipe, steps=-(-len(train.frames) // recipe.batch_size))
     fingerprint = key_of(
@@ -90,10 +100,9 @@ def train_speech(
     progress = checkpoint.restore(folder, model, fingerprint)
     while progress.epochs < recipe.epochs:
         began = time.monotonic()
-        inputs, truth, weight = _epoch(train, normalization, spec, np.random.default_rng([job.seed, progress.epochs]))
-        history = model.fit(
-            inputs, truth, sample_weight=weight, batch_size=recipe.batch_size, epochs=1, shuffle=False, verbose=0
-        ).history
+        rng = np.random.default_rng([job.seed, progress.epochs])
+        batches = _Epoch(train, normalization, spec, recipe.batch_size, rng)
+        history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
         progress.seconds += time.monotonic() - began
         progress.curves.setdefault("loss", []).append(round(float(history["loss"][-1]), 7))
         progress.epochs += 1
@@ -111,7 +120,10 @@ def train_speech(
 
 def measured(model, of: Scenes, normalization: Normalization) -> dict[str, float]:
     """Return how well blocks are told apart, the unclear ones not counted."""
-    logits = model.predict(np.stack(standardized(list(of.frames), normalization)), batch_size=256, verbose=0)
+    logits = np.concatenate([
+        model.predict_on_batch(_standardized(of.frames[first : first + _AT_ONCE], normalization))
+        for first in range(0, len(of.frames), _AT_ONCE)
+    ])  # fmt: skip
     clear = of.weight == 1.0
     truth, score = of.speech[clear], (logits[..., 1] - logits[..., 0])[clear]
     return {
@@ -123,12 +135,28 @@ def measured(model, of: Scenes, normalization: Normalization) -> dict[str, float
     }
 
 
-def _epoch(of: Scenes, normalization: Normalization, spec: MfccSpec, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the scenes in the order of an epoch, each at a level of its own."""
-    order = rng.permutation(len(of.frames))
-    frames = of.frames[order]
-    frames[..., 0] += rng.uniform(*_GAIN_DB, (len(frames), 1)).astype(np.float32) * np.sqrt(np.float32(spec.mels))
-    return np.stack(standardized(list(frames), normalization)), of.speech[order], of.weight[order]
+class _Epoch(keras.utils.PyDataset):
+    """The scenes in the order of an epoch, each at a level of its own: inputs, truth and weight of each batch."""
+
+    def __init__(self, of: Scenes, normalization: Normalization, spec: MfccSpec, batch_size: int, rng) -> None:
+        super().__init__()
+        self._of, self._normalization, self._batch_size = of, normalization, batch_size
+        self._order = rng.permutation(len(of.frames))
+        gain_db = rng.uniform(*_GAIN_DB, len(of.frames))
+        self._gains = (gain_db * np.sqrt(spec.mels)).astype(np.float32)
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        those = self._order[number * self._batch_size : (number + 1) * self._batch_size]
+        frames = self._of.frames[those].astype(np.float32)
+        frames[..., 0] += self._gains[those][:, None]
+        return _standardized(frames, self._normalization), self._of.speech[those], self._of.weight[those]
+
+
+def _standardized(frames: np.ndarray, normalization: Normalization) -> np.ndarray:
+    return np.stack(standardized(list(frames.astype(np.float32)), normalization))
 
 
 def _write_scenes(folder: Path, train: Scenes, test: Scenes) -> None:

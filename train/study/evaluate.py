@@ -12,8 +12,10 @@ from edge.features.normalize import Normalization
 from edge.model import artifact
 from edge.model.graph import Model
 from train.config import TrainConfig
+from train.data.clip import Clip, left_out, reasons
 from train.data.features import Cache, clip_frames
-from train.data.index import Clip, scan_table
+from train.data.index import scan_table
+from train.data.twins import said
 from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting import metrics
 from train.fitting.runs import MODEL, load_run
@@ -61,7 +63,8 @@ def evaluate(
 
     reading: `last` is the answer at an utterance's end, which a run's record gives too; `mean` is over its answers
     block by block, as the sensor's summary does. side: only rows of this side, where the table is a run's split.csv.
-    Clips of labels the model lacks and unreadable ones are counted and named, and not in the figures.
+    Clips of labels the model lacks and unreadable ones are counted and named, and not in the figures; a sound that
+    stands there twice counts once (`twins`). `remarks` says it in lines.
     """
     found = scan_table(table, config, side=side)
     lacking: dict[str, list[str]] = {}
@@ -75,14 +78,14 @@ def evaluate(
         try:
             rows.append(model.answer(_utterance(clip, model.features, cache), reading))
         except InputError as error:
-            unreadable.append(str(error))
+            unreadable.append(left_out(clip.path, error))
             continue
         truth.append(model.labels.index(clip.label))
         speakers.append(f"{clip.corpus}/{clip.speaker}")
     if not rows:
         raise InputError(f"{table}: no clip in it can be read and has a label of the model ({', '.join(model.labels)})")
-    said = np.array(rows)
-    figures = metrics.measures(np.array(truth), said, model.labels)
+    answers = np.array(rows)
+    figures = metrics.measures(np.array(truth), answers, model.labels)
     per_class = figures.pop("per_class")
     groups = np.array(speakers) if len(set(speakers)) >= 3 else None
     return {
@@ -90,11 +93,13 @@ def evaluate(
         "reading": reading,
         "labels": model.labels,
         **figures,
-        "uar_interval": metrics.interval(np.array(truth), said.argmax(axis=1), metrics.uar, groups=groups),
+        "uar_interval": metrics.interval(np.array(truth), answers.argmax(axis=1), metrics.uar, groups=groups),
         "recall": {label: values["recall"] if values["n"] else None for label, values in per_class.items()},
         "counts": {label: values["n"] for label, values in per_class.items()},
         "lacking": {label: {"n": len(paths), "clips": paths} for label, paths in sorted(lacking.items())},
-        "unreadable": unreadable,
+        "unreadable": [str(one) for one in unreadable],
+        "twins": found.twins,
+        "remarks": reasons(unreadable) + ([said(found.twins)] if found.twins else []),
     }
 
 

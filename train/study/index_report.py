@@ -2,7 +2,6 @@
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from edge.errors import InputError
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.model.artifact import write_atomically
 from edge.sound.recording import load_recording
-from train.data.index import Clip, Index
+from train.data.clip import Clip, on_a_line
+from train.data.index import Index
+from train.data.measure import measured
 from train.study import pictures
 
 SILENT_DBFS = -60.0  # a clip whose loudest 20 ms are below this
 CLIPPED_SHARE = 1e-3  # a clip of which more than this stands at full scale
-FULL_SCALE = 0.999
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,28 +38,22 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: list[list[str]]
 
 
-def examine(index: Index, tell: Callable[[int, int, str], None]) -> Findings:
-    """Return what an index holds; every file is decoded whole."""
-    unreadable, silent, clipped = list(index.left_out), [], []
-    same: dict[str, list[str]] = defaultdict(list)
+def examine(index: Index, cache: str | Path) -> Findings:
+    """Return what an index holds; its recordings' levels are in the cache since it was made."""
+    silent, clipped = [], []
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     speakers: dict[str, Counter[str]] = defaultdict(Counter)
     durations: dict[str, list[float]] = defaultdict(list)
-    for number, clip in enumerate(index.clips, start=1):
-        same[clip.sha256].append(clip.path)
+    for clip, found in zip(index.clips, measured([clip.path for clip in index.clips], cache), strict=True):
         labels[clip.corpus][clip.label] += 1
         speakers[clip.corpus][clip.speaker or "unknown"] += 1
         durations[clip.label].append(clip.duration_s)
-        try:
-            samples = load_recording(clip.path)
-        except InputError as error:
-            unreadable.append(str(error))
-            continue
-        if loudest_dbfs(samples) < SILENT_DBFS:
-            silent.append(clip.path)
-        if np.mean(np.abs(samples) >= FULL_SCALE) > CLIPPED_SHARE:
-            clipped.append(clip.path)
-        tell(number, len(index.clips), "")
+        if isinstance(found, InputError):
+            raise found  # it was readable a moment ago
+        if found[1].loudest_dbfs < SILENT_DBFS:
+            silent.append(on_a_line(clip.path))
+        if found[1].clipped_share > CLIPPED_SHARE:
+            clipped.append(on_a_line(clip.path))
     return Findings(
         clips=len(index.clips),
         hours=round(sum(clip.duration_s for clip in index.clips) / 3_600, 3),
@@ -68,10 +62,10 @@ def examine(index: Index, tell: Callable[[int, int, str], None]) -> Findings:
         durations_s={label: _range(found) for label, found in sorted(durations.items())},
         rates_hz={str(rate): count for rate, count in Counter(clip.rate_hz for clip in index.clips).items()},
         single=[f"{corpus}: {label}" for corpus in labels for label, count in labels[corpus].items() if count == 1],
-        unreadable=unreadable,
+        unreadable=[str(one) for one in index.left_out],
         silent=silent,
         clipped=clipped,
-        duplicates=[paths for paths in same.values() if len(paths) > 1],
+        duplicates=[[on_a_line(path) for path in paths] for paths in index.twins],
     )
 
 
@@ -80,20 +74,13 @@ def _range(durations_s: list[float]) -> list[float]:
     return np.percentile(durations_s, [0, 50, 100]).round(2).tolist()
 
 
-def loudest_dbfs(samples: np.ndarray) -> float:
-    """Return the RMS level of the loudest 20 ms in dB of full scale."""
-    whole = samples[: max(1, len(samples) // 320) * 320]
-    power = np.square(whole, dtype=np.float64).reshape(-1, min(320, len(whole))).mean(axis=1).max()
-    return 10 * float(np.log10(max(power, 1e-20)))
-
-
 def write(folder: Path, findings: Findings, clips: list[Clip], spec: MfccSpec) -> Path:
     """Write report.json and report.html with a picture per label; return the page's path."""
     first = {clip.label: clip for clip in reversed(clips)}
     made = {}
     for label, clip in sorted(first.items()):
         samples = load_recording(clip.path)
-        made[label] = pictures.sound(f"{label}: {Path(clip.path).name}", samples, mfcc(samples, spec), spec)
+        made[label] = pictures.sound(f"{label}: {on_a_line(Path(clip.path).name)}", samples, mfcc(samples, spec), spec)
     write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(findings), indent=1))
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

@@ -8,10 +8,10 @@ import numpy as np
 
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.recording import load_recording
-from train.data.augment import TEST_FOLD, sounds_in
+from train.augmentation.augment import TEST_FOLD, sounds_in
+from train.augmentation.rooms import ROOMS, impulse_response, reverberant, rms
 from train.data.features import Cache, clip_frames, key_of
 from train.data.index import Clip
-from train.data.rooms import ROOMS, impulse_response, reverberant, rms
 from train.data.windows import speech_bounds
 
 CLEAN = "clean"
@@ -28,7 +28,7 @@ def noise_recordings(folder: str | Path) -> dict[str, np.ndarray]:
 
     Raises InputError where the folder is missing or has none.
     """
-    files = sounds_in(folder)
+    files = sounds_in(str(folder)).files
     files = [path for path in files if path.name.startswith(TEST_FOLD)] or files
     sounds = {path.name: load_recording(path) for path in files}
     return {name: sound for name, sound in sounds.items() if rms(sound) > _SILENT_RMS}

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.errors import InputError
 from tests.support.sounds import CORPORA, corpus_clips
@@ -105,6 +106,19 @@ def test_data_that_do_not_allow_it(name, clips, message):
         splits(name, clips, CONFIG)
 
 
+@pytest.mark.parametrize("apart", [None, _speaker], ids=["random", "speaker"])
+@pytest.mark.parametrize("field", ["sha256", "sound_sha256"])
+@pytest.mark.parametrize("other", ["validation", "test"])
+def test_the_same_sound_on_two_sides_is_refused_whatever_the_protocol(apart, field, other):
+    clips = [replace(clip(number, speaker=f"s{number}"), **{field: f"{number % 3}" * 64}) for number in range(4)]
+    sides = {"train": [0], "validation": [1], "test": [2]}
+    apart_split = Split(protocol="x", fold="0", seed=0, **sides)
+    require_apart(apart_split, clips, apart)
+    twin = Split(protocol="x", fold="0", seed=0, **sides | {other: [*sides[other], 3]})
+    with pytest.raises(InputError, match=f"0.wav and 3.wav are the same sound, on the train and the {other} side"):
+        require_apart(twin, clips, apart)
+
+
 def test_a_speaker_on_both_sides_is_named():
     clips = [clip(0, speaker="a"), clip(1, speaker="b"), clip(2, speaker="a")]
     split = Split(protocol="speaker", fold="0", seed=0, train=[0, 1], validation=[], test=[2])
@@ -114,3 +128,22 @@ def test_a_speaker_on_both_sides_is_named():
     config = TrainConfig(protocols=Protocols(default_test=held, default_validation=held))
     with pytest.raises(InputError, match="speaker s1 of A"):
         splits("default", many({"A": 3}), config)
+
+
+def test_the_speech_gate_never_hears_the_voices_that_are_named_or_fit_a_pattern():
+    clips = many({"TESS": 2, "CREMA-D": 30}, words=1)
+    protocols = Protocols(speech_test={"TESS": ["s1"], "CREMA-D": ["s?", "s1*"], "nEMO": ["x"]})
+    (split,) = splits("speech", clips, TrainConfig(protocols=protocols))
+    tested = {(clips[index].corpus, clips[index].speaker) for index in split.test}
+    numbers = [*range(10), *range(10, 20)]
+    assert tested == {("TESS", "s1"), *(("CREMA-D", f"s{number}") for number in numbers)}
+    assert len(split.train) + len(split.test) == len(clips)
+
+
+def test_a_yardstick_is_tested_and_never_trains():
+    clips = many({"TESS": 2, "ASED": 3})
+    protocols = Protocols(speech_test={"ASED": ["*"]})
+    (split,) = splits("speech", clips, TrainConfig(protocols=protocols))
+    assert {clips[index].corpus for index in split.test} == {"ASED"}
+    with pytest.raises(InputError, match="ASED must not train: its sentences go with its emotions"):
+        splits("random", clips, CONFIG)

@@ -4,6 +4,7 @@ Speed and noise change the sound (a few variants of each clip, cached as feature
 of the bands and masks change the features, drawn anew for every epoch.
 """
 
+import functools
 import random
 import warnings
 from collections.abc import Sequence
@@ -16,10 +17,12 @@ from edge.errors import InputError
 from edge.features.mfcc import MfccSpec, dct_matrix, mfcc
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
+from train.augmentation.rooms import random_response, reverberant
 from train.config import Augmentation
+from train.data.clip import Clip, left_out, reasons
 from train.data.features import Cache, Shipped, clip_frames, key_of
-from train.data.index import SUFFIXES, Clip
-from train.data.rooms import random_response, reverberant
+from train.data.folders import Found, recordings
+from train.data.measure import measure
 from train.data.windows import speech_bounds
 
 ROOMS = 100
@@ -30,24 +33,36 @@ def noise_files(folder: str | None) -> list[Path]:
     """Return the recordings of noise used in training. Raises InputError where the folder is missing or has none."""
     if folder is None:
         return []
-    files = [path for path in sounds_in(folder) if not path.name.startswith(TEST_FOLD)]
+    files = [path for path in sounds_in(folder).files if not path.name.startswith(TEST_FOLD)]
     if not files:
         raise InputError(f"{folder}: no noise recordings in it for training, only of ESC-10's fifth fold")
     return files
 
 
-def sounds_in(folder: str | Path) -> list[Path]:
-    """Return the recordings anywhere in a folder of noise. Raises InputError where it is missing or has none."""
+@functools.cache  # every training of a comparison asks
+def sounds_in(folder: str) -> Found:
+    """Return the recordings anywhere in a folder of noise that can be read, and what was left out.
+
+    Raises InputError where it is missing or has none.
+    """
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder of noise recordings")
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = recordings(Path(folder))
+    files, bad = [], []
+    for path in found.files:
+        try:
+            measure(str(path))
+            files.append(path)
+        except InputError as error:
+            bad.append(left_out(str(path), error))
     if not files:
-        raise InputError(f"{folder}: no noise recordings in it")
-    return files
+        reason = "; ".join(line.removeprefix("left out: ") for line in reasons(found.left_out + bad))
+        raise InputError(f"{folder}: no noise recordings in it{f': {reason}' if reason else ''}")
+    return Found(files, found.left_out + bad)
 
 
 def responses(cache: Cache | Shipped) -> np.ndarray:
-    """Return what so many rooms do to a sound (train/data/rooms.py), always the same ones: float32 (ROOMS, n)."""
+    """Return what so many rooms do to a sound (rooms.py), always the same ones: float32 (ROOMS, n)."""
 
     def made() -> np.ndarray:
         rng = np.random.default_rng(0)

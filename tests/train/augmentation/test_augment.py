@@ -13,9 +13,9 @@ from edge.features.normalize import Normalizer
 from edge.section import load_section
 from edge.sound.recording import load_recording
 from tests.support.sounds import chirp
+from train.augmentation import rooms
+from train.augmentation.augment import Variants, drawn, masked, noise_files, shifted
 from train.config import Augmentation, TrainConfig
-from train.data import rooms
-from train.data.augment import Variants, drawn, masked, noise_files, shifted
 from train.data.features import Cache
 from train.data.index import Clip, scan
 from train.data.windows import normalization_of, speech_bounds, windows_of

@@ -1,0 +1,62 @@
+"""A clip, and what was left out beside it."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+
+from edge.errors import printable
+
+
+class Clip(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording: what is said by whom, and how it feels.
+
+    sha256: of the file; sound_sha256: of its samples as the sensor hears them, whatever holds them.
+    """
+
+    path: str
+    corpus: str
+    speaker: str
+    label: str
+    text: str = ""
+    duration_s: float = 0.0
+    rate_hz: int = 0
+    sha256: str = ""
+    sound_sha256: str = ""
+
+
+COLUMNS = Clip.__struct_fields__
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is not used. `why` is the kind of reason, which many files may share; `detail` is this file's own."""
+
+    path: str
+    why: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{on_a_line(self.path)}: {self.why}{self.detail}"
+
+
+def left_out(path: str, error: Exception) -> LeftOut:
+    """Return what an InputError says of a file: the kind of reason is what stands before the first bracket."""
+    why, bracket, detail = str(error).removeprefix(f"{on_a_line(path)}: ").partition(" (")
+    return LeftOut(path=path, why=why, detail=bracket + detail)
+
+
+def reasons(files: Iterable[LeftOut]) -> list[str]:
+    """Return a line per kind of reason: how many files, and the first of them."""
+    kinds: dict[str, list[LeftOut]] = defaultdict(list)
+    for file in files:
+        kinds[file.why].append(file)
+    return [
+        f"left out: {alike[0]}" if len(alike) == 1
+        else f"left out: {len(alike)} files, {why} (first: {on_a_line(alike[0].path)}{alike[0].detail})"
+        for why, alike in kinds.items()
+    ]  # fmt: skip
+
+
+def on_a_line(path: object) -> str:
+    """Return a path for people: on one line, whatever is in it."""
+    return " ".join(printable(path).split())

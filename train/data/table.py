@@ -1,0 +1,100 @@
+"""Tables of clips: CSV as people and spreadsheets write it."""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Set
+from pathlib import Path
+
+from edge.errors import InputError
+from train.data.clip import Clip
+
+NEEDED = frozenset({"path", "label", "speaker"})
+_SEPARATORS = (",", ";", "\t", "|")
+
+
+def read(
+    path: Path,
+    label_of: Callable[[object, str], str | None],
+    *,
+    needed: Set[str] = NEEDED,
+    side: str | None = None,
+) -> Iterator[Clip]:
+    """Yield the clips of a CSV with a header; paths are as seen from here, or else from beside the table.
+
+    Separators are commas, semicolons, tabs or bars, whichever the header has; blanks around cells and a byte order
+    mark do not count. label_of: (where, word) -> label, or None to leave the clip out. side: only such rows.
+    Raises InputError, with the line, for what is no such table.
+    """
+    needed = needed | ({"side"} if side else set())
+    for line, row in _rows(path, needed):
+        where = f"{path}:{line}"
+        label = label_of(where, row.get("label", ""))
+        if label is None or (side and row["side"] != side):
+            continue
+        if not row["path"]:
+            raise InputError(f"{where}: the path is missing")
+        for column, cell in row.items():
+            if column != "path" and any("\ud800" <= letter <= "\udfff" for letter in cell):
+                raise InputError(f"{where}: {column} is not UTF-8; save the table as CSV in UTF-8")
+        yield Clip(
+            path=_found(path, row["path"]), corpus=row.get("corpus") or path.stem, speaker=row.get("speaker", ""),
+            label=label, text=row.get("text", ""),
+        )  # fmt: skip
+
+
+def _rows(path: Path, needed: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line numbers and cells by column."""
+    lines = _text(path)
+    named = re.fullmatch(r"sep=(.)", lines[0].strip("\r\n")) if lines else None  # a spreadsheet's own first line
+    first = 1 if named else 0
+    head = lines[first] if len(lines) > first else ""
+    # Which of them separates is what makes columns that we know out of the header.
+    separator = named[1] if named else max(_SEPARATORS, key=lambda one: len(needed & set(_columns(head, one))))
+    columns = _columns(head, separator)
+    if missing := needed - set(columns):
+        raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing (path,label,speaker[,corpus])")
+    if twice := next((column for column in columns if columns.count(column) > 1), None):
+        raise InputError(f"{path}: column {twice} stands twice")
+    table = csv.reader(lines[first + 1 :], delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        for cells in table:
+            line = first + 1 + table.line_num
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) < len(columns):
+                raise InputError(f"{path}:{line}: has {len(cells)} cells, the header {len(columns)}")
+            yield line, dict(zip(columns, (cell.strip() for cell in cells), strict=False))
+    except csv.Error as error:
+        raise InputError(f"{path}:{first + 1 + table.line_num}: not a CSV table ({error})") from error
+
+
+def _text(path: Path) -> list[str]:
+    """Return the lines with their ends. Bytes that are no UTF-8 stay: a file's name may have them."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: not a CSV table in UTF-8 (it begins as UTF-16); save it as CSV in UTF-8")
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise InputError(f"{path}: not a CSV table in UTF-8 (line {line} holds a NUL byte)")
+    return list(io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline=""))
+
+
+def _columns(head: str, separator: str) -> list[str]:
+    try:
+        cells = next(csv.reader([head], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        return []
+    return [cell.strip().lower() for cell in cells]
+
+
+def _found(table: Path, cell: str) -> str:
+    """Return the path that a cell means."""
+    sound = Path(cell)
+    if not sound.is_absolute() and not os.path.exists(sound):
+        sound = table.parent / sound
+    return str(sound)
