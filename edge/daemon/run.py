@@ -179,6 +179,7 @@ def sense(
                 show(status)
                 if chosen.trial is not None:
                     chosen.trial.turned(dropped_blocks=dropped())
+            sensor.end()
         finally:
             if reloading:
                 notifier.reloading()

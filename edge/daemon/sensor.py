@@ -1,6 +1,7 @@
 """From observations to messages: what is published, and how often; and what commands change."""
 
 import logging
+import math
 import queue
 import time
 from collections.abc import Callable
@@ -86,6 +87,10 @@ class Sensor:
     def start(self) -> None:
         """Open the link, whose commands and memories of an earlier life come to this sensor."""
         self._link.start(on_listening=self.switch, on_past=lambda past: self._told.put(partial(self._recall, past)))
+
+    def end(self) -> None:
+        """Publish the timeline's last minute: the next life knows of this one what the broker retained."""
+        self._publish_timeline(at_s=math.inf)
 
     def switch(self, on: bool) -> None:
         """Listen, or close the microphone. From any thread."""
@@ -203,9 +208,10 @@ class Sensor:
     def _publish_listening(self) -> None:
         self._link.retain("listening", b"OFF" if self._listening.forbids(SWITCH) else b"ON")
 
-    def _publish_timeline(self) -> None:
+    def _publish_timeline(self, at_s: float | None = None) -> None:
         # Before the past is known it would only replace what is to be read back.
-        if self._past_known and (timeline := self._timeline.due(time.monotonic(), time.time())) is not None:
+        at_s = time.monotonic() if at_s is None else at_s
+        if self._past_known and (timeline := self._timeline.due(at_s, time.time())) is not None:
             self._link.retain("timeline", timeline)
 
     def _publish_event(self, change: Change, began_at: float) -> None:

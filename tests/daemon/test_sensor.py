@@ -97,6 +97,22 @@ def test_a_microphone_that_delivers_zeros_is_opened_anew_now_and_then(broker, mo
     assert set(states[states.index("zeros") :]) == {"zeros"}  # and never "ok", though opened anew
 
 
+def test_the_timelines_last_minute_is_published_at_the_end(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+        deadline = time.monotonic() + 60
+        while not watcher.on("timeline") and time.monotonic() < deadline:
+            sensor.process(next(blocks))
+            time.sleep(0.02)
+        events = []
+        sensor._on_event = events.append
+        while not events:  # within the minute in which no other is published
+            sensor.process(next(blocks))
+        known = len(watcher.on("timeline"))
+        sensor.end()
+        watcher.wait_for(lambda w: len(w.on("timeline")) > known)
+        assert events[0].event_type in [run[1] for run in watcher.on("timeline")[-1].json["runs"]]
+
+
 def test_the_timeline_waits_until_the_past_is_known(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
         deadline = time.monotonic() + 20
