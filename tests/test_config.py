@@ -73,7 +73,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ANYTHING)
 def test_any_yaml_is_a_config_or_a_config_error(tmp_path_factory, made):
     import yaml

@@ -11,7 +11,8 @@ from edge.hearing.affect import COORDINATES
 from edge.voice import payloads
 from tests.dashboard.puppet import Puppet, spread
 from tests.support.broker import Broker
-from tests.support.chromium import labels, wait_until, word
+from tests.support.chromium import labels, word
+from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 
 

@@ -1,6 +1,7 @@
-"""What the courier keeps account of, each alone and without a clock: the outbox's times, flights, refusals, the past."""
+"""What the courier keeps account of, without a clock: the outbox's times, flights, refusals, the past, reasons."""
 
 import socket
+import sqlite3
 import ssl
 
 import pytest
@@ -10,7 +11,7 @@ from edge.delivery.outbox import COMMIT_AFTER_S, LIVE_WAIT_S, MANY, MEMORY_EVENT
 from edge.delivery.past import PAST, Past, seq_of
 from edge.delivery.reasons import guess, in_words
 from edge.delivery.refusals import Refusals
-from tests.delivery.test_outbox import drain, make_event, make_outbox, numbers
+from tests.delivery.test_outbox import damage, drain, make_event, make_outbox, numbers
 
 # --- the outbox -------------------------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ def test_when_the_next_thing_is_due(tmp_path):
 
 def test_events_that_are_nearly_due_share_a_commit(tmp_path):
     outbox = make_outbox(tmp_path)
-    for number, added_s in enumerate((0.0, 0.2, 0.3)):
+    for number, added_s in enumerate((0.0, 0.25, 0.3)):
         outbox.add(make_event(number), added_s)
     outbox.tick(COMMIT_AFTER_S)
     assert outbox._store.rows == 2
@@ -100,19 +101,25 @@ def test_events_that_are_nearly_due_share_a_commit(tmp_path):
     assert [outbox.take(1.1).late for _ in range(3)] == [True, True, False]
 
 
-def test_after_a_failure_the_disk_is_left_alone_for_ten_seconds(tmp_path):
+def test_after_a_failure_the_disk_is_left_alone_for_ten_seconds(tmp_path, caplog):
+    caplog.set_level("INFO")
     folder = tmp_path / "state"
     folder.write_text("not a folder")
     outbox = make_outbox(folder)
     outbox.add(make_event(1), 0.0)
     outbox.tick(1.0)
-    assert outbox.problem is not None
+    assert outbox.problem == f"{folder}: File exists"
     assert outbox.due_s(1.0) == 11.0
     folder.unlink()
     outbox.tick(10.9)
     assert outbox.problem is not None
     outbox.tick(11.0)
     assert (outbox.problem, outbox._store.rows, outbox.depth) == (None, 1, 1)
+    outbox.tick(12.0)
+    assert [record.message for record in caplog.records] == [
+        f"late events stay in memory only: {folder}: File exists",
+        f"{folder}/outbox.sqlite can be used again",
+    ]
 
 
 def test_rows_are_deleted_together_when_nothing_is_in_hand(tmp_path):
@@ -157,6 +164,39 @@ def test_a_live_event_waits_for_its_turn_behind_very_many(tmp_path):
     assert outbox.take(11.0).seq == 1
 
 
+def test_what_is_delivered_is_not_counted_among_the_very_many(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(MANY + 1):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    outbox.connected(10.0)
+    outbox.acknowledged(outbox.take(10.0).event_id)
+    outbox.add(make_event(9_000), 10.0)
+    assert outbox.due_s(10.0) == 10.0 + COMMIT_AFTER_S  # no turn of its own: they are few
+    assert outbox.take(20.0).late
+
+
+def test_a_new_file_in_place_of_a_damaged_one_is_filled_once(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(300):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    flying = [outbox.take(2.5) for _ in range(20)]
+    outbox._store._database.close()  # and damaged behind its back, as by a dying card
+    (tmp_path / "outbox.sqlite-wal").unlink(missing_ok=True)
+    damage(tmp_path / "outbox.sqlite", "garbage")
+    outbox._store._database = sqlite3.connect(tmp_path / "outbox.sqlite")
+    for number in range(900, 905):
+        outbox.add(make_event(number), 3.0)
+    outbox.tick(5.0)
+    outbox.tick(6.0)
+    known = outbox.depth
+    assert known >= len(flying) + 5
+    for now_s in (7.0, 8.0, 9.0):
+        outbox.tick(now_s)
+        assert (outbox._store.rows, outbox.depth) == (known, known)
+
+
 def test_memory_holds_so_many_late_events_and_says_once_when_it_is_full(caplog):
     outbox = Outbox(None)
     for number in range(MEMORY_EVENTS):
@@ -177,6 +217,7 @@ def test_memory_holds_so_many_late_events_and_says_once_when_it_is_full(caplog):
 
 
 def test_the_past_is_waited_for_two_seconds_and_half_a_second_after_the_answer():
+    assert Past().tell() == {}
     past = Past()
     past.answered(0.0)
     past.remember("state", b"unasked", 0.0)

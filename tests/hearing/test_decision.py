@@ -153,7 +153,7 @@ def test_config_overrides_only_what_it_names():
     assert (chosen.enter, chosen.dwell_ms, chosen.exit, chosen.refractory_ms) == (0.9, 0, 0.4, 800)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(st.none(), st.lists(st.floats(0.01, 1), min_size=3, max_size=3)), max_size=120))
 def test_whatever_is_heard_changes_are_real_and_silence_ends_in_quiet(heard):
     room = Room()
