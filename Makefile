@@ -1,6 +1,6 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-default unheard compare convert bench deploy bundle lock ears soak \
+.PHONY: help setup setup-dev demo run test check train train-default unheard compare convert bench mutants deploy bundle lock ears soak \
   test-systemd test-install test-make-deploy test-arm64 test-homeassistant
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
@@ -55,10 +55,15 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 convert: $(DEV)  ## turn a training run into an artifact [RUN=folder] [OUT=file]; without RUN: config.yaml's set
 	@$(PYTHON_DEV) -m convert $(RUN) $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench: $(DEV)  ## what it costs, beside what one would otherwise run (20 minutes) [ARGS=--rounds 1]
+bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (20 minutes) [ARGS=--rounds 1]
+	@$(PYTHON_DEV) -m pytest tests/bench/promptness.py
 	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)
 	@$(PYTHON_DEV) -m tests.bench.daemons
 	@$(PYTHON_DEV) -m tests.bench.guard
+
+mutants: $(DEV)  ## whether the tests notice small changes to the code (an hour) [ROOM=hearing]
+	@deploy/setup.sh mutants
+	@$(PYTHON_DEV) -m tests.bench.mutation $(ROOM)
 
 deploy:  ## install the last commit on a machine as a service HOST=pi@sensor [BUNDLE=dist/...tar]
 	deploy/remote.sh $(HOST) $(BUNDLE)

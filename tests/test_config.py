@@ -196,7 +196,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ANYTHING)
 def test_any_yaml_is_a_config_or_a_config_error(tmp_path_factory, made):
     file = tmp_path_factory.mktemp("c", numbered=True) / "c.yaml"

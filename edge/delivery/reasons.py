@@ -32,7 +32,7 @@ def in_words(error: OSError | ValueError, *, tls: bool) -> str:
         return f"host name not found ({error.strerror.lower()})"
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_S:.0f} s"
-    return str(getattr(error, "strerror", None) or error or "no answer").lower()
+    return (getattr(error, "strerror", None) or str(error) or "no answer").lower()
 
 
 def guess(*, tls: bool) -> str:

@@ -53,11 +53,10 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
             **rest,
         )
 
-    def diagnostic(key: str, name: str, template: str, unit: str | None = None, **rest: Any):
-        measured = {} if unit is None else {"unit_of_measurement": unit, "state_class": "measurement"}
+    def diagnostic(key: str, name: str, template: str, unit: str, **rest: Any):
         return component(
             key, "sensor", name, hears=False, state_topic=f"{base}/health", value_template=f"{{{{ {template} }}}}",
-            entity_category="diagnostic", **measured, **rest,
+            entity_category="diagnostic", unit_of_measurement=unit, state_class="measurement", **rest,
         )  # fmt: skip
 
     percent = {"unit_of_measurement": "%", "state_class": "measurement"}

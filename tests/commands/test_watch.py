@@ -12,6 +12,7 @@ import pytest
 from edge.commands.rooms import Message, Rooms
 from edge.voice.payloads import Event, Health, Microphone, Percentiles, State, rfc3339
 from tests.support.broker import free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.terminal import Terminal
 
@@ -78,7 +79,7 @@ def publish(port: int, topic: str, payload: bytes, *, retain: bool = True) -> No
 
 def watch(port: int, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edge", "watch", "--host", "127.0.0.1", "--port", str(port), *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S)
 
 
 def test_sensors_live_in_a_terminal(broker):
@@ -105,7 +106,7 @@ def test_sensors_live_in_a_terminal(broker):
         terminal.process.send_signal(signal.SIGINT)
         while terminal.read(2.0):
             pass
-        assert terminal.process.wait(5) == 0
+        assert terminal.process.wait(PATIENCE_S) == 0
         assert "Traceback" not in terminal.text
 
 

@@ -19,6 +19,7 @@ from edge.sound.faults import explain
 from edge.sound.recording import read_recording
 from tests.support.broker import HOST
 from tests.support.daemon import RECORDING
+from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 
 ABSENT = Fault(reason="absent", detail=explain("absent"))
@@ -64,10 +65,12 @@ def test_a_microphone_that_goes_ends_the_utterance(broker):
 def test_a_sensor_without_sound_still_gives_signs_of_life(broker, monkeypatch):
     monkeypatch.setattr(sensors, "IDLE_INTERVAL_S", 0.3)
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
-        deadline = time.monotonic() + 20
-        while len(states(watcher)) < 3 and time.monotonic() < deadline:
+
+        def goes_on() -> bool:
             sensor.process(ABSENT)
-            time.sleep(0.05)
+            return len(states(watcher)) >= 3
+
+        wait_until(goes_on)
         told = states(watcher)
     assert {state["microphone"] for state in told} == {"absent"}
     assert len({state["ts"] for state in told}) == len(told)
@@ -115,9 +118,11 @@ def test_the_timelines_last_minute_is_published_at_the_end(broker):
 
 def test_the_timeline_waits_until_the_past_is_known(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
-        deadline = time.monotonic() + 20
-        while not watcher.on("timeline") and time.monotonic() < deadline:
+
+        def told() -> bool:
             sensor.process(next(blocks))
-            time.sleep(0.02)
+            return bool(watcher.on("timeline"))
+
+        wait_until(told)
         assert watcher.on("timeline")[0].json["runs"][0][1] == "quiet"
         assert watcher.on("listening")[0].payload == "ON"

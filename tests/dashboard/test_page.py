@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 from edge.voice import payloads
 from tests.dashboard.puppet import Puppet, spread
 from tests.support.broker import Broker
-from tests.support.chromium import labels, wait_until, word
+from tests.support.chromium import labels, word
+from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
 import psutil
@@ -13,13 +12,14 @@ import pytest
 
 from edge.delivery.embedded import embedded
 from edge.errors import UnavailableError
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
 
 def test_it_serves_mqtt_and_the_page_on_loopback_only():
     with embedded(port=21_883, websockets_port=28_080) as running:
-        with urllib.request.urlopen(running.page, timeout=5) as page:
+        with urllib.request.urlopen(running.page, timeout=PATIENCE_S) as page:
             assert b"roomtone" in page.read().lower()
         with Subscriber(running.port) as watcher:
             subprocess.run(
@@ -62,13 +62,12 @@ def test_it_ends_with_us_however_we_end():
     port = int(child.stdout.readline())
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+
+    def nobody_listens() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.05)
-    pytest.fail("the broker outlived its sensor")
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    wait_until(nobody_listens, "the broker outlived its sensor")
 
 
 def test_without_mosquitto_one_line_says_so(monkeypatch):

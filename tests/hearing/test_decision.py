@@ -51,6 +51,12 @@ def test_a_confident_label_is_published_after_its_dwell():
     assert Room().hear(probs(happy=0.9), 10).changes == [(0.24, "happy")]
 
 
+def test_at_first_it_is_quiet_and_has_been_since_the_beginning():
+    decision = Decision(LABELS, PLAIN)
+    assert (decision.label, decision.confidence, decision.since_s, decision.scores) == (QUIET, 1.0, 0.0, None)
+    assert decision.speech(probs(happy=0.9), 0.96).label == "happy"  # due, counted from there
+
+
 def test_nothing_is_said_before_it_is_certain_that_somebody_speaks():
     decision = Decision(LABELS, PLAIN)
     decision.onset(0.0)
@@ -147,7 +153,7 @@ def test_config_overrides_only_what_it_names():
     assert (chosen.enter, chosen.dwell_ms, chosen.exit, chosen.refractory_ms) == (0.9, 0, 0.4, 800)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(st.none(), st.lists(st.floats(0.01, 1), min_size=3, max_size=3)), max_size=120))
 def test_whatever_is_heard_changes_are_real_and_silence_ends_in_quiet(heard):
     room = Room()

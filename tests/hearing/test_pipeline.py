@@ -54,7 +54,7 @@ def whole() -> tuple[list[np.ndarray], list[tuple], list[float]]:
     return heard([SOUND])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.one_of(st.integers(1, 40), st.integers(1, 5_000), st.integers(1, 160_000)), min_size=1, max_size=60))
 def test_any_chunking_gives_bit_equal_features_and_equal_observations(whole, sizes):
     utterances, observed, _ = heard(np.split(SOUND, np.cumsum(sizes)[np.cumsum(sizes) < len(SOUND)]))

@@ -35,6 +35,7 @@ class Ear:
 
     def process(self, samples: np.ndarray, frames: np.ndarray) -> float:
         assert self.histories, "asked before it was reset"
+        assert len(samples) == BLOCK_SAMPLES
         self.asked += 1
         return self.says
 
@@ -153,7 +154,14 @@ def test_the_change_says_what_it_came_from_and_how_sure_it_is():
 def test_quiet_is_as_sure_as_the_gate_that_hears_no_speech():
     room = Room()
     assert room.hear(0.3)[0].confidence == pytest.approx(0.7)
-    assert room.still()[0].confidence == 1.0
+    assert room.hear(0.3, level_dbfs=STILL_DBFS)[0].confidence == 1.0  # what is not loud is no speech, whatever it is
+
+
+def test_doubtful_speech_goes_on_and_does_not_begin():
+    room, faint_dbfs = Room(doubtful_probability=0.5, speech_probability=0.8, strong_margin_db=20), -50.0
+    assert not any(speaking(room.hear(0.6, 10, level_dbfs=faint_dbfs)))
+    room.hear(0.9, level_dbfs=faint_dbfs)
+    assert all(speaking(room.hear(0.6, 20, level_dbfs=faint_dbfs)))
 
 
 def test_without_sound_the_utterance_ends_and_nobody_is_sure_of_anything():
@@ -226,8 +234,11 @@ def test_the_ratios_are_of_the_last_ten_seconds():
 
 def test_an_observation_gives_its_scores_by_label():
     room = Room()
-    assert room.still()[0].scores_of(MANIFEST.labels) == {}
+    (before,) = room.still()
+    assert before.scores_of(MANIFEST.labels) == {}
+    assert (before.probs, before.onset_s) == (None, None)
     (observed,) = room.hear(1.0)
+    np.testing.assert_array_equal(observed.probs, np.eye(len(MANIFEST.labels))[HAPPY])
     assert observed.scores_of(MANIFEST.labels) == {label: float(label == "happy") for label in MANIFEST.labels}
     odd = msgspec.structs.replace(observed, scores=np.array([1 / 3, 2 / 3]))
     assert odd.scores_of(["sad", "happy"]) == {"sad": 0.3333, "happy": 0.6667}

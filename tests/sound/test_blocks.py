@@ -44,7 +44,7 @@ def test_reads_the_corpus_as_published():
         assert abs(len(load_recording(path)) - info.duration * 16_000) <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 5_000), max_size=30))
 def test_reblocking_keeps_every_sample_in_order(sizes):
     sound = np.arange(sum(sizes), dtype=np.float32)

@@ -11,8 +11,7 @@ from edge.config import Audio
 from edge.errors import UnavailableError
 from edge.sound.blocks import Block, Fault
 from edge.sound.microphone import Microphone
-
-PATIENCE_S = 15.0
+from tests.support.patience import PATIENCE_S
 
 
 class Ears:

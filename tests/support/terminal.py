@@ -8,13 +8,13 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from fcntl import ioctl
 from types import TracebackType
 from typing import Self
 
 import pyte
 
+from tests.support.patience import wait_until
 from tests.support.sounds import ROOT
 
 ROWS = 40
@@ -68,11 +68,12 @@ class Terminal:
         self.raw += data
         return bool(data)
 
-    def wait_for(self, what: str, timeout_s: float = 15.0) -> str:
+    def wait_for(self, what: str) -> str:
         """Return the text as soon as it contains `what`, as a regular expression."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if re.search(what, self.text):
-                return self.text
+
+        def found() -> bool:
             self.read(0.05)
-        raise TimeoutError(f"after {timeout_s:.0f} s no {what!r} in:\n{self.text}")
+            return re.search(what, self.text) is not None
+
+        wait_until(found, lambda: f"{what!r} in:\n{self.text}")
+        return self.text

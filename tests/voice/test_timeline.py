@@ -65,6 +65,89 @@ def test_a_clock_that_steps_leaves_the_runs_sorted_and_within_a_day():
     assert all(abs(datetime.fromisoformat(start).timestamp() - NOON) <= SPAN_S for start in starts)
 
 
+def test_what_nobody_can_publish_is_kept_within_bounds():
+    recorder = TimelineRecorder()
+    recorder.add(NOON - 10_000, "happy", 0.5)
+    for second in range(2 * MOST_RUNS - 1):
+        recorder.add(NOON - 9_000 + second, "quiet", 0.5)
+    assert published(recorder) == [(rfc3339(NOON - 10_000), "happy", 0.5), (rfc3339(NOON - 9_000), "quiet", 0.5)]
+    crowded = TimelineRecorder()
+    crowded.add(NOON - 10_000, "happy", 0.5)
+    for second in range(2 * MOST_RUNS):
+        crowded.add(NOON - 9_000 + second, "quiet", 0.5)
+    assert published(crowded) == [(rfc3339(NOON - 9_000), "quiet", 0.5)]
+
+
+def test_the_newest_runs_are_published():
+    recorder = TimelineRecorder()
+    for second in range(MOST_RUNS + 10):
+        recorder.add(NOON - 9_000 + second, "happy" if second % 2 else "quiet", 0.25)
+    runs = published(recorder)
+    assert len(runs) == MOST_RUNS
+    assert runs[0][0] == rfc3339(NOON - 9_000 + 10)
+
+
+def test_a_day_back_and_a_day_ahead_are_the_last_that_are_shown():
+    recorder = TimelineRecorder()
+    for offset_s, label in ((-SPAN_S, "sad"), (0, "happy"), (SPAN_S, "fear"), (SPAN_S + 1, "angry")):
+        recorder.add(NOON + offset_s, label, 0.123456)
+    assert published(recorder) == [
+        (rfc3339(NOON - SPAN_S), "sad", 0.1235),
+        (rfc3339(NOON), "happy", 0.1235),
+        (rfc3339(NOON + SPAN_S), "fear", 0.1235),
+    ]
+    assert recorder.timeline(NOON).ts == rfc3339(NOON)
+
+
+def test_a_label_that_goes_on_is_one_run_with_the_confidence_it_began_with():
+    recorder = TimelineRecorder()
+    heard = [("happy", 0.5), ("happy", 0.9), ("quiet", 1.0), ("quiet", 0.0), ("quiet", 0.0)]
+    for second, (label, sure) in enumerate(heard):
+        recorder.add(NOON + second, label, sure)
+    assert published(recorder, NOON + 10) == [
+        (rfc3339(NOON), "happy", 0.5),
+        (rfc3339(NOON + 2), "quiet", 1.0),
+        (rfc3339(NOON + 3), "quiet", 0.0),
+    ]
+
+
+def test_an_earlier_life_is_published_at_once():
+    recorder = TimelineRecorder()
+    recorder.add(NOON, "quiet", 1.0)
+    assert recorder.due(100.0, NOON) is not None
+    recorder.add(NOON + 1, "happy", 1.0)
+    assert recorder.due(100.0 + INTERVAL_S - 1, NOON + 1) is None
+    recorder.recall(payload((NOON - 900, "happy", 0.7), ts=NOON - 300))
+    assert recorder.due(101.0, NOON + 1) is not None
+
+
+def test_the_gap_begins_after_what_was_heard_whatever_the_clock_said():
+    recorder = TimelineRecorder()
+    recorder.recall(payload((NOON - 600, "happy", 0.7), (NOON - 100, "sad", 0.7), ts=NOON - 500))
+    assert published(recorder)[-1] == (rfc3339(NOON - 100), "quiet", 0.0)
+
+
+def test_of_a_long_past_the_newest_is_taken_up():
+    recorder = TimelineRecorder()
+    past = [(NOON - 9_000 + second, "happy" if second % 2 else "quiet", 0.25) for second in range(MOST_RUNS + 10)]
+    recorder.recall(payload(*past))
+    kept = published(recorder)
+    assert len(kept) == MOST_RUNS
+    assert kept[-2][0] == rfc3339(past[-1][0])
+
+
+def test_the_limits_of_a_run_are_still_in_it(caplog):
+    kept = [(NOON - 50, "x" * 64, 0), (NOON - 40, "y", 1), (NOON - 30, "z", 0.5)]
+    left_out = [(NOON - 45, "x" * 65, 0.5), (NOON - 44, "", 0.5), (NOON - 43, "n", -0.1), (NOON - 42, "n", 1.1)]
+    recorder = TimelineRecorder()
+    recorder.recall(payload(*kept, *left_out, ts=NOON - 20))
+    assert published(recorder)[:-1] == [(rfc3339(start), label, float(sure)) for start, label, sure in kept]
+    assert not caplog.records
+    recorder.recall(b"{")
+    assert "the retained timeline cannot be used (" in caplog.text
+    assert len(published(recorder)) == 4
+
+
 RUBBISH = [b"", b"{", b"null", b"[]", b'{"runs": 3, "ts": "x"}', b'{"runs": [[1]]}', b"\xff\xfe", b'{"runs": {}}']
 
 

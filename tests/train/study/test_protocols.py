@@ -56,7 +56,7 @@ def test_unheard_tests_every_speaker_once_and_every_corpus_as_a_whole():
     assert {clips[index].corpus for index in folds["A:s0->s1"].train} == {"A", "B"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(first=st.integers(2, 7), second=st.integers(2, 7), name=st.sampled_from(["speaker", "kfold", "word", "corpus"]))
 def test_sides_share_nothing_they_must_not(first, second, name):
     clips = many({"A": first, "B": second})
