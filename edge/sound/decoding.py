@@ -49,7 +49,7 @@ class Decoding:
             yield chunk
         if not frames:
             size = self._source.size
-            contrary = f", its header says, although the file has {size:,} bytes" if self._source.holds_more else ""
+            contrary = f" (its header says so, the file has {size:,} bytes)" if self._source.holds_more else ""
             raise InputError(f"{self.name}: the recording is empty{contrary}")
 
     def _next(self, before: int) -> np.ndarray:
@@ -60,7 +60,8 @@ class Decoding:
                 return self._sound.read(out=chunk)
         except soundfile.LibsndfileError as error:
             if not self._source.exhausted:
-                raise InputError(f"{self.name}: damaged after {before / self.rate_hz:.1f} s ({_why(error)})") from error
+                after_s = before / self.rate_hz
+                raise InputError(f"{self.name}: damaged (after {after_s:.1f} s: {_why(error)})") from error
             decoded = np.flatnonzero(~np.isnan(chunk[:, 0]))
             return chunk[: decoded[-1] + 1 if len(decoded) else 0]
 
@@ -71,8 +72,8 @@ class Decoding:
         wrong = ~(np.abs(chunk) <= FULL_SCALES)
         frame, channel = np.argwhere(wrong)[0]
         at_s, value = (before + int(frame)) / self.rate_hz, float(chunk[frame, channel])
-        what = f"is {value:g}, far beyond full scale (1.0)" if np.isfinite(value) else f"is not finite ({value})"
-        raise InputError(f"{self.name}: the sample at {at_s:.3f} s {what}: write it anew, with 16-bit samples")
+        what = "far beyond full scale, which is 1" if np.isfinite(value) else "not finite"
+        raise InputError(f"{self.name}: a sample is {what} ({value:g} at {at_s:.3f} s); write it anew, as 16 bits")
 
 
 @contextmanager
@@ -137,10 +138,10 @@ def _require_plausible(name: str, sound: soundfile.SoundFile) -> None:
     low, high = RATES_HZ
     if not low <= sound.samplerate <= high:
         raise InputError(
-            f"{name}: its header says {sound.samplerate:,} samples a second, no recorder has that ({low:,} to {high:,})"
+            f"{name}: its header names a rate that no recorder has ({sound.samplerate:,} Hz, not {low:,} to {high:,})"
         )
     if sound.channels > MOST_CHANNELS:
-        raise InputError(f"{name}: its header says {sound.channels} channels, expected {MOST_CHANNELS} at most")
+        raise InputError(f"{name}: its header names more channels than any recorder has ({sound.channels:,})")
 
 
 def _foreign_or_mpeg(head: bytes) -> bool:
@@ -154,9 +155,9 @@ def _unreadable(name: str, head: bytes, why: str) -> InputError:
         return InputError(f"{name}: not a readable sound file ({why})")
     what, convertible = found
     if not convertible:
-        return InputError(f"{name}: not a readable sound file: it is {what}")
+        return InputError(f"{name}: not a readable sound file, but {what}")
     file, made = shlex.quote(name), shlex.quote(f"{Path(name).stem}.flac")
-    return InputError(f"{name}: not a readable sound file: it is {what}; `ffmpeg -i {file} {made}` makes one of it")
+    return InputError(f"{name}: not a readable sound file, but {what}; `ffmpeg -i {file} {made}` makes one of it")
 
 
 def _why(error: soundfile.LibsndfileError) -> str:

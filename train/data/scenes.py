@@ -13,6 +13,7 @@ import numpy as np
 import soxr
 from scipy.signal import fftconvolve
 
+from edge.errors import printable
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
@@ -63,7 +64,7 @@ def scenes(
     if spec.block_frames * spec.hop_samples * BLOCKS % _TEN_MS:
         raise ValueError(f"blocks of {spec.block_samples} samples do not fit scenes")
     shards = []
-    key = key_of("scenes", VERSION, spec, [clip.sha256 for clip in clips], [path.name for path in noise])
+    key = key_of("scenes", VERSION, spec, [clip.sha256 for clip in clips], [printable(path.name) for path in noise])
     rooms = responses(cache)
     for shard in range(-(-count // PER_SHARD)):
 
