@@ -20,7 +20,7 @@ from edge.sound.tape import Passing, Stored, Tape
 
 RATES_HZ = (4_000, 768_000)  # no recorder is outside
 MOST_CHANNELS = 128
-FULL_SCALES = 100.0  # 40 dB over full scale: no float file that means well, but every one with samples of an integer
+FULL_SCALES = 32.0  # 30 dB over full scale: no float file that means well, but every one with samples of an integer
 _READ_S, _READ_PASSING_S = 1.0, 0.08
 _READ_SAMPLES = 1 << 18  # of all channels: a megabyte
 _SPOOLED_BYTES = 1 << 26
@@ -79,18 +79,19 @@ class Decoding:
 @contextmanager
 def decoding(name: str, source: Stored | Passing) -> Iterator[Decoding]:
     """Open a sound for decoding. Raises InputError for what is no sound, or none that this can read."""
-    head = source.at(0, HEAD_BYTES) if isinstance(source, Stored) else source.await_head(TELLING_BYTES)
+    stored = isinstance(source, Stored)
+    head = source.at(0, HEAD_BYTES) if stored else source.await_head(TELLING_BYTES)
     kind = kind_of(head)
-    if kind is None and (isinstance(source, Passing) or _foreign_or_mpeg(head)):
-        raise _unreadable(name, head, "the format is not recognised")
+    if kind is None and (not stored or _foreign_or_mpeg(head)):
+        raise _unreadable(name, head, "the format is not recognised", stored=stored)
     with ExitStack() as held:
         given = _given(name, source, kind, head, held)
         try:
             with unheard(output=True):
                 sound = held.enter_context(_Forward(given, closefd=False))
         except soundfile.LibsndfileError as error:
-            raise _unreadable(name, head, _why(error)) from error
-        if isinstance(source, Passing):
+            raise _unreadable(name, head, _why(error), stored=stored) from error
+        if not stored:
             source.opening = False
         _require_plausible(name, sound)
         yield Decoding(name, sound, kind, source)
@@ -149,14 +150,14 @@ def _foreign_or_mpeg(head: bytes) -> bool:
     return foreign(head) is not None or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0)
 
 
-def _unreadable(name: str, head: bytes, why: str) -> InputError:
+def _unreadable(name: str, head: bytes, why: str, *, stored: bool) -> InputError:
     found = foreign(head)
     if found is None:
         return InputError(f"{name}: not a readable sound file ({why})")
     what, convertible = found
     if not convertible:
         return InputError(f"{name}: not a readable sound file, but {what}")
-    file, made = shlex.quote(name), shlex.quote(f"{Path(name).stem}.flac")
+    file, made = (shlex.quote(name), shlex.quote(f"{Path(name).stem}.flac")) if stored else ("in", "out.flac")
     return InputError(f"{name}: not a readable sound file, but {what}; `ffmpeg -i {file} {made}` makes one of it")
 
 

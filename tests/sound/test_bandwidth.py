@@ -40,7 +40,7 @@ def bandwidth_hz(sound: np.ndarray) -> int | None:
 @pytest.mark.parametrize("limit_hz", LIMITS_HZ)
 @pytest.mark.parametrize("gain", [1.0, 0.1])
 def test_a_low_passed_voice_is_known_within_a_band_or_two(limit_hz, gain):
-    assert bandwidth_hz(resampled(gain * SPEECH, limit_hz)) == pytest.approx(limit_hz, abs=1.1 * BAND_HZ)
+    assert bandwidth_hz(resampled(gain * SPEECH, limit_hz)) == pytest.approx(limit_hz, abs=2.1 * BAND_HZ)
 
 
 @pytest.mark.parametrize("limit_hz", LIMITS_HZ[:3])
@@ -60,7 +60,7 @@ def test_a_whole_voice_lacks_nothing(noise_dbfs):
 def test_voices_of_the_corpora_too(folder, limit_hz):
     sound = np.concatenate([load_recording(path) for path in corpus_clips(16, folders=(folder,))])
     found = bandwidth_hz(sound if limit_hz is None else resampled(sound, limit_hz))
-    assert found == pytest.approx(limit_hz or SAMPLE_RATE_HZ // 2, abs=1.1 * BAND_HZ)
+    assert found == pytest.approx(limit_hz or SAMPLE_RATE_HZ // 2, abs=2.1 * BAND_HZ)
 
 
 def test_too_little_speech_and_silence_tell_nothing():

@@ -93,13 +93,12 @@ def test_what_was_taken_is_told_so_that_what_was_captured_can_be_known():
 
 
 def test_real_voices_without_an_offset_stay_what_they_were():
-    """-60 dB: a thousandth of what is spoken."""
+    """Less is taken than rumbles in them below the lowest voice, where they begin most of all."""
     for path in corpus_clips(20):
         sound = np.concatenate(list(read_recording(path)))
-        changed = load_recording(path) - sound
-        own = sound - sound.mean()
-        assert np.abs(changed + sound.mean()).max() < 0.02 * np.abs(own).max(), path
-        assert np.square(changed + sound.mean()).mean() < 1e-3 * np.square(own).mean(), path
+        taken = sound - load_recording(path)
+        assert np.abs(taken).max() < 0.03 * np.abs(sound).max(), path
+        assert np.square(taken).mean() < 2e-3 * np.square(sound).mean(), path
 
 
 @pytest.mark.parametrize(
