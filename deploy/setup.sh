@@ -52,6 +52,7 @@ development_environment() {
   need libasound2-plugins compgen -G "/usr/lib*/*/alsa-lib/libasound_module_pcm_pulse.so"
   need chromium command -v chromium
   need strace command -v strace
+  need ffmpeg command -v ffmpeg
   install_missing
   find_python 3.11 3.12 3.13 || no_python
   environment .venv "everything, TensorFlow too: 2.4 GB" deploy/locks/requirements.txt -e '.[dev]'

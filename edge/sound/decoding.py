@@ -20,7 +20,7 @@ from edge.sound.tape import Passing, Stored, Tape
 
 RATES_HZ = (4_000, 768_000)  # no recorder is outside
 MOST_CHANNELS = 128
-FULL_SCALES = 100.0  # 40 dB over full scale: no float file that means well, but every one with samples of an integer
+FULL_SCALES = 32.0  # 30 dB over full scale: no float file that means well, but every one with samples of an integer
 _READ_S, _READ_PASSING_S = 1.0, 0.08
 _READ_SAMPLES = 1 << 18  # of all channels: a megabyte
 _SPOOLED_BYTES = 1 << 26
@@ -49,7 +49,7 @@ class Decoding:
             yield chunk
         if not frames:
             size = self._source.size
-            contrary = f", its header says, although the file has {size:,} bytes" if self._source.holds_more else ""
+            contrary = f" (its header says so, the file has {size:,} bytes)" if self._source.holds_more else ""
             raise InputError(f"{self.name}: the recording is empty{contrary}")
 
     def _next(self, before: int) -> np.ndarray:
@@ -60,7 +60,8 @@ class Decoding:
                 return self._sound.read(out=chunk)
         except soundfile.LibsndfileError as error:
             if not self._source.exhausted:
-                raise InputError(f"{self.name}: damaged after {before / self.rate_hz:.1f} s ({_why(error)})") from error
+                after_s = before / self.rate_hz
+                raise InputError(f"{self.name}: damaged (after {after_s:.1f} s: {_why(error)})") from error
             decoded = np.flatnonzero(~np.isnan(chunk[:, 0]))
             return chunk[: decoded[-1] + 1 if len(decoded) else 0]
 
@@ -71,25 +72,26 @@ class Decoding:
         wrong = ~(np.abs(chunk) <= FULL_SCALES)
         frame, channel = np.argwhere(wrong)[0]
         at_s, value = (before + int(frame)) / self.rate_hz, float(chunk[frame, channel])
-        what = f"is {value:g}, far beyond full scale (1.0)" if np.isfinite(value) else f"is not finite ({value})"
-        raise InputError(f"{self.name}: the sample at {at_s:.3f} s {what}: write it anew, with 16-bit samples")
+        what = "far beyond full scale, which is 1" if np.isfinite(value) else "not finite"
+        raise InputError(f"{self.name}: a sample is {what} ({value:g} at {at_s:.3f} s); write it anew, as 16 bits")
 
 
 @contextmanager
 def decoding(name: str, source: Stored | Passing) -> Iterator[Decoding]:
     """Open a sound for decoding. Raises InputError for what is no sound, or none that this can read."""
-    head = source.at(0, HEAD_BYTES) if isinstance(source, Stored) else source.await_head(TELLING_BYTES)
+    stored = isinstance(source, Stored)
+    head = source.at(0, HEAD_BYTES) if stored else source.await_head(TELLING_BYTES)
     kind = kind_of(head)
-    if kind is None and (isinstance(source, Passing) or _foreign_or_mpeg(head)):
-        raise _unreadable(name, head, "the format is not recognised")
+    if kind is None and (not stored or _foreign_or_mpeg(head)):
+        raise _unreadable(name, head, "the format is not recognised", stored=stored)
     with ExitStack() as held:
         given = _given(name, source, kind, head, held)
         try:
             with unheard(output=True):
                 sound = held.enter_context(_Forward(given, closefd=False))
         except soundfile.LibsndfileError as error:
-            raise _unreadable(name, head, _why(error)) from error
-        if isinstance(source, Passing):
+            raise _unreadable(name, head, _why(error), stored=stored) from error
+        if not stored:
             source.opening = False
         _require_plausible(name, sound)
         yield Decoding(name, sound, kind, source)
@@ -137,10 +139,10 @@ def _require_plausible(name: str, sound: soundfile.SoundFile) -> None:
     low, high = RATES_HZ
     if not low <= sound.samplerate <= high:
         raise InputError(
-            f"{name}: its header says {sound.samplerate:,} samples a second, no recorder has that ({low:,} to {high:,})"
+            f"{name}: its header names a rate that no recorder has ({sound.samplerate:,} Hz, not {low:,} to {high:,})"
         )
     if sound.channels > MOST_CHANNELS:
-        raise InputError(f"{name}: its header says {sound.channels} channels, expected {MOST_CHANNELS} at most")
+        raise InputError(f"{name}: its header names more channels than any recorder has ({sound.channels:,})")
 
 
 def _foreign_or_mpeg(head: bytes) -> bool:
@@ -148,15 +150,15 @@ def _foreign_or_mpeg(head: bytes) -> bool:
     return foreign(head) is not None or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0)
 
 
-def _unreadable(name: str, head: bytes, why: str) -> InputError:
+def _unreadable(name: str, head: bytes, why: str, *, stored: bool) -> InputError:
     found = foreign(head)
     if found is None:
         return InputError(f"{name}: not a readable sound file ({why})")
     what, convertible = found
     if not convertible:
-        return InputError(f"{name}: not a readable sound file: it is {what}")
-    file, made = shlex.quote(name), shlex.quote(f"{Path(name).stem}.flac")
-    return InputError(f"{name}: not a readable sound file: it is {what}; `ffmpeg -i {file} {made}` makes one of it")
+        return InputError(f"{name}: not a readable sound file, but {what}")
+    file, made = (shlex.quote(name), shlex.quote(f"{Path(name).stem}.flac")) if stored else ("in", "out.flac")
+    return InputError(f"{name}: not a readable sound file, but {what}; `ffmpeg -i {file} {made}` makes one of it")
 
 
 def _why(error: soundfile.LibsndfileError) -> str:

@@ -45,9 +45,9 @@ _FOREIGN = (
     (rb"MAC ", "Monkey's Audio", True),
     (rb"TTA1", "True Audio", True),
     (rb"DSD |FRM8", "DSD", True),
-    (rb"\x00\x05\x16\x07", "what macOS keeps beside a file (AppleDouble), not the file", False),
-    (rb"version https://git-lfs", "a pointer of Git LFS, not the file: `git lfs pull`", False),
-    (rb"\s*<(!DOCTYPE|html|\?xml)", "a page of the web, not the file", False),
+    (rb"\x00\x05\x16\x07", "what macOS keeps beside one (AppleDouble)", False),
+    (rb"version https://git-lfs", "a pointer of Git LFS: `git lfs pull` fetches the file", False),
+    (rb"\s*<(!DOCTYPE|html|\?xml)", "a page of the web", False),
     (rb"PK\x03\x04", "a zip archive: unpack it", False),
 )
 _PERHAPS_FOREIGN = (  # or anything else

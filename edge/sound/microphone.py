@@ -142,9 +142,7 @@ class Microphone:
                     self._heard_s = time.monotonic()
                     self._blocks += 1
                     captured_at = capture.time_of(number * BLOCK_S)
-                    yield Block(
-                        samples=samples, end_s=self._blocks * BLOCK_S, captured_at=captured_at, offset=offset
-                    )
+                    yield Block(samples=samples, end_s=self._blocks * BLOCK_S, captured_at=captured_at, offset=offset)
                     if self._interrupted.is_set():
                         return
             finally:

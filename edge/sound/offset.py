@@ -2,7 +2,8 @@
 
 The offset is the mean of the blocks so far, each weighted within by Hann's window (so that speech is not in it, even
 that of a deep voice), with a memory of seconds. Where some blocks in a row lie wholly on one side of it, it has jumped,
-and is followed at once. So `x + c` gives what `x` gives, whatever `c` is.
+and is followed at once. So `x + c` gives what `x` gives, whatever `c` is: nothing here asks how large an offset is but
+against another.
 """
 
 import numpy as np

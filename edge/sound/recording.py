@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,14 +17,6 @@ from edge.sound.tape import Passing, Stored
 
 LONGEST_S = 1_800.0  # of what is held in memory as a whole
 _STDIN = "standard input"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """How long a recording really is, and the rate it was recorded at."""
-
-    duration_s: float
-    rate_hz: int
 
 
 def read_recording(path: str | Path) -> Iterator[np.ndarray]:
@@ -51,18 +42,9 @@ def load_recording(path: str | Path) -> np.ndarray:
         sound[length : length + len(chunk)] = chunk
         length += len(chunk)
         if length > LONGEST_S * SAMPLE_RATE_HZ:
-            raise InputError(f"{path}: longer than {LONGEST_S / 60:.0f} minutes: cut it")
+            raise InputError(f"{path}: longer than {LONGEST_S / 60:.0f} minutes: cut it into pieces")
     sound.resize(length, refcheck=False)
     return sound
-
-
-def measure_recording(path: str | Path) -> Measured:
-    """Return how long a recording is, by decoding all of it. Raises InputError as `read_recording` does."""
-    from edge.sound.decoding import decoding
-
-    with _opened(path) as source, decoding(str(path), source) as sound:
-        frames = sum(len(chunk) for chunk in sound.chunks())
-        return Measured(duration_s=frames / sound.rate_hz, rate_hz=sound.rate_hz)
 
 
 def read_stream(stream: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> Iterator[np.ndarray]:

@@ -58,13 +58,17 @@ class Passing:
     def at(self, place: int, count: int) -> bytes:
         """Return the bytes at `place`, fewer only at the end; none where the past is gone, or, while `opening`, where
         the future would have to be waited for."""
+        first = b""
         if place < HEAD_BYTES:
             self.await_head(min(place + count, HEAD_BYTES))
-            return self._head[place : place + count]
-        if self.opening or place < self._passed or place - self._passed > _SKIP_BYTES:
-            return b""
+            first = self._head[place : place + count]
+            place, count = HEAD_BYTES, count - len(first)
+            if not count or len(self._head) < HEAD_BYTES:
+                return first
+        if self.opening or not 0 <= place - self._passed <= _SKIP_BYTES:
+            return first
         self._take(place - self._passed)
-        return self._take(count)
+        return first + self._take(count)
 
     def await_head(self, count: int) -> bytes:
         """Return the first `count` bytes (HEAD_BYTES at most), fewer if there are no more."""

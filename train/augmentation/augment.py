@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from edge.errors import InputError
+from edge.errors import InputError, printable
 from edge.features.mfcc import MfccSpec, dct_matrix, mfcc
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
@@ -81,7 +81,7 @@ class Variants:
         self._settings, self._spec, self._cache, self._trim = settings, spec, cache, trim
         low_db, high_db = settings.snr_db
         files = noise_files(settings.noise)
-        self._sources = [path.name for path in files]
+        self._sources = [printable(path.name) for path in files]
         self._rooms = responses(cache) if settings.reverb_share else []
         coloured = aug.AddColorNoise(min_snr_db=low_db, max_snr_db=high_db, p=1.0)
         recorded = [aug.AddBackgroundNoise(files, min_snr_db=low_db, max_snr_db=high_db, p=1.0)] if files else []

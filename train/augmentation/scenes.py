@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import fftconvolve
 
+from edge.errors import printable
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from train.augmentation import channel, noises
@@ -76,7 +77,7 @@ def scenes(
     if spec.block_frames * spec.hop_samples * BLOCKS % TEN_MS:
         raise ValueError(f"blocks of {spec.block_samples} samples do not fit scenes")
     shards = []
-    names = [[path.name for path in paths] for paths in (noise, rooms)]
+    names = [[printable(path.name) for path in paths] for paths in (noise, rooms)]
     key = key_of("scenes", VERSION, spec, [clip.sha256 for clip in clips], *names, teacher)
     stage = _stage(clips, noise, rooms, cache, teacher=teacher)
     for shard in range(-(-count // PER_SHARD)):
