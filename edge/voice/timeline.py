@@ -2,12 +2,11 @@
 
 import bisect
 import logging
-from datetime import datetime
 
 import msgspec
 
 from edge.labels import QUIET
-from edge.voice.payloads import Timeline, rfc3339
+from edge.voice.payloads import Timeline, rfc3339, unix_s
 
 log = logging.getLogger("roomtone.timeline")
 
@@ -44,7 +43,7 @@ class TimelineRecorder:
         """
         try:
             told = msgspec.json.decode(payload)
-            runs, until = told["runs"], _unix_s(told["ts"])
+            runs, until = told["runs"], unix_s(told["ts"])
             known = [run for run in (_run(found) for found in runs[-MOST_RUNS:]) if run is not None]
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
             log.warning("the retained timeline cannot be used (%s)", error or type(error).__name__)
@@ -93,14 +92,7 @@ def _run(found: object) -> Run | None:
     match found:
         case [str(start), str(label), int() | float() as sure] if 0 < len(label) <= _LONGEST_LABEL and 0 <= sure <= 1:
             try:
-                return _unix_s(start), label, float(sure)
+                return unix_s(start), label, float(sure)
             except (ValueError, OverflowError):
                 return None
     return None
-
-
-def _unix_s(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment.timestamp()

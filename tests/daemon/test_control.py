@@ -16,6 +16,7 @@ import yaml
 
 from edge.sound.faults import REASONS
 from tests.support.broker import HOST, Broker, free_port
+from tests.support.daemon import switched
 from tests.support.sounds import ROOT, chirp
 from tests.support.subscriber import Subscriber
 
@@ -116,6 +117,7 @@ LEAVES_S = 2.0 * (3.0 if os.environ.get("CI") else 1.0)
 def test_sigterm_leaves_within_two_seconds(tmp_path, case):
     with Broker(tmp_path / "broker") as broker:
         port = free_port() if case == "no broker" else broker.port
+        switched(tmp_path / "state", "ON")  # else it waits for the broker before it looks for a microphone
         with sensor(tmp_path, port, edge=DEAF) as (process, notified):
             notified.listen(15, until="No Such Device")
             if case == "frozen broker":

@@ -236,6 +236,8 @@ def healthy_sound_traced(tmp_path: Path, seconds_of_sound: float, speed: float) 
     trace = tmp_path / "trace"
     wrapper = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=%file", "-o", str(trace))
     began_s = time.monotonic()
+    switched(tmp_path / "state", "ON")  # that nobody ever switched it, a sensor writes once
+    kept = (tmp_path / "state" / "listening-room.json").read_text()
     with Broker(tmp_path / "broker") as broker, Subscriber(broker.port) as watcher:
         daemon = Daemon(tmp_path, broker.port, recording="-", wrapper=wrapper, stdin=subprocess.PIPE)
         with daemon:
@@ -243,9 +245,10 @@ def healthy_sound_traced(tmp_path: Path, seconds_of_sound: float, speed: float) 
             daemon.process.wait(60)
         heard = len(watcher.on("event"))
     touched = [line for line in trace.read_text().splitlines() if str(tmp_path / "state") in line]
-    writes = [line for line in touched if not re.search(r"\b(newfstatat|stat|access|faccessat2?|readlink)\(", line)]
-    assert writes == []
-    assert not (tmp_path / "state").exists()
+    reads = r"\b(newfstatat|stat|access|faccessat2?|readlink)\(|openat\(.*O_RDONLY"
+    assert [line for line in touched if not re.search(reads, line)] == []
+    assert [file.name for file in (tmp_path / "state").iterdir()] == ["listening-room.json"]
+    assert (tmp_path / "state" / "listening-room.json").read_text() == kept
     assert heard > seconds_of_sound / 20
     return {
         "seconds of sound": seconds_of_sound,
