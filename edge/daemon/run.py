@@ -197,6 +197,7 @@ def sense(
                 notifier.reloading()
             else:
                 notifier.stopping()
+            sensor.end()
             link.stop()
 
 

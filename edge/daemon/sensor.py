@@ -65,7 +65,7 @@ class Sensor:
         self._broker_problem: str | None = None
         self._state_due_s = 0.0
         self._silence_due_s = 0.0
-        self._flowed = False
+        self._flowed, self._flows_since_s = False, 0.0  # since when it flows, in seconds of sound
         self._last = NOTHING_YET, time.time()  # with the Unix time at which its source began
         self._microphone = Microphone(state="starting", detail="no sound yet")
 
@@ -87,6 +87,11 @@ class Sensor:
         if (refusal := self._permission.refusal()) is not None:
             self._microphone = Microphone(state="starting", detail=refusal.detail)
         self._link.start(on_listening=self.switch, on_past=lambda past: self._told.put(partial(self._recall, past)))
+
+    def end(self) -> None:
+        """Say until when the day is known; after this nothing is heard any more."""
+        if self._past_known:
+            self._link.retain("timeline", self._timeline.timeline(time.time()))
 
     def switch(self, on: bool) -> None:
         """Listen, or close the microphone. From any thread."""
@@ -112,7 +117,10 @@ class Sensor:
         began_at = block.captured_at - block.end_s
         if not self._flowed:
             self._timeline.add(block.captured_at, observation.label, observation.confidence)
+            self._flows_since_s = block.end_s
         self._flowed = True
+        if observation.since_s < self._flows_since_s:  # the same label, but nobody listened in between
+            observation = replace(observation, since_s=self._flows_since_s)
         self._last = observation, began_at
         self._judge_signal(block)
         if observation.change is not None:
@@ -147,11 +155,12 @@ class Sensor:
             self._microphone = Microphone(state=fault.reason, detail=fault.detail)
             self._repeat_silence()
             return
-        self._flowed = False
+        flowed, self._flowed = self._flowed, False
         self._signal.reset()
         self._silence_due_s = time.monotonic() + IDLE_INTERVAL_S
         change = self._pipeline.interrupt(observation.at_s)
-        silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=change.at_s if change else observation.since_s)
+        silent_s = observation.at_s if flowed else observation.since_s
+        silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=silent_s)
         self._last = silent, began_at
         if change is not None:
             self._publish_event(change, began_at)
@@ -185,8 +194,7 @@ class Sensor:
     def _recall(self, past: dict[str, Word]) -> None:
         """Go on from what an earlier life published: its timeline, and whether it was told not to listen."""
         self._past_known = True
-        if "timeline" in past:
-            self._timeline.recall(past["timeline"].word)
+        self._timeline.recall(*(past[name].word if name in past else None for name in ("timeline", "state")))
         self._permission.recall(past.get("listening"))
         self._publish_listening()
 
