@@ -67,7 +67,9 @@ class Past {
   /* The changes of the label, oldest first: {start, end, label, confidence, late}; `end` is as far as it is known. */
   changes() {
     const items = this._merge();
-    const changes = items.filter((item, i) => i === 0 || item.label !== items[i - 1].label || !this._sawAll(items[i - 1].start, item.start));
+    const goesOn = (item, last) =>
+      item.label === last.label && Past.isGap(item) === Past.isGap(last) && this._sawAll(last.start, item.start);
+    const changes = items.filter((item, i) => i === 0 || !goesOn(item, items[i - 1]));
     return changes.map((item, i) => {
       const known = this._known.find(({ from, until }) => from <= item.start + Past.SAME_MS && item.start <= until);
       return { ...item, end: Math.min(changes[i + 1]?.start ?? Infinity, Math.max(item.start, known?.until ?? item.start)) };
