@@ -14,9 +14,11 @@ from pathlib import Path
 from edge.config import EdgeConfig, Mqtt
 from edge.daemon.listening import Listening
 from edge.daemon.notify import Notifier
+from edge.daemon.permission import Permission
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
+from edge.daemon.switch import Switch
 from edge.delivery import homeassistant
 from edge.delivery.access import access, default_port
 from edge.delivery.embedded import HOST, Broker, embedded
@@ -69,15 +71,21 @@ def run(
     ):
         if recording is not None:
             outbox = _outbox(config)
-            sense(config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, show=line.show)
+            sense(
+                config, _recorded(recording, stopping), stopping=stopping, outbox=outbox,
+                permission=Permission(None, Switch(_switch_path(config)), config.quiet_hours), show=line.show,
+            )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
                 raise UnavailableError(
                     f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; "
                     "the next run sends them, late"
                 )
             return
+        switch = Switch(None)
         while not stopping():
             config = reload.config
+            if switch.path != (path := _switch_path(config)):
+                switch = Switch(path)
             with Microphone(config.audio) as microphone:
                 _close_when(told, microphone)
                 sense(
@@ -86,7 +94,9 @@ def run(
                     stopping=stopping,
                     reload=reload.due,
                     outbox=_outbox(config),
-                    listening=Listening(hold=microphone.hold, resume=microphone.resume),
+                    permission=Permission(
+                        Listening(hold=microphone.hold, resume=microphone.resume), switch, config.quiet_hours
+                    ),
                     dropped=lambda: microphone.dropped_blocks,
                     reopen=microphone.reopen,
                     show=line.show,
@@ -107,6 +117,11 @@ def durable_outbox(config: EdgeConfig) -> Outbox:
 def _outbox(config: EdgeConfig) -> Outbox:
     # A broker of our own comes and goes with us: what it misses is not worth keeping for another one.
     return Outbox(None) if config.mqtt.host == "embedded" else durable_outbox(config)
+
+
+def _switch_path(config: EdgeConfig) -> Path | None:
+    folder = state_folder(config.state_folder)
+    return folder and folder / f"listening-{config.device.id}.json"
 
 
 def _close_when(told: queue.SimpleQueue[int], microphone: Microphone) -> None:
@@ -131,7 +146,7 @@ def sense(
     reload: Callable[[], bool] = lambda: False,
     mqtt: Mqtt | None = None,
     outbox: Outbox | None = None,
-    listening: Listening | None = None,
+    permission: Permission | None = None,
     dropped: Callable[[], int] = lambda: 0,
     reopen: Callable[[], None] = lambda: None,
     on_broker: Callable[[Broker], None] = lambda broker: log.info("dashboard %s", broker.page),
@@ -157,7 +172,7 @@ def sense(
             link,
             artifact.manifest.model_id,
             config,
-            listening=listening,
+            permission=permission,
             sequence=sequence,
             dropped_blocks=dropped,
             reopen=reopen,
@@ -179,12 +194,12 @@ def sense(
                 show(status)
                 if chosen.trial is not None:
                     chosen.trial.turned(dropped_blocks=dropped())
-            sensor.end()
         finally:
             if reloading:
                 notifier.reloading()
             else:
                 notifier.stopping()
+            sensor.end()
             link.stop()
 
 

@@ -15,7 +15,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.flights import SLOW_S, Flight, Flights
 from edge.delivery.outbox import Outbox
-from edge.delivery.packets import MOST_HELD_EVENTS, Limits, Message, Packets
+from edge.delivery.packets import MOST_HELD_EVENTS, Limits, Message, Packets, Word
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST, Past, seq_of
 from edge.delivery.refusals import Refusals
@@ -41,7 +41,7 @@ class Courier:
     """
 
     def __init__(self, prefix: str, outbox: Outbox, sequence: Sequence, note: Callable[[str], None]) -> None:
-        self.on_past: Callable[[dict[str, bytes]], None] = lambda past: None
+        self.on_past: Callable[[dict[str, Word]], None] = lambda past: None
         self._prefix, self._outbox, self._sequence, self._note = prefix, outbox, sequence, note
         self._inbox: queue.SimpleQueue[Callable[[float], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
@@ -54,7 +54,7 @@ class Courier:
         self._window = _WINDOW
         self._opened_s = self._stepped_s = 0.0
         self._cautious = False
-        self._past = Past()
+        self._past, self._past_topics = Past(), [prefix + name for name in PAST]
         self._refusals = Refusals()
         self._ending = False
 
@@ -92,7 +92,7 @@ class Courier:
         """What is retained comes now, if at all."""
         self._inbox.put(partial(self._expect_past, client))
 
-    def retained(self, name: str, payload: bytes) -> None:
+    def retained(self, name: str, payload: Word) -> None:
         """One of PAST came."""
         self._inbox.put(partial(self._past.remember, name, payload))
 
@@ -186,8 +186,9 @@ class Courier:
         self._unsent = dict.fromkeys(self._wanted)
         if self._past.known:
             self._outbox.connected(now_s)
+            client.unsubscribe(self._past_topics)  # the broker may remember that we asked
         else:
-            client.subscribe([(self._prefix + name, 1) for name in PAST])
+            client.subscribe([(topic, 1) for topic in self._past_topics])
             self._past.ask(now_s)
 
     def _expect_past(self, client: paho.Client, now_s: float) -> None:
@@ -198,8 +199,8 @@ class Courier:
         """Take up an earlier life where it ended; only now is anything published that would replace its traces."""
         past = self._past.tell()
         self._outbox.connected(now_s)
-        self._client.unsubscribe([self._prefix + name for name in PAST])
-        if self._sequence.rise_above(seq_of(past.get("state", b"")), self._outbox.oldest_seq()):
+        self._client.unsubscribe(self._past_topics)
+        if self._sequence.rise_above(seq_of(past.get("state")), self._outbox.oldest_seq()):
             log.warning("the clock is behind what this sensor last published: seq goes on from there")
         self.on_past(past)
 

@@ -7,6 +7,7 @@ import msgspec
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge.delivery.paho_client import paho
 from edge.voice.payloads import State, Timeline
 from edge.voice.sequence import Sequence
 
@@ -17,10 +18,16 @@ _UNLIMITED_PACKETS, _UNLIMITED_BYTES = 65_535, 268_435_460  # MQTT's own limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A payload that is a bare word, with the time since which it holds (RFC 3339, None if not known) beside it."""
+    """A payload as bytes, with the time since which it holds (RFC 3339, None if not known) beside it."""
 
     word: bytes
     ts: str | None
+
+    @classmethod
+    def of(cls, message: paho.MQTTMessage) -> "Word":
+        """Return what came from a broker."""
+        beside = dict(getattr(message.properties, "UserProperty", ()))
+        return cls(word=message.payload, ts=beside.get(TIME))
 
 
 Message = msgspec.Struct | Word | bytes

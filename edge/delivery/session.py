@@ -60,7 +60,10 @@ class Owner:
 
 
 class Session:
-    """Connects, and connects again, until stopped. `problem` says why there is no connection, None where there is."""
+    """Connects, and connects again, until stopped. `problem` says why there is no connection, None where there is.
+
+    lasts_s: for so long after a connection the broker keeps what comes for us, and what we have not acknowledged.
+    """
 
     def __init__(
         self,
@@ -69,13 +72,14 @@ class Session:
         owner: Owner,
         *,
         will: Will | None = None,
+        lasts_s: int = 0,
         retry_delay_s: Callable[[float, int], float] | None = None,
     ) -> None:
         self.access = access
         self.problem: str | None = "not connected yet"
         self.last_problem: tuple[str, float] | None = None  # with its Unix time
         self.connects = 0
-        self._client_id, self._owner, self._will = client_id, owner, will
+        self._client_id, self._owner, self._will, self._lasts_s = client_id, owner, will, lasts_s
         self._retry_delay_s = retry_delay_s or jittered_delay_s
         self._client: paho.Client | None = None
         self._complaint: str | None = None  # what paho said last of the connection in hand
@@ -144,8 +148,8 @@ class Session:
                 self.access.host,
                 self.access.port,
                 self.access.keepalive_s,
-                clean_start=True,
-                properties=_connect_properties(),
+                clean_start=self._lasts_s == 0,
+                properties=_connect_properties(self._lasts_s),
             )
         except (OSError, ValueError) as error:  # UnicodeError, for a host name that cannot be one, is a ValueError
             self._report(in_words(error, tls=self.access.tls is not None))
@@ -238,7 +242,8 @@ def jittered_delay_s(away_s: float, short: int) -> float:
     return max(again_s, min(LONGEST_RETRY_S, away_s / 4)) * random.uniform(0.5, 1.0)
 
 
-def _connect_properties() -> Properties:
+def _connect_properties(lasts_s: int) -> Properties:
     properties = Properties(PacketTypes.CONNECT)
     properties.MaximumPacketSize = _LARGEST_PACKET
+    properties.SessionExpiryInterval = lasts_s
     return properties

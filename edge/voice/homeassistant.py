@@ -102,5 +102,3 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
         "origin": {"name": ROOT, "sw_version": __version__},
         "components": components,
     }
-
-

@@ -16,6 +16,7 @@ import yaml
 
 from edge.sound.faults import REASONS
 from tests.support.broker import HOST, Broker, free_port
+from tests.support.daemon import switched
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT, chirp
 from tests.support.subscriber import Subscriber
@@ -110,6 +111,7 @@ def left_after_s(tmp_path: Path, case: str) -> float:
     """Return how long a sensor in trouble takes to end well."""
     with Broker(tmp_path / "broker") as broker:
         port = free_port() if case == "no broker" else broker.port
+        switched(tmp_path / "state", "ON")  # else it waits for the broker before it looks for a microphone
         with sensor(tmp_path, port, edge=DEAF) as (process, notified):
             notified.until("No Such Device")
             if case == "frozen broker":

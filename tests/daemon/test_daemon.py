@@ -16,7 +16,7 @@ from edge.delivery.outbox import COMMIT_AFTER_S
 from tests.delivery.test_nothing_is_lost import DURABLE, events, first_heard, forgetful_of_nothing
 from tests.support.broker import HOST, Broker
 from tests.support.certificates import Authority
-from tests.support.daemon import RECORDING, Daemon
+from tests.support.daemon import RECORDING, Daemon, switched
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
@@ -264,6 +264,8 @@ def healthy_sound_traced(tmp_path: Path, seconds_of_sound: float, speed: float) 
     trace = tmp_path / "trace"
     wrapper = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=%file", "-o", str(trace))
     began_s = time.monotonic()
+    switched(tmp_path / "state", "ON")  # that nobody ever switched it, a sensor writes once
+    kept = (tmp_path / "state" / "listening-room.json").read_text()
     with Broker(tmp_path / "broker") as broker, Subscriber(broker.port) as watcher:
         daemon = Daemon(tmp_path, broker.port, recording="-", wrapper=wrapper, stdin=subprocess.PIPE)
         with daemon:
@@ -271,9 +273,11 @@ def healthy_sound_traced(tmp_path: Path, seconds_of_sound: float, speed: float) 
             daemon.process.wait(PATIENCE_S)
         heard = len(watcher.on("event"))
     touched = [line for line in trace.read_text().splitlines() if str(tmp_path / "state") in line]
-    writes = [line for line in touched if not re.search(r"\b(newfstatat|stat|access|faccessat2?|readlink)\(", line)]
+    reads = r"\b(newfstatat|stat|access|faccessat2?|readlink)\(|openat\(.*O_RDONLY"
+    writes = [line for line in touched if not re.search(reads, line)]
     assert writes == []
-    assert not (tmp_path / "state").exists()
+    assert [file.name for file in (tmp_path / "state").iterdir()] == ["listening-room.json"]
+    assert (tmp_path / "state" / "listening-room.json").read_text() == kept
     assert heard > seconds_of_sound / 20
     return {
         "seconds of sound": seconds_of_sound,

@@ -107,10 +107,10 @@ class Puppet:
         }
         self.send("event", payload, retain=False, wait=wait)
 
-    def timeline(self, runs: list[tuple[float, str, float]]) -> None:
-        """Runs as (Unix start in s, label, confidence)."""
+    def timeline(self, runs: list[tuple[float, str, float]], *, at_s: float | None = None) -> None:
+        """Runs as (Unix start in s, label, confidence), as of `at_s`, None for now."""
         told = [[rfc3339(start), label, confidence] for start, label, confidence in runs]
-        self.send("timeline", {"schema": 1, "ts": rfc3339(time.time()), "runs": told})
+        self.send("timeline", {"schema": 1, "ts": rfc3339(at_s or time.time()), "runs": told})
 
     def health(self, *, microphone: str = "ok", detail: str = "", **fields: Any) -> None:
         payload = {

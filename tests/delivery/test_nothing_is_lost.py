@@ -16,6 +16,7 @@ from edge.config import Mqtt
 from edge.delivery import past
 from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox
+from edge.delivery.packets import Word
 from edge.delivery.store import Store
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence, uuid7
@@ -61,7 +62,7 @@ class Voice:
         self.sequence = Sequence(outbox.last_seq, now_ms=now_ms)
         self.link = Link(Mqtt(), "attic", host=HOST, port=port, outbox=outbox, sequence=self.sequence)
         self.said: list[str] = []
-        self.past: list[dict[str, bytes]] = []
+        self.past: list[dict[str, Word]] = []
         self.link.start(on_past=self.past.append)
 
     def say(self, count: int = 1) -> None:
@@ -263,7 +264,7 @@ def test_seq_goes_on_above_the_retained_state_where_the_clock_went_back(broker, 
             heard = [event.seq for event in first_heard(events(watcher))]
     assert heard == sorted(set(heard))
     assert heard[0] > year_2026_ms
-    assert second.past == [retained]
+    assert [{name: told.word for name, told in past.items()} for past in second.past] == [{"state": retained.encode()}]
 
 
 def test_a_publish_that_the_broker_denies_is_said_and_kept(tmp_path):

@@ -1,5 +1,6 @@
 """`roomtone run` as a process of its own, for tests that kill it, trace it, or read what it says."""
 
+import json
 import os
 import re
 import resource
@@ -20,6 +21,13 @@ from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 
 RECORDING = ROOT / "edge" / "commands" / "demo.flac"
+
+
+def switched(state: Path, word: str, device: str = "room") -> None:
+    """Have a state folder say that listening was switched, as an earlier life of the sensor would have left it."""
+    state.mkdir(parents=True, exist_ok=True)
+    kept = {"listening": word, "ts": "2026-01-31T12:00:00.000Z"}
+    (state / f"listening-{device}.json").write_text(json.dumps(kept))
 
 
 class Daemon:

@@ -40,7 +40,8 @@ def test_never_more_than_there_are_minutes_in_a_day_and_never_more_often_than_on
             assert timeline.runs[-1][0] == rfc3339(NOON + second)
     assert times == list(range(0, 6_000, int(INTERVAL_S)))
     assert recorder.due(1e6, NOON + 6_000) is not None
-    assert recorder.due(2e6, NOON + 6_000) is None  # nothing new
+    assert recorder.due(1e6 + INTERVAL_S - 1, NOON + 6_060) is None
+    assert recorder.due(1e6 + INTERVAL_S, NOON + 6_060).ts == rfc3339(NOON + 6_060)  # nothing new, and that is known
 
 
 def test_an_earlier_life_is_taken_up_with_the_gap_between():
@@ -54,6 +55,46 @@ def test_an_earlier_life_is_taken_up_with_the_gap_between():
         (rfc3339(NOON), "quiet", 1.0),
     ]
     assert recorder.due(0.0, NOON) is not None
+
+
+def state(label: str, confidence: float, *, since: float, ts: float) -> bytes:
+    return json.dumps(
+        {"emotion": label, "confidence": confidence, "since": rfc3339(since), "ts": rfc3339(ts), "seq": 1}
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("last", "runs"),
+    [
+        # It went on, and nothing changed.
+        (("quiet", 1.0, NOON - 900, NOON - 20), [(NOON - 900, "quiet", 1.0), (NOON - 20, "quiet", 0.0)]),
+        # It changed after the timeline was told: what was between is not known.
+        (
+            ("sad", 0.6, NOON - 30, NOON - 20),
+            [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0), (NOON - 30, "sad", 0.6), (NOON - 20, "quiet", 0.0)],
+        ),
+        # At once after: that is the change.
+        (
+            ("sad", 0.6, NOON - 59, NOON - 20),
+            [(NOON - 900, "quiet", 1.0), (NOON - 59, "sad", 0.6), (NOON - 20, "quiet", 0.0)],
+        ),
+        # The state is the older one, or makes no sense.
+        (("quiet", 1.0, NOON - 900, NOON - 70), [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0)]),
+        (("", 1.0, NOON - 900, NOON - 20), [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0)]),
+    ],
+)
+def test_the_last_state_tells_more_than_the_last_timeline(last, runs):
+    label, sure, since, ts = last
+    recorder = TimelineRecorder()
+    recorder.recall(payload((NOON - 900, "quiet", 1.0), ts=NOON - 60), state(label, sure, since=since, ts=ts))
+    assert published(recorder) == [(rfc3339(start), said, confidence) for start, said, confidence in runs]
+
+
+def test_a_state_alone_is_a_past_too():
+    recorder = TimelineRecorder()
+    recorder.recall(None, state("happy", 0.7, since=NOON - 50, ts=NOON - 20))
+    recorder.recall(None, None)
+    assert published(recorder) == [(rfc3339(NOON - 50), "happy", 0.7), (rfc3339(NOON - 20), "quiet", 0.0)]
 
 
 def test_a_clock_that_steps_leaves_the_runs_sorted_and_within_a_day():
@@ -186,5 +227,6 @@ def test_a_bad_run_is_left_out_and_the_good_ones_kept(bad):
 ))  # fmt: skip
 def test_nothing_that_is_retained_can_harm(found):
     recorder = TimelineRecorder()
-    recorder.recall(found)
+    recorder.recall(found, found)
+    recorder.recall(None, found)
     assert len(published(recorder)) <= MOST_RUNS
