@@ -36,8 +36,9 @@ _ONLY_SPEECH, _MIXED = 0.42, 0.14  # shares of scenes; no speech in the others
 _EARLY = 0.5  # share of scenes that begin with their first sound, as the sensor's attention does
 _ROOMS = 40  # by formula
 _BANDED, _CODED, _COLOURED, _FAR_TOO_LOUD = 0.4, 0.1, 0.6, 0.05  # shares of scenes
-_BEGINNING, _DOUBTED, _DECAYING, _DROWNED = 0.3, 0.1, 0.15, 0.0  # what such blocks count in training
+_BEGINNING, _DOUBTED, _DECAYING, _DROWNED = 0.3, 0.0, 0.15, 0.0  # what such blocks count in training
 _DECAY_BLOCKS = 3
+_ONSET, _ONSET_BLOCKS = 2.0, 4
 
 
 class Scenes(NamedTuple):
@@ -115,7 +116,7 @@ def _scene(stage: Stage, spec: MfccSpec, rng) -> tuple[np.ndarray, np.ndarray, n
     overlap = spec.overlap_samples
     count = BLOCKS * spec.block_samples + overlap
     level_dbfs = rng.uniform(*_LEVELS_DBFS)
-    steady = _steady(count, level_dbfs, stage.sounds, rng)
+    steady = _steady(count, level_dbfs, stage, rng)
     kind, speech, mix, marks = rng.random(), np.zeros(count), np.zeros(count), np.zeros(count, np.int8)
     response = _response(stage, rng)  # most of what sounds in a scene sounds in one room
     at = round(SAMPLE_RATE_HZ * (rng.uniform(0, 0.25) if rng.random() < _EARLY else rng.uniform(0, 3)))
@@ -166,7 +167,11 @@ def _truth(marks: np.ndarray, speech: np.ndarray, others: np.ndarray, spec) -> t
         decaying[later:] |= share[:-later] > 0
     weight[(share == 0) & decaying] = _DECAYING
     weight[(share < 0.5) & (doubt > 0.25)] = _DOUBTED
-    return share > 0.5, weight
+    speech = share > 0.5
+    begins = speech & ~np.concatenate([[False], speech[:-1]])
+    soon = np.convolve(begins, np.ones(_ONSET_BLOCKS))[: len(speech)] > 0
+    weight[soon & speech & (weight == 1.0)] = _ONSET  # to be found soon
+    return speech, weight
 
 
 def _response(stage: Stage, rng) -> np.ndarray | None:
@@ -183,11 +188,12 @@ def _placed(sound: np.ndarray, response: np.ndarray | None) -> np.ndarray:
     return wet * (rms(sound) * np.sqrt(len(sound)) / (rms(wet) * np.sqrt(len(wet)) + 1e-9))
 
 
-def _steady(count: int, level_dbfs: float, sounds: Sounds, rng) -> np.ndarray:
+def _steady(count: int, level_dbfs: float, stage: Stage, rng) -> np.ndarray:
     """Return what is always there: a room's noise, and sometimes a recorded one."""
-    sound = noises.ambient(count, rng) * 10 ** ((level_dbfs - rng.uniform(*_NOISE_BELOW_DB)) / 20)
-    if sounds and rng.random() < 0.25:
-        recorded = sounds.any(rng)
+    noise = stage.voices.floor(count, rng) if rng.random() < 0.3 else noises.ambient(count, rng)
+    sound = noise * 10 ** ((level_dbfs - rng.uniform(*_NOISE_BELOW_DB)) / 20)
+    if stage.sounds and rng.random() < 0.25:
+        recorded = stage.sounds.any(rng)
         recorded = np.resize(np.roll(recorded, rng.integers(len(recorded))), count)
         sound += recorded / (rms(recorded) + 1e-6) * 10 ** ((level_dbfs - rng.uniform(*_AMBIENCE_BELOW_DB)) / 20)
     return sound

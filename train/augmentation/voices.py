@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import soxr
+from scipy.fft import irfft, next_fast_len, rfft
 
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
@@ -14,7 +15,8 @@ from train.data.index import Clip
 
 MOST_OF_A_CORPUS = 1_500  # clips that are drawn from, as many of each voice: more of the same voices teach little
 _SPEED = (0.85, 1.15)
-_BEFORE_S, _AFTER_S, _FADE_S = 0.3, 0.3, 0.02
+_BEFORE_S, _AFTER_S, _FADE_S = 0.6, 0.4, 0.02
+_PIECE = 512  # samples of which a noise's spectrum is measured
 
 
 class Voices:
@@ -38,9 +40,7 @@ class Voices:
 
     def utterance(self, level_dbfs: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return somebody's utterance at a level and a speed, and what each sample is (teacher.py)."""
-        speakers = self._corpora[rng.choice(len(self._corpora), p=self._shares)]
-        clips = speakers[rng.integers(len(speakers))]
-        stored, marks = self._heard(clips[rng.integers(len(clips))])
+        stored, marks = self._heard(self._any(rng))
         sound = stored.astype(np.float32) / 32_768
         where = np.flatnonzero(marks == teacher.SPEECH)
         if not len(where):
@@ -59,6 +59,27 @@ class Voices:
             sound = soxr.resample(sound, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ)
             marks = marks[np.minimum((np.arange(len(sound)) * speed).astype(int), len(marks) - 1)]
         return sound, marks
+
+    def floor(self, samples: int, rng: np.random.Generator) -> np.ndarray:
+        """Return steady noise of power 1 like that of some clip's pauses: a corpus's own noise must not tell of speech.
+
+        Its spectrum is that of the clip's NONE; white where a clip has no pauses.
+        """
+        stored, marks = self._heard(self._any(rng))
+        quiet = stored.reshape(-1, teacher.TEN_MS)[marks == teacher.NONE].ravel() / 32_768
+        length = next_fast_len(samples, real=True)
+        spectrum = rfft(rng.standard_normal(length))
+        if len(quiet) > 2 * _PIECE:
+            pieces = quiet[: len(quiet) // _PIECE * _PIECE].reshape(-1, _PIECE) * np.hanning(_PIECE)
+            shape = np.sqrt(np.mean(np.abs(rfft(pieces)) ** 2, axis=0))
+            spectrum *= np.interp(np.linspace(0, 1, len(spectrum)), np.linspace(0, 1, len(shape)), shape)
+        noise = irfft(spectrum, length)[:samples]
+        return noise / (np.sqrt(np.mean(noise**2)) + 1e-12)
+
+    def _any(self, rng: np.random.Generator) -> Clip:
+        speakers = self._corpora[rng.choice(len(self._corpora), p=self._shares)]
+        clips = speakers[rng.integers(len(speakers))]
+        return clips[rng.integers(len(clips))]
 
     def _read(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
         """Return a clip's samples, int16 because thousands are held, and its marks."""

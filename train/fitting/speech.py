@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from edge.errors import ConfigError, InputError
-from edge.features.mfcc import MfccSpec
+from edge.features.mfcc import MfccSpec, dct_matrix
 from edge.features.normalize import Normalization
 from edge.hearing.gate import SPEECH_LABELS
 from edge.model.artifact import write_atomically
@@ -34,6 +34,8 @@ _SEEDS_APART = 1_000  # of the sides' scenes
 _MEASURED = 1_000  # scenes of which the normalization is measured
 _AT_ONCE = 250  # scenes
 _GAIN_DB = (-10.0, 10.0)
+_COLOUR_DB, _COLOUR_KNOTS = 4.0, 6
+_FIRST_BLOCKS = (0, 0, 8, 16, 24)
 _NOT_DONE_HERE = (  # of a recipe
     "least_steps", "contrast", "trim", "balance", "augment", "choose", "window_frames", "precision",
 )  # fmt: skip
@@ -124,7 +126,7 @@ def measured(model, of: Scenes, normalization: Normalization) -> dict[str, float
         model.predict_on_batch(_standardized(of.frames[first : first + _AT_ONCE], normalization))
         for first in range(0, len(of.frames), _AT_ONCE)
     ])  # fmt: skip
-    clear = of.weight == 1.0
+    clear = of.weight >= 1.0
     truth, score = of.speech[clear], (logits[..., 1] - logits[..., 0])[clear]
     return {
         "blocks": int(clear.sum()),
@@ -136,23 +138,37 @@ def measured(model, of: Scenes, normalization: Normalization) -> dict[str, float
 
 
 class _Epoch(keras.utils.PyDataset):
-    """The scenes in the order of an epoch, each at a level of its own: inputs, truth and weight of each batch."""
+    """The scenes in the order of an epoch: inputs, truth and weight of each batch.
+
+    Each scene at a level and with a colour of its own; each batch from some block on, because the sensor's attention
+    may begin amidst anything.
+    """
 
     def __init__(self, of: Scenes, normalization: Normalization, spec: MfccSpec, batch_size: int, rng) -> None:
         super().__init__()
         self._of, self._normalization, self._batch_size = of, normalization, batch_size
         self._order = rng.permutation(len(of.frames))
-        gain_db = rng.uniform(*_GAIN_DB, len(of.frames))
-        self._gains = (gain_db * np.sqrt(spec.mels)).astype(np.float32)
+        colour_db = rng.uniform(-_COLOUR_DB, _COLOUR_DB, (len(of.frames), _COLOUR_KNOTS))
+        gain_db = rng.uniform(*_GAIN_DB, (len(of.frames), 1)) + colour_db @ _between_knots(spec.mels)
+        self._offsets = (gain_db @ dct_matrix(spec.coefficients, spec.mels).T).astype(np.float32)
+        self._first = rng.choice(_FIRST_BLOCKS, len(self))
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         those = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-        frames = self._of.frames[those].astype(np.float32)
-        frames[..., 0] += self._gains[those][:, None]
-        return _standardized(frames, self._normalization), self._of.speech[those], self._of.weight[those]
+        first = int(self._first[number])
+        frames = self._of.frames[those, first * (self._of.frames.shape[1] // self._of.speech.shape[1]) :]
+        frames = frames.astype(np.float32) + self._offsets[those][:, None]
+        truth, weight = self._of.speech[those, first:], self._of.weight[those, first:]
+        return _standardized(frames, self._normalization), truth, weight
+
+
+def _between_knots(bands: int) -> np.ndarray:
+    """Return what makes a colour at a few knots one of so many bands: (_COLOUR_KNOTS, bands)."""
+    places = np.linspace(0, _COLOUR_KNOTS - 1, bands)
+    return np.stack([np.interp(places, np.arange(_COLOUR_KNOTS), knot) for knot in np.eye(_COLOUR_KNOTS)])
 
 
 def _standardized(frames: np.ndarray, normalization: Normalization) -> np.ndarray:
