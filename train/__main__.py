@@ -92,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=commands.run_compare)
 
     verb = verbs.add_parser(
+        "strangers", parents=[common, data], help="small models on corpora they never heard, in rooms"
+    )
+    verb.add_argument("--never-trained", nargs="+", default=[], metavar="CORPUS", help="corpora to judge by only")
+    verb.add_argument("--name", default="strangers", help="of the report's folder; default: strangers")
+    verb.set_defaults(verb=commands.run_strangers)
+
+    verb = verbs.add_parser(
         "tune", parents=[common, data, recipe], help="sizes and learning rate on validation speakers"
     )
     verb.add_argument("--network", required=True, choices=registry.NAMES)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import InputError
+from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
 from train.augmentation.augment import sounds_in
@@ -17,6 +18,7 @@ from train.config import TrainConfig
 from train.data import index
 from train.data.clip import Clip, reasons
 from train.data.features import Cache, usable
+from train.data.functionals import with_functionals
 from train.data.split import Split, unheard_labels
 from train.fitting.job import Job, job_of
 from train.fitting.progress import Tell, bar
@@ -156,6 +158,22 @@ def run_compare(options: argparse.Namespace) -> int:
         print(f"{name:9} accuracy {test['accuracy']['mean']:.4f}  UAR {test['uar']['mean']:.4f}  "
               f"cross-entropy {test['cross_entropy']['mean']:.4f}")  # fmt: skip
     print(page)
+    return 0
+
+
+def run_strangers(options: argparse.Namespace) -> int:
+    """Judge small models on corpora that they were not trained on, heard in rooms, and write the table."""
+    config, spec = _settings(options)
+    found = index.scan(options.data, config)
+    with bar("functionals") as tell:
+        clips, functionals, unusable = with_functionals(found.clips, spec, Cache(config.cache), tell)
+    _warn(found.left_out + unusable)
+    from train.study import strangers, strangers_report
+
+    contestants = strangers.contestants(names(spec))
+    with bar("strangers") as tell:
+        measured = strangers.measure(contestants, clips, functionals, never_trained=options.never_trained, tell=tell)
+    print(strangers_report.write(Path(options.out) / options.name, measured, clips))
     return 0
 
 
