@@ -21,7 +21,8 @@ HOUSES = {
         "errors", "chatter", "labels", "section", "config", "state_folder",
         "sound", "features", "model", "hearing", "voice", "delivery", "daemon", "commands", "__main__",
     ),
-    "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "study", "commands", "__main__"),
+    "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "study", "pages", "loading",
+              "commands", "__main__"),
     "convert": ("config", "graph", "verification", "make", "report", "unheard", "__main__"),
 }  # fmt: skip
 # Side by side on the path of a sound: these know less than their floor would allow.

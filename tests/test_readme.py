@@ -10,7 +10,7 @@ from convert.report.tables import artifact_table
 from tests.bench.cost import table
 from tests.support.sounds import ROOT
 from tests.test_house import HOUSES
-from train.study.tables import TABLES
+from train.pages.tables import TABLES
 
 README = (ROOT / "README.md").read_text()
 REPORTS = sorted((ROOT / "train" / "reports").glob("*/report.json"))

@@ -16,7 +16,7 @@ from tests.support.tiny_corpus import write_corpus
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data import index
-from train.study import index_report
+from train.pages import index_report
 
 CONFIG = TrainConfig()
 
