@@ -72,7 +72,7 @@ bundle:  ## an offline bundle of the last commit [ARCH=arm64] [SUITE=bookworm], 
 	deploy/bundle.sh --arch $(or $(ARCH),arm64) --suite $(or $(SUITE),bookworm)
 
 test-systemd:  ## the unit in a Debian machine that boots (as root; 5 minutes) [ARGS=...]
-test-install:  ## upgrades, failing upgrades, rollback, uninstall on such a machine (as root; 10 minutes) [ARGS=...]
+test-install:  ## upgrades, failing and cut short at every step, rollback, uninstall on such a machine (as root) [ARGS=...]
 test-make-deploy:  ## make deploy over ssh to such a machine, packages from the internet (as root; 5 minutes) [ARGS=...]
 test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
 test-systemd test-install test-make-deploy test-arm64: $(DEV)
