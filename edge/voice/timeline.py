@@ -47,7 +47,7 @@ class TimelineRecorder:
             runs, until = told["runs"], _unix_s(told["ts"])
             known = [run for run in (_run(found) for found in runs[-MOST_RUNS:]) if run is not None]
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            log.warning("the retained timeline cannot be used (%s)", error or type(error).__name__)
+            log.warning("the retained timeline cannot be used (%s)", error)
             return
         if known:
             gap = [(max(until, max(map(_start, known))), QUIET, 0.0)]
