@@ -7,7 +7,8 @@ from playwright.sync_api import expect
 
 from tests.dashboard.puppet import Puppet
 from tests.support.broker import Broker
-from tests.support.chromium import labels, wait_until, word
+from tests.support.chromium import labels, word
+from tests.support.patience import wait_until
 
 
 def moment(page, minutes_ago: int) -> str:

@@ -207,10 +207,45 @@ def test_memory_holds_so_many_late_events_and_says_once_when_it_is_full(caplog):
     for number in range(3):
         outbox.add(make_event(MEMORY_EVENTS + number), 2.0)
         outbox.tick(3.0)
+        assert [record.message for record in caplog.records] == [
+            f"{MEMORY_EVENTS} late events in memory and no disk to put them on: the oldest are dropped"
+        ]
     assert (outbox.dropped, outbox.depth) == (3, MEMORY_EVENTS)
-    assert len(caplog.records) == 1
-    assert f"{MEMORY_EVENTS} late events in memory and no disk" in caplog.text
     assert numbers(drain(outbox))[0] == 3
+
+
+def test_a_full_disk_is_said_once(tmp_path, caplog):
+    outbox = make_outbox(tmp_path, rows=2)
+    for number in range(6):
+        outbox.add(make_event(number), float(number))
+        outbox.tick(number + COMMIT_AFTER_S)
+    assert (outbox.dropped, outbox.depth) == (4, 2)
+    assert [record.message for record in caplog.records] == ["the outbox is full: the oldest events are dropped"]
+
+
+def test_what_an_earlier_life_left_goes_out_at_once(tmp_path):
+    first = make_outbox(tmp_path)
+    first.add(make_event(1), 0.0)
+    first.close(0.0)
+    again = make_outbox(tmp_path)
+    assert again.problem is None
+    again.connected(0.0)
+    assert again.take(0.0).late
+
+
+def test_many_delivered_rows_are_deleted_while_others_are_in_hand(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(250):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    taken = [outbox.take(3.0) for _ in range(250)]
+    for event in taken[:199]:
+        outbox.acknowledged(event.event_id)
+    outbox.tick(3.0)
+    assert outbox._store.rows == 250
+    outbox.acknowledged(taken[199].event_id)
+    outbox.tick(3.0)
+    assert (outbox._store.rows, outbox.depth) == (50, 50)
 
 
 # --- the past ---------------------------------------------------------------------------------------------------------

@@ -168,6 +168,17 @@ def test_the_gap_begins_after_what_was_heard_whatever_the_clock_said():
     assert published(recorder)[-1] == (rfc3339(NOON - 100), "quiet", 0.0)
 
 
+def test_what_began_at_the_same_moment_stays_in_the_order_it_was_told():
+    recorder = TimelineRecorder()
+    recorder.add(NOON, "sad", 0.5)
+    recorder.add(NOON, "happy", 0.5)
+    assert [label for _, label, _ in published(recorder)] == ["sad", "happy"]
+    early = TimelineRecorder()
+    early.add(NOON, "happy", 0.5)
+    early.recall(payload((NOON - 60, "sad", 0.5), ts=NOON))
+    assert [label for _, label, _ in published(early)] == ["sad", "quiet", "happy"]
+
+
 def test_of_a_long_past_the_newest_is_taken_up():
     recorder = TimelineRecorder()
     past = [(NOON - 9_000 + second, "happy" if second % 2 else "quiet", 0.25) for second in range(MOST_RUNS + 10)]
@@ -185,7 +196,13 @@ def test_the_limits_of_a_run_are_still_in_it(caplog):
     assert published(recorder)[:-1] == [(rfc3339(start), label, float(sure)) for start, label, sure in kept]
     assert not caplog.records
     recorder.recall(b"{")
-    assert "the retained timeline cannot be used (" in caplog.text
+    recorder.recall(b'{"runs": []}')
+    recorder.recall(payload(*kept).replace(b"Z", b""))
+    assert [record.message for record in caplog.records] == [
+        "the retained timeline cannot be used (Input data was truncated)",
+        "the retained timeline cannot be used ('ts')",
+        f"the retained timeline cannot be used ({rfc3339(NOON)[:-1]!r} has no time zone)",
+    ]
     assert len(published(recorder)) == 4
 
 
