@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,9 @@ def draw(target: str | Path, title: str, track: Track, labels: list[str], decisi
         said.axvspan(begin_s, end_s, color=colours[label])
         said.text((begin_s + end_s) / 2, 0.5, label, ha="center", va="center", clip_on=True, fontsize=8)
     said.set(yticks=[], ylabel="says", xlabel="seconds", xlim=(0, times[-1]))
-    figure.savefig(target, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks is drawn as boxes
+        figure.savefig(target, dpi=120)
     plt.close(figure)
 
 

@@ -15,7 +15,17 @@ import soundfile
 
 from edge.chatter import unheard
 from edge.errors import InputError
-from edge.sound.kinds import HEAD_BYTES, MP3, STREAMED, TELLING_BYTES, foreign, kind_of, mended_wav
+from edge.sound.kinds import (
+    HEAD_BYTES,
+    MP3,
+    STREAMED,
+    TELLING_BYTES,
+    foreign,
+    kind_of,
+    last_ogg_page,
+    mended_wav,
+    outgrown_mp3,
+)
 from edge.sound.tape import Passing, Stored, Tape
 
 RATES_HZ = (4_000, 768_000)  # no recorder is outside
@@ -30,9 +40,11 @@ _CHATTY = {MP3, "SDS"}
 class Decoding:
     """A sound being decoded. rate_hz, channels: as recorded. name: for messages."""
 
-    def __init__(self, name: str, sound: soundfile.SoundFile, kind: str | None, source: Stored | Passing) -> None:
+    def __init__(
+        self, name: str, sound: soundfile.SoundFile, kind: str | None, source: Stored | Passing, tape: Tape | None
+    ) -> None:
         self.name, self.rate_hz, self.channels = name, sound.samplerate, sound.channels
-        self._sound, self._source = sound, source
+        self._sound, self._source, self._tape = sound, source, tape
         self._hush = (lambda: unheard(output=True)) if kind in _CHATTY else nullcontext
         frames = round(self.rate_hz * (_READ_PASSING_S if isinstance(source, Passing) else _READ_S))
         self._at_once = max(1, min(frames, _READ_SAMPLES // self.channels))
@@ -40,13 +52,16 @@ class Decoding:
     def chunks(self) -> Iterator[np.ndarray]:
         """Yield float32 (frames, channels), full scale 1.0, to the end.
 
-        Raises InputError where the file is damaged, holds nothing, or holds what cannot be sound.
+        Raises InputError where the file is damaged, holds nothing, or holds what cannot be sound; OSError where it
+        cannot be read any further.
         """
         frames = 0
         while len(chunk := self._next(frames)):
             self._require_sense(chunk, frames)
             frames += len(chunk)
             yield chunk
+        if self._tape and self._tape.failed:
+            raise self._tape.failed
         if not frames:
             size = self._source.size
             contrary = f" (its header says so, the file has {size:,} bytes)" if self._source.holds_more else ""
@@ -94,7 +109,7 @@ def decoding(name: str, source: Stored | Passing) -> Iterator[Decoding]:
         if not stored:
             source.opening = False
         _require_plausible(name, sound)
-        yield Decoding(name, sound, kind, source)
+        yield Decoding(name, sound, kind, source, given if isinstance(given, Tape) else None)
 
 
 class _Forward(soundfile.SoundFile):
@@ -108,16 +123,13 @@ def _given(name: str, source: Stored | Passing, kind: str | None, head: bytes, h
     """Return what libsndfile is to read from: a descriptor where it can, a tape where it must be told something."""
     if isinstance(source, Stored):
         if kind == MP3:
-            return Tape(source, endless=True)  # else its length is computed from the bit rate of the first frame
+            # Else its length is computed from the bit rate of the first frame.
+            return Tape(source, outgrown_mp3(source.at, source.size), endless=True)
         patches = mended_wav(head, source.at, source.size) if kind in ("WAV", "RF64") else {}
         return Tape(source, patches, endless=False) if patches else source.descriptor
-    if kind == "Ogg":
-        pipe = source.rest_as_pipe()
-        held.callback(os.close, pipe)
-        return pipe
     if kind in STREAMED:
         patches = mended_wav(head, source.at, source.size) if kind in ("WAV", "RF64") else {}
-        return Tape(source, patches, endless=True)
+        return Tape(source, patches, endless=True, last=last_ogg_page(head) if kind == "Ogg" else b"")
     return _spooled(name, source, held)
 
 

@@ -32,6 +32,7 @@ _KINDS = (
 )
 STREAMED = {"WAV", "RF64", "FLAC", "Ogg", MP3, "AIFF", "AU", "W64"}
 
+_MP3_TAGS_BYTES = 1 << 14  # what may stand behind the sound: words, no picture
 # What people have and nothing here reads: what it is called, and whether ffmpeg makes sound of it.
 _FOREIGN = (
     (rb"....ftyp", "MPEG-4 (M4A, MP4)", True),
@@ -109,6 +110,22 @@ def _mpeg_frame_bytes(header: bytes) -> int | None:
     return (72 if layer == 3 and not first else 144) * bits // rate_hz + padding
 
 
+def outgrown_mp3(rest: Callable[[int, int], bytes], size: int) -> dict[int, bytes]:
+    """Return what to read at which place instead, where an MP3 goes on after what its own table (Xing, Info) counts: as
+    when recordings were joined end to end. Without that table it is read to its end. Arguments as of `mended_wav`."""
+    tag = rest(0, 10)
+    begin = 0
+    if tag[:3] == b"ID3" and len(tag) == 10:
+        begin = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+    frame = rest(begin, 200)
+    found = re.search(rb"(Xing|Info)\x00\x00\x00([\x00-\x0f])", frame)
+    if not found or not found[2][0] & 2:  # it does not say how many bytes
+        return {}
+    place = found.end() + (4 if found[2][0] & 1 else 0)
+    told = int.from_bytes(frame[place : place + 4], "big")
+    return {begin + found.start(): bytes(4)} if size - begin > told + _MP3_TAGS_BYTES else {}
+
+
 def mended_wav(head: bytes, rest: Callable[[int, int], bytes], size: int) -> dict[int, bytes]:
     """Return what to read at which place instead, where a WAV or RF64 says that it holds no sound though some follows.
 
@@ -146,3 +163,23 @@ def _only_chunks(read: Callable[[int, int], bytes], order: str, place: int, size
         length = struct.unpack_from(f"{order}I", header, 4)[0]
         place += 8 + length + length % 2
     return place <= size + 1
+
+
+def last_ogg_page(head: bytes) -> bytes:
+    """Return a page that ends the stream which `head` begins, an age later: a decoder that looks at the end for the
+    length of what comes through a pipe finds it there (RFC 3533)."""
+    serial = head[14:18]
+    page = b"OggS\x00\x04" + struct.pack("<q", _AGE_SAMPLES) + serial + struct.pack("<II", 0x7FFFFFFF, 0) + b"\x00"
+    return page[:22] + struct.pack("<I", _ogg_checksum(page)) + page[26:]
+
+
+_AGE_SAMPLES = 1 << 48
+
+
+def _ogg_checksum(page: bytes) -> int:
+    register = 0
+    for byte in page:
+        register ^= byte << 24
+        for _ in range(8):
+            register = (register << 1) ^ (0x104C11DB7 if register & 0x80000000 else 0)
+    return register

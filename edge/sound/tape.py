@@ -2,13 +2,12 @@
 
 import os
 import select
-import threading
 from collections.abc import Callable
 
 from edge.sound.kinds import HEAD_BYTES
 
 ENDLESS_BYTES = 1 << 48  # said to be the length of what comes through a pipe
-_TAIL_BYTES = 1 << 10
+_TAIL_BYTES = 1 << 18  # in which decoders look for what may stand at an end
 _BARE_BYTES = 4_096  # as long as the header of an empty file may be
 _SKIP_BYTES = 1 << 20
 _POLL_MS = 250
@@ -86,23 +85,6 @@ class Passing:
                 return read
         return b""
 
-    def rest_as_pipe(self) -> int:
-        """Return a pipe that gives everything from the very first byte: for decoders that know pipes themselves."""
-        out, into = os.pipe()
-
-        def pour() -> None:
-            with open(into, "wb", buffering=0) as pipe:
-                piece = self._head
-                while piece:
-                    try:
-                        pipe.write(piece)
-                    except BrokenPipeError:  # nobody listens any more
-                        return
-                    piece = self.some(HEAD_BYTES)
-
-        threading.Thread(target=pour, name="pour", daemon=True).start()
-        return out
-
     def _take(self, count: int) -> bytes:
         taken = []
         while count > 0 and (more := self.some(min(count, HEAD_BYTES))):
@@ -115,12 +97,20 @@ class Tape:
     """Stored or Passing as the file object that soundfile wants. Nothing here may raise: a callback cannot say so.
 
     patches: what to read instead at which place. endless: say that it has no end, so that nobody computes a length
-    from it; what would lie there is zeros.
+    from it; what would lie there is zeros, and `last` behind them.
     """
 
-    def __init__(self, source: Stored | Passing, patches: dict[int, bytes] | None = None, *, endless: bool) -> None:
+    def __init__(
+        self,
+        source: Stored | Passing,
+        patches: dict[int, bytes] | None = None,
+        *,
+        endless: bool,
+        last: bytes = b"",
+    ) -> None:
         self._source, self._patches = source, patches or {}
         self._size = ENDLESS_BYTES if endless else source.size
+        self._tail = last.rjust(_TAIL_BYTES, b"\x00") if endless else b""
         self._place = 0
         self.failed: OSError | None = None
 
@@ -134,10 +124,11 @@ class Tape:
 
     def readinto(self, into: memoryview) -> int:
         count = len(into)
-        if self._size == ENDLESS_BYTES and self._place >= ENDLESS_BYTES - _TAIL_BYTES:
-            into[:count] = bytes(count)
-            self._place += count
-            return count
+        if (into_tail := self._place - self._size + len(self._tail)) >= 0 and self._tail:
+            read = self._tail[into_tail : into_tail + count]
+            into[: len(read)] = read
+            self._place += len(read)
+            return len(read)
         try:
             read = bytearray(self._source.at(self._place, count))
         except OSError as error:

@@ -105,6 +105,14 @@ def test_of_a_file_that_was_cut_off_what_is_left_is_heard_and_nothing_twice(tmp_
     np.testing.assert_allclose(left, whole[: len(left)], atol=0.02)
 
 
+@pytest.mark.parametrize("arguments", [("-q:a", "5"), ("-b:a", "64k"), ("-q:a", "5", "-write_xing", "0")], ids=str)
+def test_recordings_joined_end_to_end_are_all_heard(tmp_path, arguments):
+    path = by_ffmpeg(tmp_path, "-c:a", "libmp3lame", *arguments, suffix=".mp3", sound=chirp(seconds=9.0))
+    alone = len(heard(path))
+    path.write_bytes(3 * path.read_bytes())
+    assert len(heard(path)) == pytest.approx(3 * alone, abs=0.4 * RATE_HZ)  # joints are padded
+
+
 @pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
 @pytest.mark.parametrize("riff", [0, 0xFFFFFFFF, 36])
 def test_a_wav_whose_recorder_never_wrote_the_length_is_heard_to_its_end(tmp_path, length, riff):
