@@ -26,7 +26,8 @@ def record(path: Path, seed: int | None = None) -> Path:
     """Write a recording unlike any other (or like those of the same seed)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(-9_000, 9_000, 3_200)
-    soundfile.write(path, noise.astype(np.int16), 16_000)
+    with open(path, "wb") as file:  # its name may be of any bytes
+        soundfile.write(file, noise.astype(np.int16), 16_000, format=path.suffix[1:])
     return path
 
 
