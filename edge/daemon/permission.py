@@ -61,8 +61,9 @@ class Permission:
         return Fault(reason=reason, detail=explain(reason))
 
     def word(self) -> Word:
-        """Return what is to be retained on `listening`, once it is known."""
-        return self._switch.setting.word()
+        """Return what is to be retained on `listening`, once it is known. Waits for what is being written."""
+        with self._switching:
+            return self._switch.setting.word()
 
     def _obey(self) -> None:
         self._listening.set(SWITCH, self._switch.setting.on)

@@ -104,6 +104,8 @@ class Sensor:
         while not self._told.empty():
             self._told.get()()
         if (refusal := self._permission.refusal()) is not None:  # whatever comes from before it closed
+            if refusal.reason == "off" != self._microphone.state:
+                self._publish_listening()  # whoever sees that it is off sees the switch so, too
             self._hear_nothing(refusal)
         elif isinstance(item, Fault):
             self._hear_nothing(item)

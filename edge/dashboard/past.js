@@ -9,6 +9,7 @@ const DAY_MS = 24 * 3600 * 1000;
 class Past {
   static MAX_EVENTS = 500;
   static MAX_STRETCHES = 500;
+  static SHORT_GAP_MS = 10_000; // such as a microphone takes to start: drawn, but no line of the list
   static STATES_APART_MS = 90_000; // at most; healthy sensors say something every 30 s
   /* The same change, told by the timeline, an event and the state, may differ by this much. */
   static SAME_MS = 1500;
@@ -66,7 +67,7 @@ class Past {
 
   /* The changes of the label, oldest first: {start, end, label, confidence, late}; `end` is as far as it is known. */
   changes() {
-    const items = this._merge();
+    const items = this._merge().filter((item, i, all) => !Past.isGap(item) || !(all[i + 1]?.start - item.start < Past.SHORT_GAP_MS));
     const goesOn = (item, last) =>
       item.label === last.label && Past.isGap(item) === Past.isGap(last) && this._sawAll(last.start, item.start);
     const changes = items.filter((item, i) => i === 0 || !goesOn(item, items[i - 1]));
