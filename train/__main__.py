@@ -64,8 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--noise", nargs="+", default=[], metavar="FOLDER",
                       help="folders of what is not speech (ESC-50, ...); default: sounds by formula only")  # fmt: skip
     verb.add_argument("--rooms", help="folder of impulse responses; default: simulated rooms only")
-    verb.add_argument("--without", nargs="+", default=[], metavar="NAME",
-                      help="folders of --noise, or files of --rooms (without suffix), to leave out")  # fmt: skip
+    verb.add_argument("--without", nargs="+", default=[], metavar="CLASS", help="folders of --noise to leave out")
     verb.add_argument("--seed", type=int, default=0, help="of scenes and weights; default: 0")
     verb.add_argument("--name", help="of the run's folder; default: speech-seed0, with what it is without")
     verb.set_defaults(verb=commands.run_speech)

@@ -70,10 +70,11 @@ def run_speech(options: argparse.Namespace) -> int:
     clips, folds = found.clips, protocols.splits("speech", found.clips, config)
     name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
-    from train.fitting.speech import recordings, require_usable, scenes_of, train_speech
+    from train.fitting.speech import recordings, require_usable, rooms_in, scenes_of, train_speech
 
     require_usable(job.recipe)
-    noise, rooms = recordings(options.noise, options.rooms, options.without)
+    noise = recordings(options.noise, options.without)
+    rooms = rooms_in(options.rooms, config.protocols.speech_test_rooms)
     with bar("scenes") as tell:
         made = scenes_of(job, clips, noise, config, spec, tell, rooms=rooms)
     with bar(name) as tell:

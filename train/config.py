@@ -107,7 +107,7 @@ class Scenes(Section, kw_only=True):
 
 class Protocols(Section, kw_only=True):
     """What is fixed about the splits. `speech_test`: speakers whom the speech gate is tested on, by corpus; in their
-    names * and ? stand for any letters."""
+    names * and ? stand for any letters. `speech_test_rooms`: measured rooms (files) that it does not hear."""
 
     random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
     random_seed: int = 0
@@ -116,6 +116,7 @@ class Protocols(Section, kw_only=True):
     default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
     default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
     speech_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    speech_test_rooms: tuple[str, ...] = ()
 
 
 class Compare(Section, kw_only=True):

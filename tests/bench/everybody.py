@@ -45,7 +45,6 @@ from train.study.protocols import splits
 DATA = ("TESS", "RAVDESS", "CREMA-D", "nEMO", "voices")
 SOUNDS = ("ESC-10", "ESC-50", "human-sounds", "music")
 HUMAN = frozenset({"laughing", "coughing", "breathing", "snoring", "sneezing", "baby_cry", "person_sneeze"})
-ROOMS_KEPT = ("dining-far-kitchen", "dining-far-kitchen-leveled", "cinema-hallway")  # no training hears them
 NOISE_DB, ONSET_SNR_DB = 10.0, 20.0
 PARTS = ("heard", "onset", "fooled")
 FOUND_S = 0.3
@@ -58,7 +57,7 @@ Conditions = dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]
 
 def voices(count: int) -> dict[str, list[Clip]]:
     """Return clips of each set of voices that no training hears, always the same ones."""
-    config = load_section(ROOT / "config.yaml", "train", TrainConfig)
+    config = _config()
     clips = scan([CORPORA / name for name in DATA], config, labelled=False).clips
     held = [clips[index] for index in splits("speech", clips, config)[0].test]
     held += [clip for name in corpora.NEVER_TRAINED for clip in scan([CORPORA / name], config).clips]
@@ -72,9 +71,10 @@ def voices(count: int) -> dict[str, list[Clip]]:
 
 def conditions() -> Conditions:
     """Return what happens to a clip before it is heard, by name."""
-    noise = [load_recording(path) for path in sounds_in(CORPORA / "ESC-10") if judging(path)]
+    noise = [load_recording(path) for path in sounds_in(str(CORPORA / "ESC-10")).files if judging(path)]
     noise = [sound for sound in noise if rms(sound) > 1e-4]
-    measured = channel.measured_responses([CORPORA / "rooms" / f"{name}.flac" for name in ROOMS_KEPT])
+    kept = [CORPORA / "rooms" / f"{name}.flac" for name in _config().protocols.speech_test_rooms]
+    measured = channel.measured_responses(kept)
     simulated = impulse_response(*ROOMS["3 m"])
 
     def noisy(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -161,7 +161,7 @@ def sounds() -> dict[str, dict[str, list[Path]]]:
     """Return the recordings that are kept for judging: human sounds, music and all others, by class."""
     found: dict[str, dict[str, list[Path]]] = {"other sounds": {}, "human sounds": {}, "music": {}}
     for folder in SOUNDS:
-        for path in sounds_in(CORPORA / folder):
+        for path in sounds_in(str(CORPORA / folder)).files:
             if judging(path):
                 human = folder == "human-sounds" or path.parent.name in HUMAN
                 kind = "music" if folder == "music" else "human sounds" if human else "other sounds"
@@ -246,6 +246,10 @@ def _total(classes: dict[str, dict]) -> dict:
         sums |= {"emotion_events_per_hour": round(events / hours, 1)}
         total[who] = sums | {"per_hour_95_bound": round(poisson_upper(events) / hours, 1)}
     return total
+
+
+def _config() -> TrainConfig:
+    return load_section(ROOT / "config.yaml", "train", TrainConfig)
 
 
 def _some(clips: list[Clip], count: int, name: str) -> list[Clip]:

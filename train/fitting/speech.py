@@ -48,24 +48,26 @@ def require_usable(recipe: Recipe) -> None:
             raise ConfigError(f"train.recipes.speech.{name}: the speech gate's training has none; leave it out")
 
 
-def recordings(
-    folders: Sequence[str], rooms: str | None, without: Sequence[str]
-) -> tuple[list[Path], list[Path]]:
-    """Return the sounds and the rooms to train with: none that is kept for judging (train/augmentation/sounds.py), and
-    neither classes (folders) nor rooms `without`.
+def recordings(folders: Sequence[str], without: Sequence[str]) -> list[Path]:
+    """Return the sounds to train with: none kept for judging (train/augmentation/sounds.py), and no class
+    (folder) `without`.
 
-    Raises InputError for a name that is not there, or where nothing is left.
+    Raises InputError for a class that is not there, or where nothing is left.
     """
-    files = [path for folder in folders for path in sounds_in(folder)]
-    responses = sounds_in(rooms) if rooms else []
-    names = {path.parent.name for path in files} | {path.stem for path in responses}
-    if unknown := sorted(set(without) - names):
-        where = ", ".join([*folders, *([rooms] if rooms else [])])
-        raise InputError(f"--without {unknown[0]}: no such folder in {where} (there are {', '.join(sorted(names))})")
+    files = [path for folder in folders for path in sounds_in(folder).files]
+    classes = {path.parent.name for path in files}
+    where = ", ".join(folders)
+    if unknown := sorted(set(without) - classes):
+        raise InputError(f"--without {unknown[0]}: no such folder in {where} (there are {', '.join(sorted(classes))})")
     kept = [path for path in files if path.parent.name not in without and not judging(path)]
     if folders and not kept:
-        raise InputError(f"{', '.join(folders)}: nothing is left of it (--without)")
-    return kept, [path for path in responses if path.stem not in without]
+        raise InputError(f"{where}: nothing is left of it (--without, and what is kept for judging)")
+    return kept
+
+
+def rooms_in(folder: str | None, kept: Sequence[str]) -> list[Path]:
+    """Return the impulse responses to train with, those `kept` for judging left out. Raises InputError."""
+    return [path for path in sounds_in(folder).files if path.stem not in kept] if folder else []
 
 
 def scenes_of(
