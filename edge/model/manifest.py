@@ -15,7 +15,7 @@ Form = Literal["window", "step"]
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FORMS, PRECISIONS = get_args(Form), get_args(Precision)
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 

@@ -35,7 +35,7 @@ _RECORD = "models.json"
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """An installed model."""
 
-    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    digest: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     model_id: str
     created: str
 

@@ -64,6 +64,13 @@ def test_the_same_content_gives_the_same_bytes():
     assert pack(artifact.graph, artifact.manifest) == pack(artifact.graph, artifact.manifest) == WINDOW.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["", "Default", "a b", "tiny\n", "-tiny", "a" * 65, "tiny/.."])
+def test_a_name_that_would_not_do_on_the_wire_or_in_a_path_is_refused(name):
+    graph, manifest = parts(WINDOW)
+    with pytest.raises(ArtifactError, match=r"manifest: .*name"):
+        unpack(packed(graph, manifest | {"name": name}))
+
+
 def test_a_manifest_survives_being_written_and_read():
     manifest = read_artifact(STEP).manifest
     assert decode(encode(manifest)) == manifest
