@@ -1,6 +1,7 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-default unheard compare convert bench deploy bundle lock ears soak \
+.PHONY: help setup setup-dev demo run test check train train-speech train-default unheard compare convert bench mutants \
+  deploy bundle lock ears ears-everybody soak \
   test-systemd test-install test-make-deploy test-arm64 test-homeassistant
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
@@ -12,8 +13,8 @@ TFLITE := .venv-tflite-runtime/.ready
 PYTHON_DEV := .venv/bin/python
 needs = $(if $($(1)),,$(error make $(firstword $(MAKECMDGOALS)) needs $(1)=$(2)))
 # Said before anything is installed for it.
-$(if $(filter train train-default unheard compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
-$(if $(filter train-default unheard,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
+$(if $(filter train train-speech train-default unheard compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter train-speech train-default unheard,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
 $(if $(filter deploy,$(MAKECMDGOALS)),$(call needs,HOST,pi@sensor))
 
 help:  ## this list
@@ -37,9 +38,11 @@ check: $(DEV)  ## lint
 train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
 	@$(PYTHON_DEV) -m train fit --network $(or $(NETWORK),cnn) --data $(DATA) $(ARGS)
 
-train-default: $(DEV) $(TFLITE)  ## the two bundled networks anew, in place (15 minutes) DATA=folders NOISE=folder
-	@$(PYTHON_DEV) -m train speech --data $(DATA) --noise $(NOISE) --name speech
+train-speech: $(DEV) $(TFLITE)  ## the bundled speech gate anew, in place (half an hour) DATA=folders NOISE=folders [ROOMS=folder]
+	@$(PYTHON_DEV) -m train speech --data $(DATA) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS)) --name speech
 	@$(PYTHON_DEV) -m convert runs/speech --form step --name speech --out edge/model/bundled/speech.tflite
+
+train-default: $(DEV) $(TFLITE)  ## the bundled network of emotions anew, in place (15 minutes) DATA=folders NOISE=folder
 	@$(PYTHON_DEV) -m train fit --network causal_cnn --protocol default --data $(DATA) --noise $(NOISE) --name default
 	@$(PYTHON_DEV) -m convert runs/default --form step --name default --out edge/model/bundled/default.tflite \
 	  --calibration train/reports/unheard/report.json
@@ -55,10 +58,15 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 convert: $(DEV)  ## turn a training run into an artifact [RUN=folder] [OUT=file]; without RUN: config.yaml's set
 	@$(PYTHON_DEV) -m convert $(RUN) $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench: $(DEV)  ## what it costs, beside what one would otherwise run (20 minutes) [ARGS=--rounds 1]
+bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (20 minutes) [ARGS=--rounds 1]
+	@$(PYTHON_DEV) -m pytest tests/bench/promptness.py
 	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)
 	@$(PYTHON_DEV) -m tests.bench.daemons
 	@$(PYTHON_DEV) -m tests.bench.guard
+
+mutants: $(DEV)  ## whether the tests notice small changes to the code (an hour) [ROOM=hearing]
+	@deploy/setup.sh mutants
+	@$(PYTHON_DEV) -m tests.bench.mutation $(ROOM)
 
 deploy:  ## install the last commit on a machine as a service HOST=pi@sensor [BUNDLE=dist/...tar]
 	deploy/remote.sh $(HOST) $(BUNDLE)
@@ -67,7 +75,7 @@ bundle:  ## an offline bundle of the last commit [ARCH=arm64] [SUITE=bookworm], 
 	deploy/bundle.sh --arch $(or $(ARCH),arm64) --suite $(or $(SUITE),bookworm)
 
 test-systemd:  ## the unit in a Debian machine that boots (as root; 5 minutes) [ARGS=...]
-test-install:  ## upgrades, failing upgrades, rollback, uninstall on such a machine (as root; 10 minutes) [ARGS=...]
+test-install:  ## upgrades, failing and cut short at every step, rollback, uninstall on such a machine (as root) [ARGS=...]
 test-make-deploy:  ## make deploy over ssh to such a machine, packages from the internet (as root; 5 minutes) [ARGS=...]
 test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
 test-systemd test-install test-make-deploy test-arm64: $(DEV)
@@ -79,6 +87,9 @@ test-homeassistant: $(DEV) $(HOME_ASSISTANT)  ## a real Home Assistant finds the
 
 ears: $(DEV)  ## how well speech is told from other sound, on the corpora (10 minutes) [ARGS=--clips 60]
 	@$(PYTHON_DEV) -m tests.bench.ears $(ARGS)
+
+ears-everybody: $(DEV)  ## whom the sensor hears and what fools it, beside silero-vad, on the corpora (half an hour) [ARGS=--clips 20]
+	@$(PYTHON_DEV) -m tests.bench.everybody --out train/reports/ears $(ARGS)
 
 soak: $(DEV)  ## a day of sound through the sensor, faster than real time (half an hour) [ARGS=--hours 2]
 	@$(PYTHON_DEV) -m tests.bench.soak $(ARGS)

@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 
 from edge.model.manifest import FORMS, PRECISIONS, Form, Precision
-from edge.section import Positive, Ratio, Section
-from train.config import Count
+from edge.section import File, Positive, Ratio, Section
+from train.sizes import Count
 
 Difference = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
@@ -48,11 +48,11 @@ class ConvertConfig(Section, kw_only=True):
     representative_clips: Count = 200
     abstain_precision: Ratio = 0.7
     timeout_s: Positive = 900.0
-    second_runtime: str | None = ".venv-tflite-runtime/bin/python"
+    second_runtime: File | None = ".venv-tflite-runtime/bin/python"
     gates: dict[str, Gates] = msgspec.field(
         default_factory=lambda: {"any": Gates(agreement=0.95, recall_loss=0.1), "random": Gates()}
     )
-    out: str = "runs/artifacts"
+    out: File = "runs/artifacts"
     set: list[Entry] = msgspec.field(default_factory=list)
 
     def gates_for(self, protocol: str) -> Gates:

@@ -30,7 +30,8 @@ from train.data.features import Cache
 from train.fitting import runs
 from train.fitting.progress import bar
 from train.fitting.quiet import hush
-from train.study import pictures, robustness
+from train.pages import pictures
+from train.study import robustness
 from train.study.evaluate import open_model
 from train.study.folds import group_of, is_unseen
 

@@ -47,7 +47,7 @@ mkdir -p "$bundle/wheels" "$bundle/debs" "$bundle/deploy"
 echo "$version" >"$bundle/VERSION"
 echo "$suite" >"$bundle/SUITE"
 cp "$work/source"/{config.yaml,README.md,LICENSE} "$bundle/"
-cp "$work/source"/deploy/{install.sh,roomtone.service} "$bundle/deploy/"
+cp "$work/source"/deploy/{install.sh,durable.sh,roomtone.service,roomtone-trial.service} "$bundle/deploy/"
 
 # --- Debian packages, with all they depend on, from an apt of our own -----------------------------------------------------
 

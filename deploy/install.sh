@@ -3,103 +3,159 @@
 # from the internet) or from an unpacked bundle (deploy/bundle.sh; nothing is fetched). Run again, it changes nothing.
 #
 #   deploy/install.sh              install or upgrade; goes back by itself where the new version does not report ready
-#   deploy/install.sh --rollback   back to the version before
+#   deploy/install.sh --rollback   back to the version before; while one is on trial, to the last that passed its own
 #   deploy/install.sh --uninstall  leaves nothing (but Debian's packages); --keep-data spares configuration and state
 #
 # /opt/roomtone/VERSION   an environment each; `current` and `previous` point to two of them
+# /opt/roomtone/.trial    what is on trial, while it is: see below
 # /etc/roomtone           configuration, written once and never again; credentials/ holds secrets
 # /var/lib/roomtone       state: events that wait for the broker, installed models
 # /usr/local/bin/roomtone the command, with the installed configuration
+#
+# Cut short at any moment, by a power cut or a kill, it is run again, or with --rollback, or the machine is restarted
+# (roomtone-trial.service): each of them ends in order. ROOMTONE_ROOT and ROOMTONE_PROBATION_S are the tests'.
 set -euo pipefail
 umask 022
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-home=/opt/roomtone config=/etc/roomtone state=/var/lib/roomtone
-unit=/etc/systemd/system/roomtone.service command=/usr/local/bin/roomtone
+trap '' HUP # an ssh that is lost does not cut it short
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source=$(dirname "$here")
+# shellcheck source=deploy/durable.sh
+. "$here/durable.sh"
+root=${ROOMTONE_ROOT:-}
+home=$root/opt/roomtone config=$root/etc/roomtone state=$root/var/lib/roomtone
+units=$root/etc/systemd/system command=$root/usr/local/bin/roomtone policy=$root/usr/sbin/policy-rc.d
+unit=$units/roomtone.service trial_unit=$units/roomtone-trial.service
 probation_s=${ROOMTONE_PROBATION_S:-20} # after READY, it must stay up this long
-proving_since=0 proving_result=
+proving_since=0 proving_result='' fault='' why=''
 
 main() {
   case "${1:-}" in
-    "") as_root; install_or_upgrade ;;
-    --rollback) as_root; roll_back ;;
-    --uninstall) as_root; uninstall "${2:-}" ;;
+    "") as_root; locked; install_or_upgrade ;;
+    --rollback) as_root; locked; roll_back ;;
+    --resume) as_root; locked; resume ;; # the machine's start
+    --uninstall)
+      [ -z "${2:-}" ] || [ "$2" = --keep-data ] || usage
+      as_root; locked; uninstall "${2:-}" ;;
     --print-version) version_of_source ;;
-    *) stop 2 "usage: deploy/install.sh [--rollback | --uninstall [--keep-data]]" ;;
+    *) usage ;;
   esac
 }
+
+usage() { stop 2 "usage: deploy/install.sh [--rollback | --uninstall [--keep-data]]"; }
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
 install_or_upgrade() {
-  local version before
-  mkdir -p "$home"
-  exec 9>"$home/.lock"
-  flock -n 9 || stop 69 "another installation is at work"
+  local version passed
   check_bundle
   version=$(version_of_source)
-  before=$(current)
+  finish
+  # The first version of all has none before it; where another comes while it runs, it may pass now what it did not then.
+  if on_trial && [ -z "$before" ] && [ "$tried" != "$version" ] && booted && systemctl is-active --quiet roomtone; then
+    conclude
+  fi
   system_packages
   account
   configuration
   environment "$version"
   write_command
-  if [ "$version" = "$before" ] && unit_is_of "$version" && { ! booted || systemctl is-active --quiet roomtone; }; then
+  if ! on_trial && [ "$version" = "$(current)" ] && unit_is_of "$version" && { ! booted || systemctl is-active --quiet roomtone; }; then
+    forget_others
     say "$version is installed and running already"
     return
   fi
-  switch_to "$version"
-  if ! booted; then
-    say "$version installed; systemd does not run here, so nothing was started"
-    return
-  fi
-  if prove; then
-    [ -z "$before" ] || [ "$before" = "$version" ] || point previous "$before"
-    forget_others
-    say "$version is running${before:+ (before: $before)}; configuration: $config/config.yaml"
-    return
-  fi
-  local why
-  why=$(last_words)
-  if [ -z "$before" ] || [ "$before" = "$version" ]; then
-    stop 70 "$version does not report ready: $why (it goes on trying; see: journalctl -u roomtone)"
-  fi
-  say "$version does not report ready: $why; going back to $before"
-  return_to "$before"
-  rm -rf "${home:?}/$version"
-  stop 70 "still on $before: $version did not report ready: $why"
+  passed=$(current)
+  ! on_trial || passed=$before
+  start_trial_at_boot "$version"
+  try "$version" "$passed" install
+  case $verdict in
+    passed) say "$version is running${passed:+ (before: $passed)}; configuration: $config/config.yaml" ;;
+    failed) stop_on_failure ;;
+    -) say "$version installed; systemd does not run here, so nothing was started" ;;
+  esac
 }
 
 roll_back() {
-  local before now
-  before=$(readlink "$home/previous") || stop 69 "there is no version before"
+  local now target
+  if on_trial && [ "$verb" = rollback ] && [ "$verdict" != failed ]; then
+    if [ "$verdict" = passed ]; then keep; else conclude; fi
+    report_rollback
+    return
+  fi
+  finish
+  if on_trial && [ "$before" != "$tried" ]; then
+    [ -n "$before" ] || stop 69 "there is no version before: $tried is the first, and has not passed its trial yet"
+    decide failed
+    take_back
+    stays_up || stop 70 "$before does not report ready: $(last_words)"
+    say "$before is running; $tried, which had not passed its trial, is gone"
+    return
+  fi
   now=$(current)
-  return_to "$before"
-  point previous "$now"
-  say "$before is running (before: $now)"
+  target=$(readlink "$home/previous") || stop 69 "there is no version before"
+  [ -e "$home/$target/.ready" ] || stop 69 "the version before, $target, is no more: install it again"
+  start_trial_at_boot "$now"
+  try "$target" "$now" rollback
+  report_rollback
+}
+
+report_rollback() {
+  [ "$verdict" != failed ] || stop_on_failure
+  say "$tried is running (before: $before)"
+}
+
+# What roomtone-trial.service runs where the machine was restarted in the middle of a trial.
+resume() {
+  finish
+  on_trial || return 0
+  conclude
+  [ "$verdict" != failed ] || stop_on_failure
+  say "$tried has passed its trial"
 }
 
 uninstall() {
-  if booted; then systemctl disable --now --quiet roomtone 2>/dev/null || true; fi
-  rm -rf "$unit" "$unit.d" "$command" "$home"
+  local name folder
+  if booted; then
+    for name in roomtone-trial roomtone; do systemctl disable --now --quiet "$name" 2>/dev/null || true; done
+  fi
+  at disabled
+  rm -rf "$unit" "$unit.d" "$trial_unit" "$trial_unit.d" "$command"
+  ! grep -qs "$policy_is_ours" "$policy" || rm "$policy"
+  at units-gone
   if booted; then
     systemctl daemon-reload
-    systemctl reset-failed roomtone 2>/dev/null || true
+    systemctl reset-failed roomtone roomtone-trial 2>/dev/null || true
   fi
   if [ "$1" != --keep-data ]; then
     rm -rf "$config" "$state"
+    at data-gone
     ! id -u roomtone >/dev/null 2>&1 || userdel roomtone
+    ! getent group roomtone >/dev/null || groupdel roomtone
   fi
+  # Last, for this script may lie in there: until then, it can be run again.
+  rm -f "$home"/{.trial,.installer,current,previous}
+  at links-gone
+  for folder in "$home"/*/; do [ ! -d "$folder" ] || forget "$(basename "$folder")"; done
+  rm -rf "$home"
   say "uninstalled"
 }
 
 # --- parts --------------------------------------------------------------------------------------------------------------
 
 as_root() {
-  [ "$(id -u)" -eq 0 ] || stop 69 "this needs root: sudo ${BASH_SOURCE[0]}"
+  [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || stop 69 "this needs root: sudo ${BASH_SOURCE[0]}"
+}
+
+# What a run that was killed had started (apt-get, pip) holds the lock for as long as it goes on.
+locked() {
+  mkdir -p "$home"
+  exec 9>"$home/.lock"
+  flock -w 10 9 || stop 69 "another installation is at work"
+  read_trial
 }
 
 bundled() { [ -d "$source/wheels" ]; }
-booted() { [ -d /run/systemd/system ]; }
+booted() { [ -d "$root/run/systemd/system" ]; }
 current() { readlink "$home/current" 2>/dev/null || true; }
 
 # The version in edge/, and a digest of all that is installed, so that a commit without a new number is an upgrade, too.
@@ -110,7 +166,7 @@ version_of_source() {
   fi
   local number digest
   number=$(sed -nE 's/^__version__ = "(.*)"/\1/p' "$source/edge/__init__.py")
-  digest=$(cd "$source" && find edge pyproject.toml deploy/locks deploy/install.sh deploy/roomtone.service -type f \
+  digest=$(cd "$source" && find edge pyproject.toml deploy/locks deploy/{install.sh,durable.sh,roomtone.service,roomtone-trial.service} -type f \
     ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum)
   echo "$number+${digest:0:8}"
 }
@@ -124,7 +180,7 @@ check_bundle() {
   compgen -G "$source/debs/*_$machine.deb" >/dev/null ||
     stop 69 "this bundle is not for $machine: make one with \`make bundle ARCH=$machine\`"
   suite=$(<"$source/SUITE")
-  here=$(sed -nE 's/^VERSION_CODENAME="?([a-z]+)"?$/\1/p' /etc/os-release)
+  here=$(sed -nE 's/^VERSION_CODENAME="?([a-z]+)"?$/\1/p' "$root/etc/os-release")
   [ "$suite" = "$here" ] ||
     stop 69 "this bundle is for $suite, and here is ${here:-another system}: \`make bundle SUITE=...\` makes bookworm's or trixie's"
 }
@@ -136,8 +192,10 @@ missing_packages() {
   done
 }
 
+policy_is_ours='^# roomtone installs: '
+
 system_packages() {
-  local missing wanted=()
+  local missing wanted=() unfinished=
   export DEBIAN_FRONTEND=noninteractive
   if bundled; then
     local deb name
@@ -149,33 +207,40 @@ system_packages() {
     mapfile -t missing < <(missing_packages python3 python3-venv python3-dev gcc libc6-dev portaudio19-dev libportaudio2 mosquitto)
     wanted=("${missing[@]}")
   fi
-  if [ ${#wanted[@]} -gt 0 ]; then
+  [ ! -e "$policy" ] || unfinished=$(sed -n "s/$policy_is_ours/ /p" "$policy")
+  if [ ${#wanted[@]} -gt 0 ] || [ -n "$unfinished" ]; then
     say "installing ${#wanted[@]} system packages"
-    bundled || apt-get update -qq
-    apt_without_services install -y -qq --no-install-recommends "${wanted[@]}"
-    # A broker that the sensor starts is a child of its own; Debian's service would take its port.
-    if [[ ${wanted[*]} == *mosquitto* ]] && booted; then systemctl disable --quiet mosquitto 2>/dev/null; fi
+    apt_without_services
   fi
   python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
     stop 69 "roomtone needs Python 3.11 to 3.13, and here is $(python3 --version)"
 }
 
+# Installs the `wanted` packages without starting their services. The policy that forbids it tells a later run what this one,
+# cut short, had begun (`unfinished`): to configure, to disable, and to remove the policy.
 apt_without_services() {
-  local policy=/usr/sbin/policy-rc.d ours=
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    ours=yes
+  local done=0 words=
+  [ -e "$policy" ] || printf '#!/bin/sh\n# roomtone installs: %s\nexit 101\n' "${wanted[*]}" | put "$policy" 755
+  at policy
+  [ -z "$unfinished" ] || dpkg --configure -a >/dev/null 2>&1 || true
+  if [ ${#wanted[@]} -gt 0 ]; then
+    bundled || apt-get update -qq || true
+    words=$(apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install -y -qq --no-install-recommends "${wanted[@]}" 2>&1) || done=$?
   fi
-  local done=0 words
-  words=$(apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" 2>&1) || done=$?
-  [ -z "$ours" ] || rm -f "$policy"
+  at packages
+  # A broker that the sensor starts is a child of its own; Debian's service would take its port.
+  if [[ "$unfinished ${wanted[*]}" == *mosquitto* ]] && booted; then
+    systemctl disable --now --quiet mosquitto 2>/dev/null || true
+  fi
+  ! grep -qs "$policy_is_ours" "$policy" || rm "$policy"
   [ "$done" -eq 0 ] || stop 69 "apt-get could not install the system packages: $(grep '^E:' <<<"$words" | head -n 1)"
 }
 
 account() {
+  groupadd --system --force roomtone
+  at group
   id -u roomtone >/dev/null 2>&1 ||
-    useradd --system --user-group --no-create-home --home-dir "$state" --shell /usr/sbin/nologin --groups audio roomtone
+    useradd --system --gid roomtone --no-create-home --home-dir "$state" --shell /usr/sbin/nologin --groups audio roomtone
 }
 
 configuration() {
@@ -187,8 +252,8 @@ configuration() {
   # The sensor's part of config.yaml, with this machine's name.
   { echo "# roomtone, the sensor. After a change: sudo roomtone check && sudo systemctl restart roomtone"
     sed -n '/^edge:/,$p' "$source/config.yaml" | sed -E "0,/^( +id: )[a-z0-9-]+/s//\1${id:-room}/"
-  } >"$config/.config.yaml.new"
-  mv "$config/.config.yaml.new" "$config/config.yaml"
+  } | put "$config/config.yaml" 644
+  at configuration
 }
 
 environment() {
@@ -210,67 +275,171 @@ environment() {
       "$folder/bin/pip" install --quiet "$build" || { rm -rf "$build"; stop 69 "pip could not install $1"; }
     rm -rf "$build"
   fi
-  cp "$source"/{README.md,LICENSE} "$source"/deploy/{roomtone.service,install.sh} "$folder/"
-  touch "$folder/.ready"
+  cp "$source"/{README.md,LICENSE} "$here"/{roomtone.service,roomtone-trial.service,install.sh,durable.sh} "$folder/"
+  at environment
+  # On disk before it is called so, or a power cut leaves empty files under a name that promises full ones.
   sync -f "$folder"
+  put "$folder/.ready" 644 </dev/null
+  at ready
 }
 
 write_command() {
-  cat >"$command.new" <<'COMMAND'
+  put "$command" 755 <<'COMMAND'
 #!/bin/sh
 # roomtone with the installed configuration, state and (for root) credentials.
 export STATE_DIRECTORY=/var/lib/roomtone CREDENTIALS_DIRECTORY=/etc/roomtone/credentials
 exec /opt/roomtone/current/bin/roomtone --config /etc/roomtone/config.yaml "$@"
 COMMAND
-  chmod 755 "$command.new"
-  mv "$command.new" "$command"
+}
+
+# --- trial ----------------------------------------------------------------------------------------------------------------
+
+# What is on trial stands in .trial, a line `TRIED BEFORE VERDICT VERB`: the version; the one that ran before and has passed
+# its own trial, or `-`; `passed`, `failed` or `-` (none yet); `install` or `rollback`. It is on disk before anything is
+# switched, and goes when what follows from the verdict is done. So whoever comes next (this script, or the machine's start)
+# knows how to go on, and where there is no such file, `current` and `previous` have passed.
+
+on_trial() { [ -e "$home/.trial" ]; }
+
+read_trial() {
+  tried='' before='' verdict=- verb=''
+  ! on_trial || read -r tried before verdict verb <"$home/.trial" || true
+  [ "$before" != - ] || before=
+}
+
+write_trial() { echo "$tried ${before:--} $verdict $verb" | put "$home/.trial" 644; }
+
+# try VERSION BEFORE VERB: puts it on trial, and sees the trial through.
+try() {
+  tried=$1 before=$2 verdict=- verb=$3
+  write_trial
+  at on-trial
+  conclude
+}
+
+decide() {
+  verdict=$1
+  write_trial
+  at "$1"
+}
+
+# Goes on with the trial to its `verdict`, and does what follows; `why` says why it failed.
+conclude() {
+  switch_to "$tried"
+  booted || return 0
+  restart
+  if stays_up; then
+    decide passed
+    keep
+    return
+  fi
+  why=$(last_words)
+  if [ -z "$before" ]; then verdict=failed; return; fi # nothing to go back to: it stays on trial
+  [ "$before" = "$tried" ] || say "$tried does not report ready: $why; going back to $before"
+  decide failed
+  take_back
+}
+
+# Does what follows from a verdict where an earlier run was cut short after it.
+finish() {
+  case $verdict in
+    passed) keep ;;
+    failed) take_back ;;
+  esac
+}
+
+keep() {
+  [ -z "$before" ] || [ "$before" = "$tried" ] || point previous "$before"
+  at previous
+  end_trial
+}
+
+take_back() {
+  way=back-
+  if [ "$before" != "$tried" ]; then
+    switch_to "$before"
+    ! booted || restart
+  fi
+  end_trial
+  way=''
+}
+
+end_trial() {
+  rm "$home/.trial"
+  sync "$home"
+  at "${way}end"
+  forget_others
+}
+
+stop_on_failure() {
+  if [ -z "$before" ] || [ "$before" = "$tried" ]; then
+    stop 70 "$tried does not report ready: $why (it goes on trying; see: journalctl -u roomtone)"
+  fi
+  stays_up || stop 70 "$before does not report ready either: $(last_words)"
+  stop 70 "still on $before: $tried did not report ready: $why"
+}
+
+# start_trial_at_boot VERSION: has the machine's start go on with a trial, with that version's installer.
+start_trial_at_boot() {
+  point .installer "$1"
+  booted && [ -e "$home/$1/roomtone-trial.service" ] || return 0
+  put "$trial_unit" 644 <"$home/$1/roomtone-trial.service"
+  systemctl daemon-reload
+  systemctl enable --quiet roomtone-trial
+  at boot
 }
 
 # --- switching ------------------------------------------------------------------------------------------------------------
+
+way='' # before the names of steps: `back-` on the way back
 
 # point NAME VERSION: the link is either the old one or the new one, at every moment.
 point() {
   ln -sfn "$2" "$home/.$1.new"
   mv -T "$home/.$1.new" "$home/$1"
+  sync "$home"
 }
 
 unit_is_of() { cmp -s "$unit" "$home/$1/roomtone.service"; }
 
 switch_to() {
   point current "$1"
+  at "${way}switch"
   if booted; then
-    install -m 0644 "$home/$1/roomtone.service" "$unit.new"
-    mv "$unit.new" "$unit"
+    put "$unit" 644 <"$home/$1/roomtone.service"
+    at "${way}unit"
     systemctl daemon-reload
+    at "${way}daemon-reload"
     systemctl enable --quiet roomtone
+    at "${way}enable"
   fi
 }
 
-# Whether the service reports ready and stays up.
-prove() {
-  proving_since=$(date +%s)
-  local waited fault=
+restart() {
+  proving_since=$(date +%s) fault=''
   systemctl restart roomtone 2>/dev/null || fault=yes
-  for ((waited = 0; waited < probation_s && ${#fault} == 0; waited++)); do
+  at "${way}restart"
+}
+
+# Whether the service, restarted just now, has reported ready and stays up.
+stays_up() {
+  booted || return 0
+  local second fed_us hungry_s
+  for ((second = 1; second <= probation_s && ${#fault} == 0; second++)); do
     sleep 1
     systemctl is-active --quiet roomtone && [ "$(systemctl show -P NRestarts roomtone)" = 0 ] || fault=yes
+    at "${way}second-$second"
   done
   if [ -n "$fault" ]; then
     proving_result="systemd calls it $(systemctl show -P Result roomtone)"
     return 1
   fi
   # One that hangs is active until its watchdog (30 s) bites; it feeds that every half period, so not to have done so tells.
-  local fed_us hungry_s
   fed_us=$(systemctl show -P WatchdogTimestampMonotonic roomtone)
   hungry_s=$(python3 -c 'import sys, time; print(int(time.monotonic() - int(sys.argv[1]) / 1e6))' "$fed_us")
   if [ "$fed_us" = 0 ] || [ "$hungry_s" -lt 18 ]; then return 0; fi
   proving_result="it hangs: no sign of life for $hungry_s s"
   return 1
-}
-
-return_to() {
-  switch_to "$1"
-  if booted && ! prove; then stop 70 "$1 does not report ready either: $(last_words)"; fi
 }
 
 last_words() {
@@ -286,11 +455,20 @@ forget_others() {
   for folder in "$home"/*/; do
     name=$(basename "$folder")
     case $name in current | previous) continue ;; esac
-    [ "$name" = "$(current)" ] || [ "$name" = "$(readlink "$home/previous")" ] || rm -rf "${folder:?}"
+    [ "$name" = "$(current)" ] || [ "$name" = "$(readlink "$home/previous")" ] || forget "$name"
   done
 }
 
-say() { echo "roomtone: $1"; }
+# forget VERSION: cut short, it leaves no folder that passes for a whole environment.
+forget() {
+  rm -f "$home/$1/.ready"
+  sync "$home/$1"
+  at "${way}forgetting"
+  rm -rf "${home:?}/$1"
+}
+
+# Nobody may be there to hear it any more.
+say() { (trap '' PIPE; echo "roomtone: $1") 2>/dev/null || true; }
 
 stop() {
   echo "roomtone: $2" >&2

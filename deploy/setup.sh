@@ -4,6 +4,7 @@
 #
 #   deploy/setup.sh edge            .venv-edge: what a sensor gets, nothing else
 #   deploy/setup.sh dev             .venv: everything, for tests, training and conversion
+#   deploy/setup.sh mutants         .venv: and the mutation tester, for `make mutants`
 #   deploy/setup.sh tflite-runtime  .venv-tflite-runtime: the sensor on Python 3.11 with tflite-runtime and numpy 1
 #   deploy/setup.sh homeassistant   .venv-homeassistant: a real Home Assistant on Python 3.13, for its test
 #   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
@@ -24,9 +25,10 @@ main() {
     arm64-machine) arm64_machine_programs ;;
     edge) sensor_environment ;;
     dev) development_environment ;;
+    mutants) environment .venv "the mutation tester" deploy/locks/requirements.txt mutmut==3.8.1 ;;
     tflite-runtime) tflite_runtime_environment ;;
     homeassistant) home_assistant_environment ;;
-    *) stop 2 "usage: deploy/setup.sh edge | dev | tflite-runtime | homeassistant | machine | arm64-machine | make" ;;
+    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | machine | arm64-machine | make" ;;
   esac
 }
 
@@ -50,6 +52,7 @@ development_environment() {
   need libasound2-plugins compgen -G "/usr/lib*/*/alsa-lib/libasound_module_pcm_pulse.so"
   need chromium command -v chromium
   need strace command -v strace
+  need ffmpeg command -v ffmpeg
   install_missing
   find_python 3.11 3.12 3.13 || no_python
   environment .venv "everything, TensorFlow too: 2.4 GB" deploy/locks/requirements.txt -e '.[dev]'

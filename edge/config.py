@@ -1,27 +1,62 @@
 """The sensor's settings: the `edge` key of config.yaml."""
 
+import ipaddress
+import re
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
 from edge.errors import ConfigError
-from edge.section import Positive, Ratio, Section, load_section
+from edge.section import File, Line, Positive, Ratio, Section, load_section, looked_at, written
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-Identifier = Annotated[
-    str, msgspec.Meta(pattern="^[a-z0-9-]{1,64}$", description="a-z, 0-9 and - only (at most 64 of them)")
-]
+Identifier = Annotated[str, written("[a-z0-9-]{1,64}", "a-z, 0-9 and - only (at most 64 of them)")]
 Decibels = Annotated[float, msgspec.Meta(gt=0, le=100)]
-Clock = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Clock = Annotated[str, written(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'hours and minutes such as "07:00"')]
+Topic = Annotated[
+    str,
+    written(
+        r"(?=.{1,64}\Z)[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*",
+        "a topic such as homeassistant, without wildcards, and without a / at an end or two of them in a row",
+    ),
+]
+
+
+def host_name(text: str) -> str:
+    """Return a host's name or address as it is, with nothing around it. Raises ValueError in words."""
+    if scheme := re.match(r"[\w.+-]+://", text):
+        raise ValueError(f"expected a host name alone, without {scheme[0]}")
+    if text != text.strip():
+        raise ValueError("expected a host name without blanks around it")
+    if text.startswith("[") or text.endswith("]"):
+        raise ValueError("expected an IPv6 address without brackets, and its port in edge.mqtt.port")
+    if port := re.fullmatch(r"[^:]*:([0-9]*)", text):
+        raise ValueError(f"expected a host name alone: the port goes into edge.mqtt.port{port[1] and f' ({port[1]})'}")
+    try:
+        if ":" in text:
+            ipaddress.IPv6Address(text)
+        elif re.fullmatch(r"[0-9.]+", text):
+            ipaddress.IPv4Address(text)
+        else:
+            text.encode("idna")  # as the resolver will
+            if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", text):
+                raise ValueError
+    except ValueError:
+        raise ValueError("expected a host name or an IP address") from None
+    return text
+
+
+Host = Annotated[str, looked_at(host_name)]
 
 
 class Device(Section, kw_only=True):
     """Which sensor this is: `id` stands in every topic, `name` is for people."""
 
     id: Identifier = "room"
-    name: str = "Room"
+    name: Line = "Room"
 
 
 class Audio(Section, kw_only=True):
@@ -30,7 +65,7 @@ class Audio(Section, kw_only=True):
     After `give_up_after_s` without sound `run` ends with status 69, for its supervisor to start it afresh.
     """
 
-    microphone: str | None = None
+    microphone: Line | None = None
     give_up_after_s: Positive = 600.0
 
 
@@ -67,18 +102,18 @@ class Decision(Section, kw_only=True):
 class Tls(Section, kw_only=True):
     """TLS towards the broker: files in PEM. `ca_file` None trusts the system's authorities."""
 
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
+    ca_file: File | None = None
+    cert_file: File | None = None
+    key_file: File | None = None
 
 
 class Mqtt(Section, kw_only=True):
     """The broker. `host: embedded` starts a mosquitto of our own on loopback. Secrets come from `password_file`."""
 
-    host: str = "embedded"
+    host: Host = "embedded"
     port: Port | None = None
-    username: str | None = None
-    password_file: str | None = None
+    username: Line | None = None
+    password_file: File | None = None
     tls: Tls | None = None
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
     websockets_port: Port = 8080
@@ -94,7 +129,7 @@ class OutboxLimits(Section, kw_only=True):
 class ModelStore(Section, kw_only=True):
     """Which models `roomtone model install` and the sensor accept: see edge/model/store.py."""
 
-    trusted_keys: tuple[str, ...] = ()
+    trusted_keys: tuple[File, ...] = ()
     allow_unsigned: bool = False
     allow_older: bool = False
 
@@ -103,9 +138,7 @@ class HomeAssistant(Section, kw_only=True):
     """Whether the sensor announces itself to Home Assistant, and under which discovery prefix."""
 
     enabled: bool = True
-    prefix: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9_/-]{1,64}$", description="a topic without wildcards")] = (
-        "homeassistant"
-    )
+    prefix: Topic = "homeassistant"
 
 
 class QuietHours(Section, kw_only=True):
@@ -113,15 +146,19 @@ class QuietHours(Section, kw_only=True):
 
     start: Clock
     end: Clock
-    time_zone: str = "UTC"
+    time_zone: Line = "UTC"
 
-    def zone(self) -> ZoneInfo:
+    def zone(self) -> tzinfo:
         """Return the time zone. Raises ConfigError for one that this machine does not know."""
+        if self.time_zone == "UTC":
+            return UTC
         try:
             return ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            none = "this machine has none but UTC: install tzdata (Debian: `sudo apt install tzdata`)"
             raise ConfigError(
-                f"edge.quiet_hours.time_zone: unknown time zone {self.time_zone!r} (expected e.g. Europe/Berlin)"
+                f"edge.quiet_hours.time_zone: unknown time zone {self.time_zone!r} "
+                f"({'expected e.g. Europe/Berlin' if available_timezones() else none})"
             ) from error
 
 
@@ -135,8 +172,8 @@ class EdgeConfig(Section, kw_only=True):
     mqtt: Mqtt = Mqtt()
     homeassistant: HomeAssistant = HomeAssistant()
     outbox: OutboxLimits = OutboxLimits()
-    state_folder: str | None = None
-    model: str | None = None
+    state_folder: File | None = None
+    model: File | None = None
     model_store: ModelStore = ModelStore()
     quiet_hours: QuietHours | None = None
     health_interval_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 60.0

@@ -4,7 +4,10 @@ Errors read `config.yaml: edge.mqtt.port: expected int, got 'abc'`.
 """
 
 import difflib
+import os
 import re
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -18,6 +21,31 @@ SECTIONS = ("features", "train", "convert", "edge")
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+def written(pattern: str, words: str) -> msgspec.Meta:
+    """Return what makes a text one that matches `pattern` from its first to its last character; `words` say it."""
+    return msgspec.Meta(pattern=rf"\A(?:{pattern})\Z", description=words)  # `$` would let a newline pass
+
+
+Line = Annotated[str, written(r"[^\x00-\x1f\x7f]*", "one line of text")]
+
+
+def looked_at(look: Callable[[str], str]) -> msgspec.Meta:
+    """Return what has `look` take a text as it is read: it returns it as it goes on, or raises ValueError in words."""
+    return msgspec.Meta(extra={"look": look})
+
+
+def _at_home(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError("expected the path of a file or folder")
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ValueError(f"there is no home folder {path.partition('/')[0]}")
+    return path
+
+
+File = Annotated[str, looked_at(_at_home)]  # a path; here, and nowhere else, `~` becomes a home folder
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,13 +67,69 @@ def load_section(path: str | Path, section: str, kind: type[S]) -> S:
             raise ConfigError(f"{path}: {key}: unknown key (the file has {', '.join(SECTIONS)})")
     value = {} if data.get(section) is None else data[section]
     try:
-        return msgspec.convert(value, kind)
+        return _looked_at(msgspec.convert(value, kind), kind, section)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explain(str(error), section, value, kind)}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _looked_at(value: Any, hint: Any, where: str) -> Any:
+    """Return a value with every text in it as its own look (see `looked_at`) gives it. Raises ConfigError."""
+    if isinstance(value, msgspec.Struct):
+        hints = get_type_hints(type(value), include_extras=True)
+        seen = {name: _looked_at(getattr(value, name), hints[name], f"{where}.{name}") for name in hints}
+        return msgspec.structs.replace(value, **seen)
+    if isinstance(value, dict):
+        return {key: _looked_at(inner, hint, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_looked_at(inner, hint, f"{where}[{at}]") for at, inner in enumerate(value))
+    for look in _looks(hint) if isinstance(value, str) else ():
+        try:
+            value = look(value)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}, got {_shown(value)}") from error
+    return value
+
+
+def _looks(hint: Any) -> Iterator[Callable[[str], str]]:
+    for part in getattr(hint, "__metadata__", ()):
+        if isinstance(part, msgspec.Meta) and part.extra:
+            yield part.extra["look"]
+    for part in get_args(hint):
+        yield from _looks(part)
+
+
+class _SixtyBased:
+    """What YAML 1.1 takes for a number of base 60, such as 22:00 (1320). Nobody means that: no type accepts it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key that stands twice, where PyYAML would silently take the last one."""
+    """YAML without three of PyYAML's surprises.
+
+    A key that stands twice is refused, where the last one would silently count; so are the halves of a character that
+    an escape can make, which are no text; and 22:00 is not 1320.
+    """
+
+    def construct_scalar(self, node: yaml.Node) -> Any:
+        text = super().construct_scalar(node)
+        try:  # two escapes may be one character, as in JSON
+            return text.encode("utf-16", "surrogatepass").decode("utf-16") if isinstance(text, str) else text
+        except UnicodeDecodeError as error:
+            raise yaml.MarkedYAMLError(
+                problem=f"{text!r}: half a character (a lone surrogate)", problem_mark=node.start_mark
+            ) from error
+
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        if ":" in node.value:
+            return _SixtyBased(node.value)
+        return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -55,6 +139,10 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{name}: stands twice", problem_mark=key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_number)
 
 
 def _read(path: str | Path) -> dict[str, Any]:
@@ -95,10 +183,13 @@ def _explain(message: str, section: str, value: Any, kind: Any) -> str:
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
         return f"{where}.{unknown[1]}: unknown key ({hint})"
+    if text.startswith("Expected `str") and isinstance(value, int | float | date | _SixtyBased):
+        read = f" (YAML reads it as {str(value).lower()})" if isinstance(value, bool) else f': "{value}"'
+        return f"{where}: write it in quotes{read}"
     if text.startswith("Invalid enum value"):
         expected = "expected one of " + ", ".join(map(str, get_args(kind)))
     elif "matching regex" in text:
-        expected = "expected " + next((part.description for part in get_args(kind) if _described(part)), text)
+        expected = "expected " + next(part.description for part in get_args(kind) if _described(part))
     else:
         expected = re.sub(r", got `.*`$", "", text).replace("`", "").replace(" | null", "")
         expected = expected[0].lower() + expected[1:]

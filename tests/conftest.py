@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,14 @@ import pytest
 
 from tests.support.broker import Broker
 from tests.support.virtual_microphone import VirtualMicrophone
+
+# What a Pi gets has no hypothesis.
+with suppress(ImportError):
+    import hypothesis
+
+    # No example has to be quick: on a busy core any may take a second.
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

@@ -22,6 +22,7 @@ from edge.sound.blocks import timed_blocks
 from edge.sound.recording import load_recording
 from tests.support.broker import free_port
 from tests.support.daemon import RECORDING
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 
 ARTIFACT, MODEL = load(DEFAULT_MODEL)
@@ -157,7 +158,7 @@ def test_the_sensor_itself_runs_or_says_one_line(made):
     done = subprocess.run(
         [sys.executable, "-m", "edge", "--config", str(file), "run", "--input", "-"],
         cwd=file.parent, env={**os.environ, "PYTHONPATH": str(ROOT)}, input=bytes(64_000), capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )  # fmt: skip
     said = done.stderr.decode()
     assert "Traceback" not in said

@@ -18,10 +18,11 @@ from tests.support.sounds import ROOT
 # `edge` knows nobody; train knows edge; convert knows both.
 HOUSES = {
     "edge": (
-        "errors", "labels", "section", "config", "state_folder",
+        "errors", "chatter", "labels", "section", "config", "state_folder",
         "sound", "features", "model", "hearing", "voice", "delivery", "daemon", "commands", "__main__",
     ),
-    "train": ("config", "data", "networks", "fitting", "study", "commands", "__main__"),
+    "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "study", "pages", "loading",
+              "commands", "__main__"),
     "convert": ("config", "graph", "verification", "make", "report", "unheard", "__main__"),
 }  # fmt: skip
 # Side by side on the path of a sound: these know less than their floor would allow.

@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=commands.run_fit)
 
     verb = verbs.add_parser("speech", parents=[common, data], help="train the speech gate's network")
-    verb.add_argument("--noise", help="folder of noise recordings (ESC-10); default: sounds by formula only")
+    verb.add_argument("--noise", nargs="+", default=[], metavar="FOLDER",
+                      help="folders of what is not speech (ESC-50, ...); default: sounds by formula only")  # fmt: skip
+    verb.add_argument("--rooms", help="folder of impulse responses; default: simulated rooms only")
     verb.add_argument("--without", nargs="+", default=[], metavar="CLASS", help="folders of --noise to leave out")
     verb.add_argument("--seed", type=int, default=0, help="of scenes and weights; default: 0")
     verb.add_argument("--name", help="of the run's folder; default: speech-seed0, with what it is without")
@@ -87,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--robustness", action="store_true", help="accuracy in noise (with --noise) and in rooms")
     verb.add_argument("--scalability", action="store_true", help="train on shares of the data too")
     verb.set_defaults(verb=commands.run_compare)
+
+    verb = verbs.add_parser(
+        "strangers", parents=[common, data], help="small models on corpora they never heard, in rooms"
+    )
+    verb.add_argument("--never-trained", nargs="+", default=[], metavar="CORPUS", help="corpora to judge by only")
+    verb.add_argument("--name", default="strangers", help="of the report's folder; default: strangers")
+    verb.set_defaults(verb=commands.run_strangers)
 
     verb = verbs.add_parser(
         "tune", parents=[common, data, recipe], help="sizes and learning rate on validation speakers"

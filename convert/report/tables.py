@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from train.study.tables import markdown
+from train.pages.tables import markdown
 
 
 def artifact_table(found: dict[str, Any]) -> str:

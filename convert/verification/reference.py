@@ -9,12 +9,12 @@ import numpy as np
 
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
-from train.config import Networks
 from train.data.features import Cache, utterance_frames
 from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting.runs import Run
 from train.fitting.speech import SCENES
 from train.networks import registry
+from train.sizes import Networks
 
 _ENDS_PER_SCENE = 4
 
@@ -52,7 +52,7 @@ def _of_scenes(run: Run) -> Side:
     with np.load(run.folder / SCENES) as file:
         frames, speech, weight = file["frames"].astype(np.float32), file["speech"], file["weight"]
     rng, ends = np.random.default_rng(0), []
-    for number, clear in enumerate(weight == 1.0):
+    for number, clear in enumerate(weight >= 1.0):
         ends += [(number, int(block)) for block in rng.choice(np.flatnonzero(clear), _ENDS_PER_SCENE)]
     block = frames.shape[1] // speech.shape[1]
     return Side(

@@ -11,20 +11,26 @@
 # Sensors and Home Assistant come to port 8883, with certificate and password; browsers to port 8884 (websockets, and the
 # dashboard's page), with a password. There, TLS is stunnel's: over its own, mosquitto 2.0.11 promises HTTP/2 and then breaks
 # off. Run as root; ROOMTONE_BROKER names another folder than /etc/mosquitto/roomtone.
+#
+# Cut short at any moment, by a power cut or a kill, it is run again: an account that was being added or removed then is
+# taken away first, by whichever command comes next.
 set -euo pipefail
 umask 077
 folder=${ROOMTONE_BROKER:-/etc/mosquitto/roomtone}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=deploy/durable.sh
+. "$here/../durable.sh"
 port=${ROOMTONE_BROKER_PORT:-8883} page_port=${ROOMTONE_PAGE_PORT:-8884}
 inner_port=${ROOMTONE_INNER_PORT:-8885}
 ca_days=7300 server_days=825 client_days=3650
+unfinished=$folder/.unfinished # the name that is being added or removed, while it is
 
 main() {
   case "${1:-}" in
     setup) setup "${@:2}" ;;
-    sensor | dashboard | home-assistant) valid_name "${2:-}"; add "$1" "$2" ;;
-    remove) valid_name "${2:-}"; remove "$2"; reload ;;
-    list) if [ -e "$folder/accounts" ]; then cat "$folder/accounts"; fi ;;
+    sensor | dashboard | home-assistant) valid_name "${2:-}"; ready; add "$1" "$2" ;;
+    remove) valid_name "${2:-}"; ready; remove "$2" ;;
+    list) list ;;
     *) stop 2 "usage: house.sh setup [--name HOST]... | sensor NAME | dashboard NAME | home-assistant NAME | remove NAME | list" ;;
   esac
 }
@@ -40,16 +46,18 @@ setup() {
   done
   packages
   mkdir -p "$folder/page"
-  [ -e "$folder/ca.key" ] || make_authority
+  one_at_a_time
+  [ -e "$folder/ca.crt" ] || make_authority
   make_server_certificate "${names[@]}"
   touch "$folder"/{sensors,dashboards}.passwords "$folder/accounts"
+  finish
   write_acl
   if [ -d "$here/../../edge/dashboard" ]; then cp -r "$here/../../edge/dashboard/." "$folder/page/"; fi
   write_configuration
   readable_by_mosquitto
   if installed; then
-    ln -sf "$folder/mosquitto.conf" /etc/mosquitto/conf.d/roomtone.conf
-    ln -sf "$folder/stunnel.conf" /etc/stunnel/roomtone.conf
+    link "$folder/mosquitto.conf" /etc/mosquitto/conf.d/roomtone.conf
+    link "$folder/stunnel.conf" /etc/stunnel/roomtone.conf
     systemctl enable --quiet mosquitto stunnel@roomtone
     systemctl restart mosquitto stunnel@roomtone
   fi
@@ -58,42 +66,105 @@ setup() {
 }
 
 add() {
-  local kind=$1 name=$2 word
-  [ -e "$folder/ca.key" ] || stop 69 "there is no broker here yet: house.sh setup"
+  local kind=$1 name=$2 word given=$folder/given/$2
+  finish
   ! grep -q " $name$" "$folder/accounts" || stop 69 "$name exists already: house.sh remove $name"
   word=$(openssl rand -hex 16)
-  case $kind in
-    sensor) enter sensors "$name" "$word" ;;
-    home-assistant) enter sensors "$name" "$word" ;;
-    dashboard) enter dashboards "$name" "$word" ;;
-  esac
-  echo "$kind $name" >>"$folder/accounts"
+  begin "$name"
+  if [ "$kind" != dashboard ]; then
+    rm -rf "$given"
+    mkdir -p "$given"
+    make_certificate "$given/cert.pem" "$given/key.pem" "/O=roomtone/CN=$name" "$client_days" clientAuth ""
+    cp "$folder/ca.crt" "$given/ca.pem"
+    echo "$word" | put "$given/password" 600
+  fi
+  at given
+  if [ "$kind" = dashboard ]; then enter dashboards "$name" "$word"; else enter sensors "$name" "$word"; fi
+  at password
+  { cat "$folder/accounts"; echo "$kind $name"; } | readable accounts
+  at account
   write_acl
   readable_by_mosquitto
   reload
-  if [ "$kind" = dashboard ]; then
-    echo "address   https://$(cat "$folder/host"):$page_port/"
-    echo "user      $name"
-    echo "password  $word"
-    return
-  fi
-  local given=$folder/given/$name
-  rm -rf "$given"
-  mkdir -p "$given"
-  make_certificate "$given/cert.pem" "$given/key.pem" "/O=roomtone/CN=$name" "$client_days" clientAuth ""
-  cp "$folder/ca.crt" "$given/ca.pem"
-  echo "$word" >"$given/password"
-  if [ "$kind" = sensor ]; then say_sensor "$name" "$given"; else say_home_assistant "$name" "$given"; fi
+  end
+  case $kind in
+    sensor) say_sensor "$name" "$given" ;;
+    home-assistant) say_home_assistant "$name" "$given" ;;
+    dashboard)
+      echo "address   https://$(cat "$folder/host"):$page_port/"
+      echo "user      $name"
+      echo "password  $word"
+      ;;
+  esac
 }
 
 remove() {
+  if [ "$(cat "$unfinished" 2>/dev/null)" = "$1" ]; then
+    finish
+    return
+  fi
+  finish
   grep -q " $1$" "$folder/accounts" || stop 69 "there is no $1 (house.sh list)"
+  begin "$1"
+  take_away "$1"
+}
+
+list() {
+  [ ! -e "$folder/accounts" ] || cat "$folder/accounts"
+  [ ! -e "$unfinished" ] || echo "house.sh: adding or removing $(cat "$unfinished") was cut short: the next command takes it away" >&2
+}
+
+# ready: accounts are changed only where setup has come to its end.
+ready() {
+  [ -e "$folder/stunnel.conf" ] || stop 69 "there is no broker here yet: house.sh setup"
+  one_at_a_time
+}
+
+one_at_a_time() {
+  exec 9>"$folder/.lock"
+  flock -w 10 9 || stop 69 "another house.sh is at work"
+}
+
+# --- adding and removing, which may be cut short ------------------------------------------------------------------------------
+
+begin() {
+  echo "$1" | put "$unfinished" 600
+  at begun
+}
+
+end() {
+  rm "$unfinished"
+  sync "$folder"
+  at end
+}
+
+finish() {
+  [ -e "$unfinished" ] || return 0
+  local name
+  name=$(<"$unfinished")
+  echo "house.sh: $name was being added or removed when that was cut short: it is taken away" >&2
+  take_away "$name"
+}
+
+# First what lets it in.
+take_away() {
   local file
-  for file in sensors dashboards; do sed -i "/^$1:/d" "$folder/$file.passwords"; done
-  sed -i "/ $1$/d" "$folder/accounts"
-  rm -rf "$folder/given/$1"
+  for file in sensors dashboards; do without "^$1:" "$file.passwords"; done
+  at password-gone
+  without " $1$" accounts
+  at account-gone
+  rm -rf "${folder:?}/given/$1" "$folder/.entry"
   write_acl
   readable_by_mosquitto
+  reload
+  end
+}
+
+# without PATTERN FILE: takes the lines that match out of it.
+without() {
+  local rest
+  rest=$(sed "/$1/d" "$folder/$2" && echo .) # the point keeps the last line's end
+  printf %s "${rest%.}" | readable "$2"
 }
 
 say_sensor() {
@@ -126,16 +197,27 @@ TEXT
 
 # --- certificates -------------------------------------------------------------------------------------------------------
 
-new_key() { openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$1"; }
+# new_key FILE, unless there is one: a key stays, so that there is no moment at which it does not fit its certificate.
+new_key() {
+  local text
+  [ ! -e "$1" ] || return 0
+  text=$(openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt)
+  put "$1" 600 <<<"$text"
+  at key
+}
 
 make_authority() {
+  local text
   new_key "$folder/ca.key"
-  openssl req -x509 -new -sha256 -key "$folder/ca.key" -days "$ca_days" -subj "/O=roomtone/CN=roomtone house authority" \
-    -addext keyUsage=critical,keyCertSign,cRLSign -out "$folder/ca.crt"
+  text=$(openssl req -x509 -new -sha256 -key "$folder/ca.key" -days "$ca_days" -subj "/O=roomtone/CN=roomtone house authority" \
+    -addext keyUsage=critical,keyCertSign,cRLSign)
+  readable ca.crt <<<"$text"
+  at authority
 }
 
 # make_certificate CERTIFICATE KEY SUBJECT DAYS USE NAMES
 make_certificate() {
+  local text
   new_key "$2"
   { echo "basicConstraints = critical, CA:FALSE"
     echo "keyUsage = critical, digitalSignature"
@@ -144,10 +226,12 @@ make_certificate() {
     echo "authorityKeyIdentifier = keyid"
     [ -z "$6" ] || echo "subjectAltName = $6"
   } >"$folder/.extensions"
-  openssl req -new -sha256 -key "$2" -subj "$3" |
+  text=$(openssl req -new -sha256 -key "$2" -subj "$3" |
     openssl x509 -req -sha256 -CA "$folder/ca.crt" -CAkey "$folder/ca.key" -set_serial "0x$(openssl rand -hex 16)" \
-      -days "$4" -extfile "$folder/.extensions" -out "$1" 2>/dev/null
+      -days "$4" -extfile "$folder/.extensions" 2>/dev/null)
+  put "$1" 640 "$(group)" <<<"$text"
   rm "$folder/.extensions"
+  at certificate
 }
 
 make_server_certificate() {
@@ -156,19 +240,19 @@ make_server_certificate() {
   for name in "$@" "$(hostname)" "$(hostname).local" localhost 127.0.0.1; do
     if [[ $name =~ ^[0-9.]+$|: ]]; then alternatives+=",IP:$name"; else alternatives+=",DNS:$name"; fi
   done
-  echo "$host" >"$folder/host"
+  new_key "$folder/server.key"
   make_certificate "$folder/server.crt" "$folder/server.key" "/O=roomtone/CN=$host" "$server_days" serverAuth "${alternatives#,}"
+  echo "$host" | readable host
 }
 
 # --- mosquitto ------------------------------------------------------------------------------------------------------------
 
 # enter FILE NAME PASSWORD: the password goes through a file, not through a command line that others can read.
 enter() {
-  local entry
-  entry=$(mktemp)
+  local entry=$folder/.entry
   echo "$2:$3" >"$entry"
   mosquitto_passwd -U "$entry"
-  cat "$entry" >>"$folder/$1.passwords"
+  cat "$folder/$1.passwords" "$entry" | readable "$1.passwords"
   rm "$entry"
 }
 
@@ -194,12 +278,12 @@ write_acl() {
         echo "topic write homeassistant/status"
       fi
     done <"$folder/accounts"
-  } >"$folder/.acl.new"
-  mv "$folder/.acl.new" "$folder/acl"
+  } | readable acl
+  at acl
 }
 
 write_configuration() {
-  cat >"$folder/mosquitto.conf" <<CONF
+  readable mosquitto.conf <<CONF
 # Written by house.sh; Debian's /etc/mosquitto/mosquitto.conf includes it, and says where state and log are kept.
 per_listener_settings true
 
@@ -232,7 +316,7 @@ password_file $folder/dashboards.passwords
 acl_file $folder/acl
 max_connections 100
 CONF
-  cat >"$folder/stunnel.conf" <<CONF
+  readable stunnel.conf <<CONF
 ; Written by house.sh.
 foreground = yes
 pid =
@@ -245,20 +329,32 @@ sslVersionMin = TLSv1.2
 CONF
 }
 
+# group: mosquitto's, where it can be given one's files.
+group() { if [ "$(id -u)" -eq 0 ] && getent group mosquitto >/dev/null; then echo mosquitto; fi; }
+
+# readable FILE: standard input becomes a file in the folder that mosquitto can read from its first moment.
+readable() { put "$folder/$1" 640 "$(group)"; }
+
+# All but the authority's key and what is given away, which are root's at every moment.
 readable_by_mosquitto() {
-  getent group mosquitto >/dev/null && [ "$(id -u)" -eq 0 ] || return 0
-  chgrp -R mosquitto "$folder"
-  chmod -R u=rwX,g=rX,o= "$folder"
-  chown -R root:root "$folder/ca.key"
-  chmod 0600 "$folder/ca.key"
-  [ ! -e "$folder/given" ] || chmod -R go= "$folder/given"
+  [ -n "$(group)" ] || return 0
+  find "$folder" \( -path "$folder/ca.key" -o -path "$folder/given" \) -prune -o \
+    -exec chgrp mosquitto {} + -exec chmod u=rwX,g=rX,o= {} +
 }
 
 # --- this machine -----------------------------------------------------------------------------------------------------------
 
 installed() { [ -z "${ROOMTONE_BROKER:-}" ] && [ -d /run/systemd/system ]; }
 
-reload() { if installed; then systemctl reload mosquitto; fi; }
+reload() {
+  if installed; then systemctl try-reload-or-restart mosquitto; fi
+  at reload
+}
+
+# link TARGET NAME
+link() {
+  [ "$(readlink "$2")" = "$1" ] || ln -sf "$1" "$2"
+}
 
 packages() {
   local missing=()

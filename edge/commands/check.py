@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge.commands.devices import require_device
+from edge.commands.ear import listen
 from edge.config import EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.access import access
 from edge.delivery.session import Owner, Session
-from edge.errors import RoomtoneError
+from edge.errors import RoomtoneError, UnavailableError
 from edge.model.artifact import load
 from edge.voice.payloads import ROOT
 
@@ -16,17 +17,25 @@ from edge.voice.payloads import ROOT
 def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str | RoomtoneError]:
     """Yield a line for each thing that is well, and the error for each that is not, one after the other.
 
-    `live` also looks for the microphone and connects to the broker.
+    `live` also looks for the microphone, listens to it for a moment and connects to the broker.
     """
     yield f"{where}: valid"
     looks: list[Callable[[], str]] = [lambda: _model(config), lambda: broker_answers(config, live=live)]
     if live:
-        looks.insert(1, lambda: f"microphone: {require_device(config.audio.microphone)}")
+        looks.insert(1, lambda: _microphone(config))
     for look in looks:
         try:
             yield look()
         except RoomtoneError as error:
             yield error
+
+
+def _microphone(config: EdgeConfig) -> str:
+    device = require_device(config.audio.microphone)
+    heard = listen(config.audio)
+    if heard.deaf:
+        raise UnavailableError(f"microphone: {heard.words}: {heard.trouble}")
+    return f"microphone: {device}, {heard.words}{f': {heard.trouble}' if heard.trouble else ''}"
 
 
 def _model(config: EdgeConfig) -> str:

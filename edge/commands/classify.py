@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.config import EdgeConfig
-from edge.errors import InputError
+from edge.errors import InputError, printable
 from edge.hearing.affect import affect
 from edge.hearing.decision import settings
 from edge.hearing.observation import Observation
@@ -17,8 +17,12 @@ from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET, UNKNOWN
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
-from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
+from edge.sound.blocks import SAMPLE_RATE_HZ, Block, timed_blocks
 from edge.sound.recording import read_recording
+
+
+def nobody(block: Block, observation: Observation) -> None:
+    """Listen to nothing."""
 
 
 def classify(
@@ -27,9 +31,9 @@ def classify(
     manifest: Manifest,
     config: EdgeConfig,
     *,
-    also: Callable[[Observation], None] = lambda observation: None,
+    also: Callable[[Block, Observation], None] = nobody,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a dict per event, then `{"summary": {...}}`; `also` is given every observation on the way.
+    """Yield a dict per event, then `{"summary": {...}}`; `also` is given every block and observation on the way.
 
     Raises InputError for a recording that cannot be read.
     """
@@ -39,15 +43,15 @@ def classify(
     for block in timed_blocks(summary.measured(read_recording(path)), started_at=0.0):
         observation = pipeline.process(block)
         summary.add(observation)
-        also(observation)
+        also(block, observation)
         if observation.change is not None:
-            yield {"file": str(path), **event(pipeline, observation)}
+            yield {"file": printable(path), **event(pipeline, observation)}
     if not summary.blocks:
         raise InputError(f"{path}: too short: less than one block of 80 ms")
     duration_s = summary.duration_s
     yield {
         "summary": {
-            "file": str(path),
+            "file": printable(path),
             "duration_s": round(duration_s, 3),
             **summary.result(),
             "realtime_factor": round((time.process_time() - start_s) / duration_s, 5),
@@ -104,7 +108,8 @@ class _Summary:
 
 
 def as_json(line: dict[str, Any]) -> str:
-    return json.dumps(line, ensure_ascii=False)
+    """Return a line for programs, in ASCII: no terminal's encoding can spoil it."""
+    return json.dumps(line)
 
 
 def as_text(line: dict[str, Any]) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from edge.commands.parser import DEFAULT_CONFIG, parser
 from edge.config import EdgeConfig, load_edge
-from edge.errors import InputError, RoomtoneError
+from edge.errors import InputError, RoomtoneError, printable
 
 FAULT_OF_OURS = 70
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name or a label that the terminal cannot show is no fault
     options = parser().parse_args(arguments)
     try:
         return _COMMANDS[options.command](options) or 0
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"roomtone: {' '.join(message.split())}", file=sys.stderr)
+    print(f"roomtone: {' '.join(printable(message).split())}", file=sys.stderr)
     return status
 
 
@@ -73,8 +75,8 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from edge.commands.classify import as_json, as_text, classify
-    from edge.commands.plot import require_matplotlib
+    from edge.commands.classify import as_json, as_text, classify, nobody
+    from edge.commands.plot import Track, require_matplotlib
     from edge.daemon.run import model_path
     from edge.model.artifact import load
 
@@ -85,27 +87,24 @@ def _classify(options: argparse.Namespace) -> int:
     status = 0
     for file in options.files:
         try:
-            observations: list = []
+            track = Track() if options.plot else None
             if not options.json:
-                print(file)
-            for line in classify(file, model, artifact.manifest, config, also=observations.append):
+                print(printable(file))
+            for line in classify(file, model, artifact.manifest, config, also=track.add if track else nobody):
                 print(as_json(line) if options.json else as_text(line), flush=True)
-            if options.plot:
-                print(f"  drawn in {_plot(file, observations, artifact.manifest, config)}")
+            if track:
+                print(f"  drawn in {printable(_plot(file, track, artifact.manifest, config))}")
         except InputError as error:  # the others are still worth their answer
             status = _complain(str(error), error.exit_status)
     return status
 
 
-def _plot(file: str, observations: list, manifest, config: EdgeConfig) -> Path:
+def _plot(file: str, track, manifest, config: EdgeConfig) -> Path:
     from edge.commands.plot import draw, picture_of
     from edge.hearing.decision import settings
-    from edge.sound.recording import load_recording
 
     target = picture_of(file)
-    draw(
-        target, file, load_recording(file), observations, manifest.labels, settings(manifest.decision, config.decision)
-    )
+    draw(target, printable(file), track, manifest.labels, settings(manifest.decision, config.decision))
     return target
 
 
@@ -149,17 +148,26 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _homeassistant(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
-    from edge.delivery.homeassistant import remove
+    from edge.delivery.forget import remove_from_homeassistant
     from edge.model.artifact import read_artifact
     from edge.voice import homeassistant
 
     config, _ = _configured(options)
     if options.remove:
-        print(remove(config))
+        for line in remove_from_homeassistant(config):
+            print(line, flush=True)
         return
     manifest = read_artifact(model_path(config)).manifest
-    print(f"`run` retains this on {homeassistant.topic(config)} (edge.homeassistant.enabled):")
+    print(f"`run` retains this on {homeassistant.topic(config, config.device.id)} (edge.homeassistant.enabled):")
     print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id), indent=1))
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from edge.delivery.forget import forget
+
+    options.log_level = options.log_level or "error"  # its own lines say the rest
+    for line in forget(_configured(options)[0], options.device):
+        print(line, flush=True)
 
 
 def _model(options: argparse.Namespace) -> None:
@@ -192,6 +200,7 @@ _COMMANDS = {
     "check": _check,
     "doctor": _doctor,
     "homeassistant": _homeassistant,
+    "forget": _forget,
     "model": _model,
 }
 

@@ -3,9 +3,7 @@
 import grp
 import os
 import shutil
-import statistics
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,22 +11,16 @@ from pathlib import Path
 
 from edge.commands.check import broker_answers
 from edge.commands.devices import require_device
-from edge.config import Audio, EdgeConfig
+from edge.commands.ear import listen
+from edge.config import EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.credentials import located
 from edge.errors import RoomtoneError
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
-from edge.sound.blocks import Block
-from edge.sound.faults import explain
-from edge.sound.level import clipped, level_dbfs
-from edge.sound.microphone import Microphone
 from edge.state_folder import state_folder
 
-LISTEN_S = 2.0
-PATIENCE_S = 10.0  # for a microphone's first sound
-FAINT_DBFS = -75.0
 MADE_AT_LEAST_UNIX_S = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # this program is younger
 SPARE_BYTES = 50_000_000
 OTHERS = 0o077
@@ -98,28 +90,8 @@ def _microphone(config: EdgeConfig) -> Finding:
 
 def _level(config: EdgeConfig) -> Finding:
     """Listen for a moment: whether sound comes, and whether it is worth anything."""
-    blocks: list[Block] = []
-    why = explain("starting")
-    deadline_s = time.monotonic() + PATIENCE_S
-    with Microphone(Audio(microphone=config.audio.microphone)) as microphone:
-        for item in microphone.blocks():
-            if isinstance(item, Block):
-                blocks.append(item)
-            else:
-                why = item.detail
-            if time.monotonic() > deadline_s or len(blocks) * 0.08 >= LISTEN_S:
-                break
-    if not blocks:
-        return Finding(subject="level", words="no sound", remedy=why, exit_status=69)
-    levels = [level_dbfs(block.samples) for block in blocks]
-    words = f"{statistics.median(levels):.0f} dBFS, loudest {max(levels):.0f}, in {len(blocks) * 0.08:.1f} s"
-    if all(block.samples.min() == block.samples.max() for block in blocks):
-        return Finding(subject="level", words=words, remedy=explain("constant" if blocks[0].samples[0] else "zeros"))
-    if statistics.median(clipped(block.samples) for block in blocks) > 0:
-        return Finding(subject="level", words=words, remedy=explain("clipped"))
-    if max(levels) < FAINT_DBFS:
-        return Finding(subject="level", words=words, remedy="very faint: turn the capture level up (alsamixer)")
-    return Finding(subject="level", words=words)
+    heard = listen(config.audio)
+    return Finding(subject="level", words=heard.words, remedy=heard.trouble, exit_status=69 if heard.deaf else 0)
 
 
 def _sound_cards(config: EdgeConfig, *, folder: Path = Path("/dev/snd")) -> Finding:

@@ -1,8 +1,10 @@
 """The words of the command line."""
 
 import argparse
+import re
 
 from edge import __version__
+from edge.config import host_name
 
 DEFAULT_CONFIG = "config.yaml"
 
@@ -24,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--input",
         metavar="FILE",
-        help="a recording played as a microphone; - for raw PCM (s16le, 16 kHz, mono), heard as fast as it comes",
+        help="a recording played as a microphone; - for standard input, heard as fast as it comes: sound file or raw "
+        "PCM (s16le, 16 kHz, mono)",
     )
     made = command("demo", "sense a bundled recording with an embedded broker and a live page")
     made.add_argument("--seconds", type=_seconds, metavar="S", help="end after this long")
@@ -34,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--json", action="store_true", help="one JSON object per event, then one summary per file")
     how.add_argument("--plot", action="store_true", help="also draw each recording, into FOLDER-NAME.png here")
     made = command("watch", "show what sensors say, live")
-    made.add_argument("--host", metavar="HOST", help="the broker; default: as configured, or this machine")
-    made.add_argument("--port", type=int, metavar="PORT", help="default: as configured, or 1883 (8883 with TLS)")
+    made.add_argument("--host", type=_host, metavar="HOST", help="the broker; default: as configured, or this machine")
+    made.add_argument("--port", type=_port, metavar="PORT", help="default: as configured, or 1883 (8883 with TLS)")
     made.add_argument("--json", action="store_true", help="one JSON object per message")
     made.add_argument("--once", action="store_true", help="what is known now, and end")
     made = command("devices", "list the microphones")
@@ -48,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     command("doctor", "look at everything a sensor needs, and say what helps")
     made = command("homeassistant", "say how Home Assistant finds this sensor, or take it out again")
     made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
+    made = command("forget", "take everything that a device left behind off the broker")
+    made.add_argument("device", type=_device, metavar="DEVICE", help="its edge.device.id, or the one it had before")
     _model_parser(command("model", "look at a model file, sign it, install it"))
     return whole
 
@@ -71,6 +76,25 @@ def _model_parser(model: argparse.ArgumentParser) -> None:
     made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
     made.add_argument("file", metavar="FILE")
     verb("rollback", "have the sensor run the model before")
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch("[a-z0-9-]{1,64}", text):
+        raise argparse.ArgumentTypeError(f"expected a device's id (a-z, 0-9 and - only), got {text!r}")
+    return text
+
+
+def _host(text: str) -> str:
+    try:
+        return host_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from error
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

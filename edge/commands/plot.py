@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from edge.errors import UnavailableError
 from edge.hearing.observation import Observation
 from edge.labels import QUIET, UNKNOWN
 from edge.model.manifest import DecisionDefaults
-from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.sound.blocks import BLOCK_S, Block
 
-_POINTS = 4_000  # of the waveform: its envelope, not every sample
+_PIECES = 4  # of a block: the waveform's outline
 _GREY = {QUIET: "#e4e7eb", UNKNOWN: "#9aa5b1"}
 
 
@@ -32,23 +33,29 @@ def picture_of(recording: str | Path) -> Path:
     return next(target for number in numbers if not os.path.lexists(target := Path(f"{name}{number}.png")))
 
 
-def draw(
-    target: str | Path,
-    title: str,
-    samples: np.ndarray,
-    observations: list[Observation],
-    labels: list[str],
-    decision: DecisionDefaults,
-) -> None:
-    """Write a picture of waveform, speech, scores with thresholds, and decisions (format by `target`'s suffix).
+class Track:
+    """What a picture needs of a recording: its outline, not its samples, and what was heard."""
 
-    samples: float32 (n,) at 16 kHz.
-    """
+    def __init__(self) -> None:
+        self.observations: list[Observation] = []
+        self.low: list[np.ndarray] = []
+        self.high: list[np.ndarray] = []
+
+    def add(self, block: Block, observation: Observation) -> None:
+        pieces = block.captured.reshape(_PIECES, -1)
+        self.low.append(pieces.min(axis=1))
+        self.high.append(pieces.max(axis=1))
+        self.observations.append(observation)
+
+
+def draw(target: str | Path, title: str, track: Track, labels: list[str], decision: DecisionDefaults) -> None:
+    """Write a picture of waveform, speech, scores with thresholds, and decisions (format by `target`'s suffix)."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    observations = track.observations
     times = np.array([observation.at_s for observation in observations])
     empty = np.full(len(labels), np.nan)
     scores = np.array([empty if o.scores is None else o.scores for o in observations])
@@ -56,8 +63,9 @@ def draw(
     figure, (wave, speech, score, said) = plt.subplots(
         4, 1, sharex=True, figsize=(12, 8), height_ratios=[2, 1, 3, 0.6], layout="constrained"
     )
-    wave.set_title(title)
-    low, high, at = _envelope(samples)
+    wave.set_title(title, parse_math=False)  # a file's name
+    low, high = np.concatenate(track.low), np.concatenate(track.high)
+    at = (np.arange(len(low)) + 0.5) * BLOCK_S / _PIECES
     wave.fill_between(at, low, high, color="#52606d", linewidth=0)
     wave.set(ylabel="waveform", ylim=(-1, 1))
     speech.plot(times, [o.level_dbfs for o in observations], color="#52606d", label="level")
@@ -83,14 +91,10 @@ def draw(
         said.axvspan(begin_s, end_s, color=colours[label])
         said.text((begin_s + end_s) / 2, 0.5, label, ha="center", va="center", clip_on=True, fontsize=8)
     said.set(yticks=[], ylabel="says", xlabel="seconds", xlim=(0, times[-1]))
-    figure.savefig(target, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks is drawn as boxes
+        figure.savefig(target, dpi=120)
     plt.close(figure)
-
-
-def _envelope(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    size = max(1, len(samples) // _POINTS)
-    pieces = samples[: len(samples) // size * size].reshape(-1, size)
-    return pieces.min(axis=1), pieces.max(axis=1), (np.arange(len(pieces)) + 0.5) * size / SAMPLE_RATE_HZ
 
 
 def _runs(observations: list[Observation]) -> list[tuple[float, float, str]]:

@@ -75,6 +75,8 @@ class Rooms:
         """Return what is known of one sensor as plain text."""
         room = self.by_device.get(device, Room())
         heard = f"{_plain(room.state.emotion)} {room.state.confidence:.0%}" if room.state else "-"
+        if _off(room):
+            heard = "off"
         return f"{device}  {heard}  microphone {_microphone(room)}  {room.status or '-'}"
 
     def table(self, now: float) -> Table:
@@ -85,7 +87,7 @@ class Rooms:
         table.add_column("confidence", min_width=17, no_wrap=True)
         table.add_column("microphone", overflow="fold")
         table.add_column("age", justify="right", no_wrap=True)
-        table.add_column("late", justify="right", no_wrap=True)
+        table.add_column("late events", justify="right", no_wrap=True)
         for device, room in sorted(self.by_device.items()):
             table.add_row(Text(device), *_cells(room, now), Text(str(len(room.late)) if room.late else "-"))
         return table
@@ -110,6 +112,8 @@ def _cells(room: Room, now: float) -> list[Text | ProgressBar | Table]:
         return [Text(room.status or "-"), Text("-"), _microphone(room), Text("-")]
     age_s = max(0.0, now - _unix_s(state.ts))
     gone = room.status == "offline" or age_s > _STALE_S
+    if _off(room) and not gone:
+        return [Text("off", style="dim"), Text("-"), _microphone(room), Text(_age(age_s))]
     label = _plain(state.emotion)
     emotion = Text(label, style="dim" if gone else f"bold {_COLOURS.get(label, 'white')}")
     if room.status == "offline":
@@ -122,11 +126,17 @@ def _cells(room: Room, now: float) -> list[Text | ProgressBar | Table]:
     return [emotion, bar, _microphone(room), Text(_age(age_s), style="red" if gone else "")]
 
 
+def _off(room: Room) -> bool:
+    """Whether it does not listen on purpose."""
+    silenced = room.state is not None and room.state.microphone in ("off", "quiet-hours")
+    return room.listening == "OFF" or silenced
+
+
 def _microphone(room: Room) -> Text:
     if room.listening == "OFF":
         return Text("off")
     word = room.state.microphone if room.state else room.health.microphone.state if room.health else "-"
-    if word in ("ok", "off", "-"):
+    if word in ("ok", "off", "quiet-hours", "-"):
         return Text(word)
     detail = room.health.microphone.detail if room.health and room.health.microphone.state == word else ""
     return Text(_plain(f"{word}: {detail}" if detail else word), style="red")

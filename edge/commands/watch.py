@@ -3,6 +3,7 @@
 import json
 import queue
 import re
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from rich.text import Text
 
 from edge.commands.rooms import Message, Rooms
 from edge.config import Mqtt
+from edge.daemon.status_line import log_goes_to
 from edge.delivery.access import access
 from edge.delivery.embedded import HOST
+from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
 from edge.delivery.session import Owner, Session
 from edge.voice.payloads import ROOT
@@ -31,7 +34,7 @@ class Ears(Owner):
     def __init__(self) -> None:
         self.heard: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+    def opened(self, client: paho.Client, limits: Limits) -> None:
         client.subscribe([(f"{ROOT}/+/{kind}", 1) for kind in KINDS])
 
     def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
@@ -93,7 +96,11 @@ def _show(messages: Iterator[Message | None], session: Session, *, once: bool) -
                 rooms.hear(message)
                 print(rooms.line(message.device), flush=True)
         return
-    with Live(console=console, auto_refresh=False, transient=False) as live:
+    terminal = sys.stderr
+    with (
+        Live(console=console, auto_refresh=False, transient=False) as live,
+        log_goes_to(sys.stderr, instead_of=terminal),  # Live's own, which writes above the table
+    ):
         drawn_s = 0.0
         for message in messages:
             if message is not None:

@@ -9,18 +9,20 @@ from pathlib import Path
 
 from edge import __version__
 from edge.delivery.link import Link
+from edge.sound.bandwidth import Bandwidth
 from edge.sound.blocks import BLOCK_S
 from edge.voice.payloads import Health, Microphone, Percentiles, rfc3339
 
 
 class HealthMeter:
-    """Collects timings between two reports."""
+    """Collects timings between two reports. bandwidth: of what was spoken since the microphone was opened."""
 
     def __init__(self) -> None:
         self._born_s = self._mark_s = time.monotonic()
         self._cpu_s = _cpu_s()
         self._blocks_ms: list[float] = []
         self._latency_ms: list[float] = []
+        self.bandwidth = Bandwidth()
 
     @contextmanager
     def block(self, captured_at: float):
@@ -53,6 +55,7 @@ class HealthMeter:
             outbox_problem=link.outbox.problem,
             ignored_commands=link.ignored_commands,
             broker=link.condition(),
+            bandwidth_hz=self.bandwidth.hz,
         )
         self._mark_s, self._cpu_s = now_s, cpu_s
         self._blocks_ms.clear()

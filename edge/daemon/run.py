@@ -8,14 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from edge.config import EdgeConfig, Mqtt
 from edge.daemon.listening import Listening
 from edge.daemon.notify import Notifier
+from edge.daemon.permission import Permission
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
+from edge.daemon.switch import Switch
 from edge.delivery import homeassistant
 from edge.delivery.access import access, default_port
 from edge.delivery.embedded import HOST, Broker, embedded
@@ -29,7 +32,7 @@ from edge.model.store import current_file
 from edge.model.trial import choose
 from edge.sound.blocks import Block, Fault, paced, timed_blocks
 from edge.sound.microphone import Microphone
-from edge.sound.recording import read_raw, read_recording
+from edge.sound.recording import read_recording, read_stream
 from edge.state_folder import state_folder
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
@@ -53,7 +56,8 @@ def prove(config: EdgeConfig) -> None:
 def run(
     config: EdgeConfig, *, recording: str | None = None, read_config: Callable[[], EdgeConfig] | None = None
 ) -> None:
-    """Sense until the recording ends or a signal comes. `recording`: a file, `-` for raw PCM, None for the microphone.
+    """Sense until the recording ends or a signal comes. `recording`: a file, `-` for standard input, None for the
+    microphone.
 
     A broker or a microphone that is not there is reported and retried; everything else raises a RoomtoneError, as does
     a recording at whose end the broker has not taken all events. `read_config` is asked at SIGHUP, and what it returns
@@ -67,15 +71,21 @@ def run(
     ):
         if recording is not None:
             outbox = _outbox(config)
-            sense(config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, show=line.show)
+            sense(
+                config, _recorded(recording, stopping), stopping=stopping, outbox=outbox,
+                permission=Permission(None, Switch(_switch_path(config)), config.quiet_hours), show=line.show,
+            )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
                 raise UnavailableError(
                     f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; "
                     "the next run sends them, late"
                 )
             return
+        switch = Switch(None)
         while not stopping():
             config = reload.config
+            if switch.path != (path := _switch_path(config)):
+                switch = Switch(path)
             with Microphone(config.audio) as microphone:
                 _close_when(told, microphone)
                 sense(
@@ -84,7 +94,9 @@ def run(
                     stopping=stopping,
                     reload=reload.due,
                     outbox=_outbox(config),
-                    listening=Listening(hold=microphone.hold, resume=microphone.resume),
+                    permission=Permission(
+                        Listening(hold=microphone.hold, resume=microphone.resume), switch, config.quiet_hours
+                    ),
                     dropped=lambda: microphone.dropped_blocks,
                     reopen=microphone.reopen,
                     show=line.show,
@@ -105,6 +117,11 @@ def durable_outbox(config: EdgeConfig) -> Outbox:
 def _outbox(config: EdgeConfig) -> Outbox:
     # A broker of our own comes and goes with us: what it misses is not worth keeping for another one.
     return Outbox(None) if config.mqtt.host == "embedded" else durable_outbox(config)
+
+
+def _switch_path(config: EdgeConfig) -> Path | None:
+    folder = state_folder(config.state_folder)
+    return folder and folder / f"listening-{config.device.id}.json"
 
 
 def _close_when(told: queue.SimpleQueue[int], microphone: Microphone) -> None:
@@ -129,7 +146,7 @@ def sense(
     reload: Callable[[], bool] = lambda: False,
     mqtt: Mqtt | None = None,
     outbox: Outbox | None = None,
-    listening: Listening | None = None,
+    permission: Permission | None = None,
     dropped: Callable[[], int] = lambda: 0,
     reopen: Callable[[], None] = lambda: None,
     on_broker: Callable[[Broker], None] = lambda broker: log.info("dashboard %s", broker.page),
@@ -155,7 +172,7 @@ def sense(
             link,
             artifact.manifest.model_id,
             config,
-            listening=listening,
+            permission=permission,
             sequence=sequence,
             dropped_blocks=dropped,
             reopen=reopen,
@@ -182,6 +199,7 @@ def sense(
                 notifier.reloading()
             else:
                 notifier.stopping()
+            sensor.end()
             link.stop()
 
 
@@ -211,9 +229,10 @@ def stop_signal(told: queue.SimpleQueue[int] | None = None) -> Iterator[Stopping
 def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:
     """Return the blocks of a recording at the pace of its own clock, or of standard input as they come."""
     if recording == "-":
-        return timed_blocks(read_raw(sys.stdin.buffer, stopping), started_at=time.time())
-    next(read_recording(recording))  # what cannot be read is said before anything starts
-    return paced(timed_blocks(read_recording(recording), started_at=time.time()), stopping)
+        return timed_blocks(read_stream(sys.stdin.buffer, stopping), started_at=time.time())
+    chunks = read_recording(recording)
+    first = next(chunks)  # what cannot be read is said before anything starts
+    return paced(timed_blocks(chain((first,), chunks), started_at=time.time()), stopping)
 
 
 @contextmanager

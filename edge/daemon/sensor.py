@@ -10,14 +10,15 @@ from msgspec.structs import replace
 
 from edge.config import EdgeConfig
 from edge.daemon.health import HealthMeter
-from edge.daemon.listening import Listening
 from edge.daemon.messages import event_of, state_of
-from edge.daemon.quiet_hours import QuietClock
+from edge.daemon.permission import Permission
 from edge.delivery.link import Link
+from edge.delivery.packets import Word
 from edge.hearing.decision import Change
 from edge.hearing.observation import NOTHING_YET, Observation
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET
+from edge.sound.bandwidth import Bandwidth
 from edge.sound.blocks import Block, Fault
 from edge.sound.faults import explain
 from edge.sound.signal_check import SignalCheck
@@ -29,9 +30,6 @@ log = logging.getLogger("roomtone")
 
 SPEAKING_INTERVAL_S = 1.0
 IDLE_INTERVAL_S = 30.0
-SWITCH = "switch"  # who forbids listening: people, by the command `listening/set`
-QUIET_HOURS = "quiet hours"  # who else does
-CLOCK_EVERY_S = 1.0
 REOPEN_S = 300.0  # a microphone that delivers nothing of worth is opened anew this often
 
 
@@ -45,7 +43,7 @@ class Sensor:
         model_id: str,
         config: EdgeConfig,
         *,
-        listening: Listening | None = None,
+        permission: Permission | None = None,
         sequence: Sequence | None = None,
         dropped_blocks: Callable[[], int] = lambda: 0,
         reopen: Callable[[], None] = lambda: None,
@@ -57,10 +55,9 @@ class Sensor:
         self._on_event = on_event
         self._meter = HealthMeter()
         self._health_due_s = time.monotonic()
-        self._listening = listening or Listening()
+        self._permission = permission or Permission(None, None, config.quiet_hours)
         self._sequence = sequence or Sequence()
         self._timeline = TimelineRecorder()
-        self._quiet_clock, self._clock_due_s = QuietClock(config.quiet_hours), 0.0
         self._signal = SignalCheck()
         self._dead: str | None = None  # what was wrong with sound that flowed, until some is well
         self._reopen, self._reopen_due_s = reopen, 0.0
@@ -69,7 +66,7 @@ class Sensor:
         self._broker_problem: str | None = None
         self._state_due_s = 0.0
         self._silence_due_s = 0.0
-        self._flowed = False
+        self._flowed, self._flows_since_s = False, 0.0  # since when it flows, in seconds of sound
         self._last = NOTHING_YET, time.time()  # with the Unix time at which its source began
         self._microphone = Microphone(state="starting", detail="no sound yet")
 
@@ -83,22 +80,33 @@ class Sensor:
         return f"{room}; broker {self._link.address}: {self._link.problem or 'connected'}{events}"
 
     def start(self) -> None:
-        """Open the link, whose commands and memories of an earlier life come to this sensor."""
+        """Open the link, whose commands and memories of an earlier life come to this sensor.
+
+        Whoever hears for it may open a microphone only after this: it is held until the switch is known to be on.
+        """
+        self._permission.begin()
+        if (refusal := self._permission.refusal()) is not None:
+            self._microphone = Microphone(state="starting", detail=refusal.detail)
         self._link.start(on_listening=self.switch, on_past=lambda past: self._told.put(partial(self._recall, past)))
+
+    def end(self) -> None:
+        """Say until when the day is known; after this nothing is heard any more."""
+        if self._past_known:
+            self._link.retain("timeline", self._timeline.timeline(time.time()))
 
     def switch(self, on: bool) -> None:
         """Listen, or close the microphone. From any thread."""
+        self._permission.switch(on=on)
         self._told.put(self._publish_listening)
-        self._listening.set(SWITCH, on)
 
     def process(self, item: Block | Fault) -> None:
         """Take what a source yields: sound, or the reason why there is none."""
         while not self._told.empty():
             self._told.get()()
-        self._look_at_the_clock()
-        if not self._listening.on:  # whether or not there is a microphone that is closed now
-            reason = "off" if self._listening.forbids(SWITCH) else "quiet-hours"
-            self._hear_nothing(Fault(reason=reason, detail=explain(reason)))
+        if (refusal := self._permission.refusal()) is not None:  # whatever comes from before it closed
+            if refusal.reason == "off" != self._microphone.state:
+                self._publish_listening()  # whoever sees that it is off sees the switch so, too
+            self._hear_nothing(refusal)
         elif isinstance(item, Fault):
             self._hear_nothing(item)
         else:
@@ -107,18 +115,17 @@ class Sensor:
         self._publish_timeline()
         self._report_health()
 
-    def _look_at_the_clock(self) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._clock_due_s:
-            self._clock_due_s = now_s + CLOCK_EVERY_S
-            self._listening.set(QUIET_HOURS, not self._quiet_clock.quiet(time.time()))
-
     def _listen(self, block: Block) -> None:
         observation = self._pipeline.process(block)
+        if observation.speech:
+            self._meter.bandwidth.add(block.samples)
         began_at = block.captured_at - block.end_s
         if not self._flowed:
             self._timeline.add(block.captured_at, observation.label, observation.confidence)
+            self._flows_since_s = block.end_s
         self._flowed = True
+        if observation.since_s < self._flows_since_s:  # the same label, but nobody listened in between
+            observation = replace(observation, since_s=self._flows_since_s)
         self._last = observation, began_at
         self._judge_signal(block)
         if observation.change is not None:
@@ -150,13 +157,16 @@ class Sensor:
         """There is no sound: whoever spoke is no longer heard, and the label must not stay as if they were."""
         observation, began_at = self._last
         if fault.reason == self._microphone.state:
+            self._microphone = Microphone(state=fault.reason, detail=fault.detail)
             self._repeat_silence()
             return
-        self._flowed = False
+        flowed, self._flowed = self._flowed, False
         self._signal.reset()
+        self._meter.bandwidth = Bandwidth()  # another microphone may come
         self._silence_due_s = time.monotonic() + IDLE_INTERVAL_S
         change = self._pipeline.interrupt(observation.at_s)
-        silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=change.at_s if change else observation.since_s)
+        silent_s = observation.at_s if flowed else observation.since_s
+        silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=silent_s)
         self._last = silent, began_at
         if change is not None:
             self._publish_event(change, began_at)
@@ -187,17 +197,15 @@ class Sensor:
         self._publish_state(*self._last)
         self._health_due_s = 0.0
 
-    def _recall(self, past: dict[str, bytes]) -> None:
+    def _recall(self, past: dict[str, Word]) -> None:
         """Go on from what an earlier life published: its timeline, and whether it was told not to listen."""
         self._past_known = True
-        if "timeline" in past:
-            self._timeline.recall(past["timeline"])
-        if past.get("listening") == b"OFF":
-            self._listening.set(SWITCH, False)
+        self._timeline.recall(*(past[name].word if name in past else None for name in ("timeline", "state")))
+        self._permission.recall(past.get("listening"))
         self._publish_listening()
 
     def _publish_listening(self) -> None:
-        self._link.retain("listening", b"OFF" if self._listening.forbids(SWITCH) else b"ON")
+        self._link.retain("listening", self._permission.word())
 
     def _publish_timeline(self) -> None:
         # Before the past is known it would only replace what is to be read back.

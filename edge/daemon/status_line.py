@@ -4,8 +4,10 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 _CLEAR = "\r\x1b[K"
 
@@ -17,7 +19,7 @@ class StatusLine:
         self._stream = sys.stderr
         self._on = self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._words = ""
-        self._handlers: list[logging.StreamHandler] = []
+        self._log = ExitStack()
 
     def show(self, words: str) -> None:
         """Put these words on the line."""
@@ -37,17 +39,30 @@ class StatusLine:
 
     def __enter__(self) -> Self:
         if self._on:
-            for handler in logging.getLogger().handlers:
-                if isinstance(handler, logging.StreamHandler) and handler.stream is self._stream:
-                    handler.setStream(self)
-                    self._handlers.append(handler)
+            self._log.enter_context(log_goes_to(self, instead_of=self._stream))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handler in self._handlers:
-            handler.setStream(self._stream)
+        self._log.close()
         if self._on:
             self._stream.write("\n")
             self._stream.flush()
+
+
+@contextmanager
+def log_goes_to(stream: TextIO, *, instead_of: TextIO) -> Iterator[None]:
+    """Have log lines written elsewhere while the context lasts, so that they do not tear what is drawn apart."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is instead_of
+    ]
+    for handler in handlers:
+        handler.setStream(stream)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(instead_of)

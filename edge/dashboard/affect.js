@@ -1,29 +1,11 @@
-/* Where the room is between unpleasant and pleasant, calm and excited: a dot on a plane with the emotions' places.
+/* Where the room is between unpleasant and pleasant, calm and excited: a dot on a plane.
  *
  * Shown once a sensor has told both (one with labels of its own, or of before they were told, never does), and empty
  * while nobody speaks: what came and went with every pause would move the page. */
 "use strict";
 
 const Affect = (() => {
-  /* [valence, arousal], as edge/hearing/affect.py has them. */
-  const PLACES = {
-    angry: [-0.51, 0.59],
-    disgust: [-0.6, 0.35],
-    fear: [-0.64, 0.6],
-    happy: [0.81, 0.51],
-    neutral: [0, 0],
-    sad: [-0.63, -0.27],
-    surprise: [0.4, 0.67],
-  };
   const dot = Dom.byId("affect-dot");
-
-  function build() {
-    for (const [label, [valence, arousal]] of Object.entries(PLACES)) {
-      const place = Dom.make("span", { class: "affect-place", "data-tone": Labels.tone(label) });
-      put(place, valence, arousal);
-      dot.before(place);
-    }
-  }
 
   function update(sensor, { condition }) {
     const live = condition.kind === "live";
@@ -48,8 +30,7 @@ const Affect = (() => {
     return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
   }
 
-  build();
-  return { PLACES, update };
+  return { update };
 })();
 
 Page.addRoomView(Affect);

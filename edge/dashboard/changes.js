@@ -13,19 +13,19 @@ const Changes = (() => {
       drawnKey = key;
       build(sensor.past.changes(), now);
     }
-    if (newest) Dom.setText(newest.held, held(newest.change.start, sensor.knownUntil(now)));
+    if (newest) Dom.setText(newest.held, held(newest.change.start, sensor.holds(now) ? sensor.knownUntil(now) : newest.change.end));
   }
 
   function build(changes, now) {
     const shown = changes.slice(-SHOWN);
-    const lines = shown.map((change, i) => line(change, shown[i + 1], now));
+    const lines = shown.map((change) => line(change, now));
     newest = lines.at(-1) ?? null;
     Dom.setHidden(Dom.byId("changes-empty"), lines.length > 0);
     Dom.setHidden(Dom.byId("changes"), lines.length === 0);
     Dom.byId("changes").replaceChildren(...lines.reverse().map((each) => each.item));
   }
 
-  function line(change, next, now) {
+  function line(change, now) {
     const day = Format.day(change.start, now);
     const iso = new Date(change.start).toISOString();
     const clock = Dom.make("time", { datetime: iso }, ...(day ? [Dom.make("small", {}, day)] : []), Format.clockWithSeconds(change.start));
@@ -33,8 +33,9 @@ const Changes = (() => {
     const gap = Past.isGap(change);
     const marks = [...(change.late ? ["late"] : []), ...(gap ? ["nobody listened"] : [])];
     const chips = marks.map((mark) => Dom.make("span", { class: "chip" }, mark));
-    const sure = change.confidence === null || gap ? "" : Format.percent(change.confidence);
-    const holding = Dom.make("span", { class: "held" }, next ? held(change.start, next.start) : "");
+    const ratio = gap ? null : Labels.surely(change.label, change.confidence);
+    const sure = ratio === null ? "" : Format.percent(ratio);
+    const holding = Dom.make("span", { class: "held" }, held(change.start, change.end));
     const item = Dom.make(
       "li",
       { "data-tone": Labels.tone(change.label), "data-label": change.label },
@@ -48,7 +49,7 @@ const Changes = (() => {
   }
 
   function held(start, end) {
-    return `for ${Format.duration(end - start)}`;
+    return end > start ? `for ${Format.duration(end - start)}` : "";
   }
 
   return { update };

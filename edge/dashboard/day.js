@@ -9,6 +9,7 @@ const Day = (() => {
   const legend = new Map();
   let spans = [];
   let nowMs = 0;
+  let holds = false; // whether the last of them lasts until now
   let minutesAgo = null; // the moment chosen; null is none
   let drawnKey = "";
   let checkedAt = 0;
@@ -23,6 +24,7 @@ const Day = (() => {
     const size = `${box.width} ${box.height} ${matchMedia("(prefers-color-scheme: dark)").matches}`;
     if (`${key} ${size}` === drawnKey && steadyMs - drawnAt < DRAW_EVERY_MS) return;
     [drawnKey, drawnAt] = [`${key} ${size}`, steadyMs];
+    holds = sensor.holds(now);
     spans = sensor.past.spans(now - DAY_MS, sensor.knownUntil(now));
     Ribbon.draw(Dom.byId("ribbon-canvas"), spans, now - DAY_MS, now);
     showHours(now);
@@ -79,7 +81,7 @@ const Day = (() => {
   }
 
   function moment(at) {
-    const span = spans.find((each) => each.start <= at && at < each.end) ?? (at >= nowMs ? spans.at(-1) : undefined);
+    const span = spans.find((each) => each.start <= at && at < each.end) ?? (at >= nowMs && holds ? spans.at(-1) : undefined);
     const clock = `${Format.day(at, nowMs)} ${Format.clock(at)}`.trim();
     if (span === undefined) return `${clock}: nothing known`;
     if (Past.isGap(span)) return `${clock}: nobody listened, for ${Format.duration(span.end - span.start)}`;

@@ -32,12 +32,12 @@ class HealthCard {
   }
 
   static _delays(health) {
-    const { inferenceMs, latencyMs, outboxDepth, outboxDropped, outboxProblem, reconnects } = health;
+    const { inferenceMs, latencyMs, outboxDepth, outboxDropped, outboxProblem, problem, reconnects } = health;
     const pair = ({ p50, p99 }) => `${Format.number(p50, 1)} / ${Format.number(p99, 1, "ms")}`;
     return [
       ["Inference, p50 / p99", pair(inferenceMs)],
       ["Latency, p50 / p99", pair(latencyMs)],
-      ["Waiting to be sent", Format.number(outboxDepth, 0), outboxDepth > 0 ? "no link for a while" : ""],
+      ["Waiting to be sent", Format.number(outboxDepth, 0), outboxDepth > 0 && problem ? problem : ""],
       ...(outboxDropped > 0 ? [["Events lost", Format.number(outboxDropped, 0), "too long without a link"]] : []),
       ...(outboxProblem ? [["Keeping events", "", outboxProblem]] : []),
       ["Reconnects", Format.number(reconnects, 0)],
@@ -55,7 +55,7 @@ class HealthCard {
     const off = ahead !== null && Math.abs(ahead) > Format.MINUTE;
     const clock = off ? `${Format.duration(Math.abs(ahead))} ${ahead > 0 ? "ahead" : "behind"}` : "in step";
     return [
-      ["Running for", uptimeS === null ? "–" : Format.duration(uptimeS * 1000)],
+      ["Running for", uptimeS === null ? "–" : uptimeS < 1 ? "just started" : Format.duration(uptimeS * 1000)],
       ["Clock", ahead === null ? "–" : clock, off ? "differs from this page’s" : ""],
       ["Model", sensor.state?.model ?? "–"],
       ["Version", sensor.health?.version ?? "–"],

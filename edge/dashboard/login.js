@@ -8,7 +8,7 @@ class Login {
     this._name = Dom.byId("login-name");
     this._password = Dom.byId("login-password");
     this._button = Dom.byId("sign-in");
-    this._button.addEventListener("click", () => (connection.signedIn ? this._signOut() : this.show("")));
+    this._button.addEventListener("click", () => (this._in() ? this._signOut() : this.show("")));
     Dom.byId("login-cancel").addEventListener("click", () => this._dialog.close());
     Dom.byId("login-form").addEventListener("submit", (event) => this._submit(event));
   }
@@ -29,7 +29,12 @@ class Login {
   follow({ state, detail }) {
     if (state === "refused") this.show(detail);
     if (state === "up" && this._dialog.open) this._dialog.close();
-    Dom.setText(this._button, this._connection.signedIn ? "Sign out" : "Sign in");
+    Dom.setText(this._button, this._in() ? "Sign out" : "Sign in");
+  }
+
+  /* Whether the broker has taken a name and password: what was only tried is nothing to sign out from. */
+  _in() {
+    return this._connection.signedIn && this._connection.link.state !== "refused";
   }
 
   _submit(event) {

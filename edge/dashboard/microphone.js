@@ -16,10 +16,14 @@ class MicrophoneCard {
   update(sensor, { condition, nowMs }) {
     this._sensor = sensor;
     const ear = Condition.microphone(sensor);
-    const works = ear.code === null ? "unknown" : ear.code === "ok" && condition.kind !== "off" ? "yes" : "no";
+    const works = ear.code === null ? "unknown" : ear.code === "ok" ? "yes" : "no";
     const state = Dom.byId("ear-state");
     Dom.setAttribute(state, "data-works", works);
     Dom.setText(state, ear.reason);
+    const onPurpose = condition.kind === "off"; // which the big card says, and the switch shows
+    Dom.setHidden(state, onPurpose);
+    Dom.setHidden(Dom.byId("ear-detail"), onPurpose);
+    Dom.setHidden(Dom.byId("ear-figures"), onPurpose);
     Dom.setText(Dom.byId("ear-detail"), ear.detail === ear.reason ? "" : Condition.sentence(ear.detail));
     const sound = sensor.state;
     this._figures.show([

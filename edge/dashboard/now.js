@@ -15,7 +15,7 @@ const NowCard = (() => {
     Dom.setIcon(Dom.byId("now-drawing"), live ? Labels.face(sensor.state.emotion) : condition.kind);
     Dom.setText(Dom.byId("now-kicker"), kicker(condition.kind, linkUp));
     Dom.setText(Dom.byId("now-word"), condition.word);
-    const ratio = live ? sensor.state.confidence : null;
+    const ratio = live ? Labels.surely(sensor.state.emotion, sensor.state.confidence) : null;
     Dom.setAttribute(Dom.byId("now-ring"), "stroke-dasharray", `${Math.round((ratio ?? 0) * 100)} 100`);
     Dom.setText(Dom.byId("now-detail"), live ? sureness(sensor.state) : condition.detail);
     Dom.setText(Dom.byId("now-since"), live ? since(sensor, linkUp ? nowMs : link.lostAtMs || nowMs) : condition.heard);
@@ -28,7 +28,8 @@ const NowCard = (() => {
   }
 
   function sureness(state) {
-    const sure = state.confidence === null ? "" : `${Format.percent(state.confidence)} sure`;
+    const ratio = Labels.surely(state.emotion, state.confidence);
+    const sure = ratio === null ? "" : `${Format.percent(ratio)} sure`;
     return [sure, Labels.meaning(state.emotion)].filter(Boolean).join(" · ");
   }
 

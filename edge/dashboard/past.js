@@ -1,16 +1,24 @@
-/* What one sensor said over the past day: the retained timeline, and what came since. */
+/* What one sensor said over the past day: the retained timeline, and what came since.
+ *
+ * A label lasts until the next, but never beyond what was told: a timeline is known up to its `ts`, a state's label from
+ * its `since` to its `ts`, and what lies between two states that follow each other. */
 "use strict";
 
 const DAY_MS = 24 * 3600 * 1000;
 
 class Past {
   static MAX_EVENTS = 500;
+  static MAX_STRETCHES = 500;
+  static SHORT_GAP_MS = 10_000; // such as a microphone takes to start: drawn, but no line of the list
+  static STATES_APART_MS = 90_000; // at most; healthy sensors say something every 30 s
   /* The same change, told by the timeline, an event and the state, may differ by this much. */
   static SAME_MS = 1500;
 
   constructor() {
     this.version = 0;
     this._runs = [];
+    this._known = []; // stretches in ms, {from, until}, in order and apart
+    this._lastMs = null; // of the last state, while the sensor has not been lost since
     this._events = new Map();
     this._present = null;
     this._heard = null;
@@ -22,9 +30,15 @@ class Past {
     return item.label === Labels.QUIET && item.confidence === 0;
   }
 
-  setTimeline(runs) {
+  setTimeline({ ts, runs }) {
     this._runs = runs.map((run) => ({ ...run, late: false }));
+    if (runs.length > 0) this._learn(runs[0].start, ts ?? runs.at(-1).start);
     this._changed();
+  }
+
+  /* The sensor is gone: what it says next does not go on from here. */
+  lose() {
+    this._lastMs = null;
   }
 
   /* Returns false for an event known already (QoS 1 delivers at least once). */
@@ -38,6 +52,9 @@ class Past {
   /* The state knows since when its label holds, also where its event came before this page was open, and whether the
    * microphone works. */
   setPresent({ ts, emotion, since, microphone }) {
+    const follows = this._lastMs !== null && ts >= this._lastMs && ts - this._lastMs <= Past.STATES_APART_MS;
+    this._learn(Math.min(since ?? ts, ts, follows ? this._lastMs : ts), ts);
+    this._lastMs = ts;
     const heard = microphone === null || microphone === "ok";
     if (this._heard !== null && this._heard !== heard)
       this._add(`heard ${ts}`, { start: ts, label: emotion, confidence: heard ? null : 0, late: false });
@@ -48,19 +65,32 @@ class Past {
     this._add(`since ${since}`, this._present);
   }
 
-  /* The changes of the label, oldest first: {start, label, confidence, late}. */
+  /* The changes of the label, oldest first: {start, end, label, confidence, late}; `end` is as far as it is known. */
   changes() {
-    return this._merge().filter((item, i, all) => i === 0 || item.label !== all[i - 1].label);
+    const items = this._merge().filter((item, i, all) => !Past.isGap(item) || !(all[i + 1]?.start - item.start < Past.SHORT_GAP_MS));
+    const goesOn = (item, last) =>
+      item.label === last.label && Past.isGap(item) === Past.isGap(last) && this._sawAll(last.start, item.start);
+    const changes = items.filter((item, i) => i === 0 || !goesOn(item, items[i - 1]));
+    return changes.map((item, i) => {
+      const known = this._known.find(({ from, until }) => from <= item.start + Past.SAME_MS && item.start <= until);
+      return { ...item, end: Math.min(changes[i + 1]?.start ?? Infinity, Math.max(item.start, known?.until ?? item.start)) };
+    });
   }
 
-  /* The stretches from `from` to `to` in ms, oldest first: {start, end, label, confidence, late}. */
-  spans(from, to) {
+  /* What is known from `from` on, oldest first: {start, end, label, confidence, late}. `until`: as far as its last word
+   * still holds, which is now, while the sensor speaks. All in ms. */
+  spans(from, until) {
     const items = this._merge();
+    const last = this._lastMs ?? Infinity;
+    const goesOn = (each) => each.from <= last && last <= each.until;
+    const known = this._known.map((each) => (goesOn(each) ? { ...each, until: Math.max(each.until, until) } : each));
     const spans = [];
     items.forEach((item, i) => {
-      const start = Math.max(item.start, from);
-      const end = Math.min(i + 1 < items.length ? items[i + 1].start : to, to);
-      if (end > start) spans.push({ ...item, start, end });
+      const next = i + 1 < items.length ? items[i + 1].start : Infinity;
+      for (const each of known) {
+        const [start, end] = [Math.max(item.start, from, each.from), Math.min(next, each.until)];
+        if (end > start) spans.push({ ...item, start, end });
+      }
     });
     return spans;
   }
@@ -75,13 +105,29 @@ class Past {
       const last = merged.at(-1);
       /* The state does not tell whether a `quiet` is one in which nobody listened. */
       const vague = last && (last.vague || item.vague) && item.start - last.start < Past.SAME_MS;
-      if (last?.label === item.label && (vague || Past.isGap(last) === Past.isGap(item))) {
+      if (last?.label === item.label && (vague || (Past.isGap(last) === Past.isGap(item) && this._sawAll(last.start, item.start)))) {
         last.late ||= item.late;
         last.confidence ??= item.confidence;
       } else merged.push({ ...item });
     }
     this._merged = merged;
     return merged;
+  }
+
+  _sawAll(from, until) {
+    return this._known.some((each) => each.from <= from + Past.SAME_MS && until <= each.until + Past.SAME_MS);
+  }
+
+  _learn(from, until) {
+    const [before, beside, after] = [[], [], []];
+    for (const each of this._known) {
+      if (each.until < from - Past.SAME_MS) before.push(each);
+      else if (each.from > until + Past.SAME_MS) after.push(each);
+      else beside.push(each);
+    }
+    const whole = { from: Math.min(from, ...beside.map((each) => each.from)), until: Math.max(until, ...beside.map((each) => each.until)) };
+    this._known = [...before, whole, ...after].slice(-Past.MAX_STRETCHES);
+    if (beside.length !== 1 || whole.from !== beside[0].from) this._changed();
   }
 
   _add(key, item) {

@@ -103,6 +103,7 @@ const Payloads = (() => {
         outboxDropped: number(raw.outbox_dropped),
         outboxProblem: words(raw.outbox_problem, 200),
         reconnects: number(raw.reconnects),
+        problem: words(broker.problem, 200),
         lastProblem: words(broker.last_problem, 200),
         lastProblemTs: time(broker.last_problem_ts),
         microphone: { state: words(microphone.state, 40), detail: words(microphone.detail, 200) },

@@ -19,10 +19,15 @@ class Sensor {
     this.past = new Past();
   }
 
-  /* The moment up to which its past is known, on its own clock: now, while it speaks. */
+  /* Whether its last word still holds: it would have said otherwise. */
+  holds(nowMs) {
+    return this.status === "online" && this.state !== null && nowMs - this.stateAt <= Past.STATES_APART_MS;
+  }
+
+  /* The moment up to which its last word holds, on its own clock: now, while it speaks. */
   knownUntil(nowMs) {
-    const lastMs = this.state ? this.state.ts + 30_000 : nowMs;
-    return this.status === "online" ? nowMs : Math.min(nowMs, lastMs);
+    if (this.state === null) return -Infinity;
+    return this.state.ts + (this.holds(nowMs) ? Math.max(0, nowMs - this.stateAt) : 0);
   }
 }
 
@@ -80,6 +85,7 @@ class Store {
 
   _status(sensor, status) {
     sensor.status = status;
+    if (status === "offline") sensor.past.lose();
   }
 
   _state(sensor, state, retained, nowMs) {
@@ -100,7 +106,7 @@ class Store {
   }
 
   _timeline(sensor, timeline) {
-    sensor.past.setTimeline(timeline.runs);
+    sensor.past.setTimeline(timeline);
   }
 
   _health(sensor, health, retained, nowMs) {

@@ -7,7 +7,8 @@
 (() => {
   const PATIENCE_MS = 3000;
   const REFRESH_MS = 10 * 60 * 1000;
-  const asked = new Map(); // device -> {atMs, answered}
+  const BACK_MS = 5000; // after which a sensor that was away has told what it knows of that time
+  const asked = new Map(); // device -> {atMs, answered, againMs}
   let waitingFor = null;
 
   const topic = (device) => `roomtone/${device}/timeline`;
@@ -24,18 +25,19 @@
     const next = [store.pinned, ...store.sensors.keys()].find((device) => store.sensors.has(device) && isDue(device, nowMs));
     if (next === undefined) return;
     waitingFor = next;
-    asked.set(next, { atMs: nowMs, answered: false });
+    asked.set(next, { atMs: nowMs, answered: false, againMs: nowMs + REFRESH_MS });
     broker.connection.subscribe(topic(next));
   }
 
   /* One that has none yet stays subscribed until its first comes. */
   function isDue(device, nowMs) {
     const request = asked.get(device);
-    return request === undefined || (request.answered && nowMs - request.atMs > REFRESH_MS);
+    return request === undefined || (request.answered && nowMs > request.againMs);
   }
 
-  function arrived({ device, kind }) {
+  function arrived({ device, kind, value }, retained) {
     const request = asked.get(device);
+    if (kind === "status" && value === "online" && !retained && request) request.againMs = performance.now() + BACK_MS;
     if (kind !== "timeline" || !request || request.answered) return;
     request.answered = true;
     broker.connection.unsubscribe(topic(device));

@@ -31,6 +31,11 @@ const Labels = (() => {
     return getComputedStyle(document.documentElement).getPropertyValue(`--tone-${tone(label)}`).trim() || "gray";
   }
 
+  /* How sure a label is, or null: `unknown` says that nothing is, so a figure beside it would contradict it. */
+  function surely(label, confidence) {
+    return label === UNKNOWN ? null : confidence;
+  }
+
   /* What a label means, where the word alone does not say it. */
   function meaning(label) {
     if (label === QUIET) return "nobody speaks";
@@ -45,6 +50,7 @@ const Labels = (() => {
     tone,
     colour,
     meaning,
+    surely,
     face: (label) => (KNOWN.has(label) ? label : "other"),
     dash: (label) => DASHES[label] || [4, 4],
     /* Known labels first, in their order; others after them by name. */

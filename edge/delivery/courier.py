@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.flights import SLOW_S, Flight, Flights
 from edge.delivery.outbox import Outbox
+from edge.delivery.packets import MOST_HELD_EVENTS, Limits, Message, Packets, Word
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST, Past, seq_of
 from edge.delivery.refusals import Refusals
@@ -32,8 +32,6 @@ _SLOW = f"no acknowledgement for more than {SLOW_S:.0f} s"
 _GOODBYE_S = 1.0
 _AT_ONCE = 100  # things done before looking at what can be sent
 
-Message = msgspec.Struct | bytes
-
 
 class Courier:
     """Publishes under `prefix`, on whatever connection there is. All public methods may be called from any thread.
@@ -43,7 +41,7 @@ class Courier:
     """
 
     def __init__(self, prefix: str, outbox: Outbox, sequence: Sequence, note: Callable[[str], None]) -> None:
-        self.on_past: Callable[[dict[str, bytes]], None] = lambda past: None
+        self.on_past: Callable[[dict[str, Word]], None] = lambda past: None
         self._prefix, self._outbox, self._sequence, self._note = prefix, outbox, sequence, note
         self._inbox: queue.SimpleQueue[Callable[[float], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
@@ -52,17 +50,18 @@ class Courier:
         self._unsent: dict[str, None] = {}  # topics of it, in order
         self._flying = Flights()
         self._client: paho.Client | None = None
+        self._packets = Packets(sequence, note)
         self._window = _WINDOW
-        self._opened_s = 0.0
+        self._opened_s = self._stepped_s = 0.0
         self._cautious = False
-        self._past = Past()
+        self._past, self._past_topics = Past(), [prefix + name for name in PAST]
         self._refusals = Refusals()
         self._ending = False
 
     @property
     def problems(self) -> list[str]:
-        """What the broker refuses, and whether it owes acknowledgements, in words."""
-        return list(filter(None, [self._refusals.words, _SLOW if self._flying.slow else None]))
+        """What the broker refuses or cannot take, and whether it owes acknowledgements, in words."""
+        return list(filter(None, [self._refusals.words, self._packets.words, _SLOW if self._flying.slow else None]))
 
     def start(self) -> None:
         self._thread.start()
@@ -85,15 +84,15 @@ class Courier:
         """Publish all retained messages again."""
         self._tell(self._resend)
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+    def opened(self, client: paho.Client, limits: Limits) -> None:
         """There is a connection."""
-        self._inbox.put(partial(self._open, client, receive_maximum))
+        self._inbox.put(partial(self._open, client, limits))
 
     def subscribed(self, client: paho.Client) -> None:
         """What is retained comes now, if at all."""
         self._inbox.put(partial(self._expect_past, client))
 
-    def retained(self, name: str, payload: bytes) -> None:
+    def retained(self, name: str, payload: Word) -> None:
         """One of PAST came."""
         self._inbox.put(partial(self._past.remember, name, payload))
 
@@ -124,17 +123,17 @@ class Courier:
 
     def _step(self, until_s: float | None = None) -> None:
         """Wait for something to happen (at most until then), and do what it asks for."""
-        now_s = time.monotonic()
-        due_s = [time_s for time_s in (until_s, self._past.due_s, *self._timers(now_s)) if time_s is not None]
+        # As of the last step, not of now: what has become due since then is due, and not past.
+        due_s = [time_s for time_s in (until_s, self._past.due_s, *self._timers(self._stepped_s)) if time_s is not None]
         try:
-            act = self._inbox.get(timeout=max(0.0, min(due_s) - now_s) if due_s else None)
+            act = self._inbox.get(timeout=max(0.0, min(due_s) - time.monotonic()) if due_s else None)
             for _ in range(_AT_ONCE):
                 act(time.monotonic())
                 act = self._inbox.get_nowait()
             act(time.monotonic())
         except queue.Empty:
             pass  # whether something was asked for or time has passed: both are looked at below
-        now_s = time.monotonic()
+        now_s = self._stepped_s = time.monotonic()
         if self._past.due_s is not None and now_s >= self._past.due_s:
             self._tell_past(now_s)
         self._outbox.tick(now_s)
@@ -159,13 +158,16 @@ class Courier:
             self._publish(Flight(topic, None, now_s), payload, qos=qos, retain=True)
         if self._prefix + "event" in paused:
             return
-        while len(self._flying) < window and (event := self._outbox.take(now_s)) is not None:
+        while len(self._flying) < window and self._packets.held_events < MOST_HELD_EVENTS:
+            if (event := self._outbox.take(now_s)) is None:
+                return
             self._publish(Flight(self._prefix + "event", event.event_id, now_s), event)
 
     def _publish(self, flight: Flight, payload: Message, *, qos: int = 1, retain: bool = False) -> None:
-        if not isinstance(payload, bytes):
-            payload = msgspec.json.encode(self._sequence.corrected(payload))
-        sent = self._client.publish(flight.topic, payload, qos=qos, retain=retain)
+        packet = self._packets.make(flight.topic, payload, qos=qos, is_event=flight.event_id is not None)
+        if packet is None:
+            return  # an event stays under way, as far as its outbox knows, until there is another connection
+        sent = self._client.publish(flight.topic, packet[0], qos=qos, retain=retain, properties=packet[1])
         if qos:
             self._flying.begin(sent.mid, flight)
 
@@ -176,15 +178,17 @@ class Courier:
     def _resend(self, now_s: float) -> None:
         self._unsent = dict.fromkeys(self._wanted)
 
-    def _open(self, client: paho.Client, receive_maximum: int, now_s: float) -> None:
+    def _open(self, client: paho.Client, limits: Limits, now_s: float) -> None:
         self._client = client
         self._opened_s = now_s
-        self._window = min(_WINDOW, receive_maximum)
+        self._window = min(_WINDOW, limits.in_flight)
+        self._packets.connected(limits)
         self._unsent = dict.fromkeys(self._wanted)
         if self._past.known:
             self._outbox.connected(now_s)
+            client.unsubscribe(self._past_topics)  # the broker may remember that we asked
         else:
-            client.subscribe([(self._prefix + name, 1) for name in PAST])
+            client.subscribe([(topic, 1) for topic in self._past_topics])
             self._past.ask(now_s)
 
     def _expect_past(self, client: paho.Client, now_s: float) -> None:
@@ -195,8 +199,8 @@ class Courier:
         """Take up an earlier life where it ended; only now is anything published that would replace its traces."""
         past = self._past.tell()
         self._outbox.connected(now_s)
-        self._client.unsubscribe([self._prefix + name for name in PAST])
-        if self._sequence.rise_above(seq_of(past.get("state", b"")), self._outbox.oldest_seq()):
+        self._client.unsubscribe(self._past_topics)
+        if self._sequence.rise_above(seq_of(past.get("state")), self._outbox.oldest_seq()):
             log.warning("the clock is behind what this sensor last published: seq goes on from there")
         self.on_past(past)
 

@@ -17,7 +17,7 @@ from edge.errors import UnavailableError
 DASHBOARD = Path(__file__).parents[1] / "dashboard"
 HOST = "127.0.0.1"
 _START_S = 5.0
-_ATTEMPTS = 20
+_ATTEMPTS, _LAST_PORT = 20, 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,8 @@ def _tied_to_us() -> list[str]:
 
 
 def _free_port(wanted: int, *, taken: int | None = None) -> int:
-    for port in range(wanted, wanted + _ATTEMPTS):
+    last = min(wanted + _ATTEMPTS - 1, _LAST_PORT)
+    for port in range(wanted, last + 1):
         if port == taken:
             continue
         with socket.socket() as probe:
@@ -120,7 +121,8 @@ def _free_port(wanted: int, *, taken: int | None = None) -> int:
             except OSError:
                 continue
             return port
-    raise UnavailableError(f"{HOST}: ports {wanted} to {wanted + _ATTEMPTS - 1} are all taken")
+    ports = f"ports {wanted} to {last} are all taken" if wanted < last else f"port {wanted} is taken, and the last one"
+    raise UnavailableError(f"{HOST}: {ports}: set edge.mqtt.port and edge.mqtt.websockets_port to lower ones")
 
 
 def _await(child: subprocess.Popen, ports: tuple[int, ...], log: Path) -> None:

@@ -7,13 +7,17 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Mqtt
 from edge.delivery.access import access
-from edge.delivery.courier import Courier, Message
+from edge.delivery.courier import Courier
 from edge.delivery.outbox import Outbox
+from edge.delivery.packets import Limits, Message, Word
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST
 from edge.delivery.session import Owner, Session, Will
 from edge.voice.payloads import ROOT, BrokerLink, Event, rfc3339
 from edge.voice.sequence import Sequence
+
+# A command is acknowledged when it has been obeyed: until then the broker keeps it, over a power cut of ours, too.
+COMMANDS_WAIT_S = 86_400
 
 
 class Link(Owner):
@@ -42,6 +46,7 @@ class Link(Owner):
             f"{ROOT}-{device}",
             self,
             will=Will(topic=self.prefix + "status", payload=b"offline"),
+            lasts_s=COMMANDS_WAIT_S,
         )
         self._courier = Courier(self.prefix, self.outbox, sequence or Sequence(), self._session.note)
 
@@ -71,7 +76,7 @@ class Link(Owner):
         self,
         *,
         on_listening: Callable[[bool], None] | None = None,
-        on_past: Callable[[dict[str, bytes]], None] | None = None,
+        on_past: Callable[[dict[str, Word]], None] | None = None,
     ) -> None:
         """Begin to connect, and go on trying for ever.
 
@@ -114,12 +119,12 @@ class Link(Owner):
 
     # What the session tells, on its thread.
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
+    def opened(self, client: paho.Client, limits: Limits) -> None:
         own = SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
         client.subscribe(self.prefix + "#", options=own)
         for topic in self._handlers:
             client.subscribe(topic, qos=1)
-        self._courier.opened(client, receive_maximum)
+        self._courier.opened(client, limits)
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
         for reason in reasons:
@@ -132,7 +137,7 @@ class Link(Owner):
         if topic in self._handlers:
             self._handlers[topic](message.payload)
         elif message.retain and name in PAST:
-            self._courier.retained(name, message.payload)
+            self._courier.retained(name, Word.of(message))
         elif name == "listening/set" and not message.retain and message.payload in (b"ON", b"OFF"):
             self._on_listening(message.payload == b"ON")
         else:

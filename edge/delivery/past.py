@@ -2,6 +2,8 @@
 
 import msgspec
 
+from edge.delivery.packets import Word
+
 PAST = ("state", "timeline", "listening")
 _WAIT_S, _WAIT_AT_MOST_S = 0.5, 2.0  # after an answer to the subscription, and without one
 
@@ -12,7 +14,7 @@ class Past:
     def __init__(self) -> None:
         self.known = False
         self.due_s: float | None = None
-        self._found: dict[str, bytes] = {}
+        self._found: dict[str, Word] = {}
 
     def ask(self, now_s: float) -> None:
         """A connection has asked for it."""
@@ -23,7 +25,7 @@ class Past:
         if self.due_s is not None:
             self.due_s = min(self.due_s, now_s + _WAIT_S)
 
-    def remember(self, name: str, payload: bytes, now_s: float) -> None:
+    def remember(self, name: str, payload: Word, now_s: float) -> None:
         """One of PAST came."""
         if self.due_s is not None:
             self._found[name] = payload
@@ -34,7 +36,7 @@ class Past:
         """The connection is gone: the next one asks again."""
         self.due_s = None
 
-    def tell(self) -> dict[str, bytes]:
+    def tell(self) -> dict[str, Word]:
         """Return what came, by name; it is known from now on."""
         self.known, self.due_s = True, None
         return self._found
@@ -44,9 +46,9 @@ class _Numbered(msgspec.Struct):
     seq: int = 0
 
 
-def seq_of(state: bytes) -> int:
+def seq_of(state: Word | None) -> int:
     """Return the number of a retained state, 0 where it is not one of ours."""
     try:
-        return msgspec.json.decode(state, type=_Numbered).seq
+        return msgspec.json.decode(state.word, type=_Numbered).seq if state else 0
     except msgspec.DecodeError:
         return 0

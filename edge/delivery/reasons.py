@@ -3,7 +3,21 @@
 import socket
 import ssl
 
+from paho.mqtt.reasoncodes import ReasonCode
+
 ANSWER_S = 4.0  # for the connection, and again for the broker's first answer
+
+
+_REFUSED = {  # by reason code
+    132: " (it is older than MQTT 5)",
+    134: " (is the user name or password wrong?)",
+    135: " (is the user name or password wrong?)",
+}
+
+
+def refused(reason: ReasonCode) -> str:
+    """Return with what words a broker refused us."""
+    return f"refused: {reason}{_REFUSED.get(reason.value, '')}"
 
 
 def in_words(error: OSError | ValueError, *, tls: bool) -> str:
@@ -18,11 +32,14 @@ def in_words(error: OSError | ValueError, *, tls: bool) -> str:
         return f"host name not found ({error.strerror.lower()})"
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_S:.0f} s"
-    return str(getattr(error, "strerror", None) or error or "no answer").lower()
+    return (getattr(error, "strerror", None) or str(error) or "no answer").lower()
 
 
 def guess(*, tls: bool) -> str:
-    """Return what may be meant by a broker that closes a connection without an MQTT answer."""
+    """Return what may be meant by a broker that closes a connection without an MQTT answer, or answers otherwise."""
     if tls:
-        return "does it want a client certificate (edge.mqtt.tls.cert_file)?"
-    return "is this a TLS port (edge.mqtt.tls)?"
+        return (
+            "does it want a client certificate (edge.mqtt.tls.cert_file)? "
+            "Is it older than MQTT 5, or is this a websockets port?"
+        )
+    return "is it older than MQTT 5, or is this a websockets port, or a TLS port (edge.mqtt.tls)?"

@@ -15,8 +15,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.access import Access
+from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
-from edge.delivery.reasons import ANSWER_S, guess, in_words
+from edge.delivery.reasons import ANSWER_S, guess, in_words, refused
 from edge.errors import UnavailableError
 
 log = logging.getLogger("roomtone.mqtt")
@@ -25,7 +26,6 @@ LONGEST_RETRY_S = 45.0  # what waited must be delivered within a minute of the b
 _FIRST_RETRY_S, _LONGEST_SHORT_RETRY_S = 0.5, 3.0  # a broker that accepts us is there: it is not left alone for long
 _STABLE_S = 10.0  # a connection that lasted this long was not part of the trouble
 _LARGEST_PACKET = 262_144  # bytes we are willing to be sent; a full timeline has about 80,000
-_UNLIMITED = 65_535  # packets in flight, where the broker names no limit
 _TAKEN_OVER = 142
 _TWIN = " (do two sensors have the same edge.device.id?)"
 _EXPLAINED_S = 60.0  # for so long what was noted explains why connections end
@@ -43,8 +43,8 @@ class Will:
 class Owner:
     """Whose session it is; called on the session's thread. Every connection has a client of its own."""
 
-    def opened(self, client: paho.Client, receive_maximum: int) -> None:
-        """The broker accepted us, and takes that many unacknowledged packets."""
+    def opened(self, client: paho.Client, limits: Limits) -> None:
+        """The broker accepted us, within these limits."""
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
         """The answer to a subscription."""
@@ -60,7 +60,10 @@ class Owner:
 
 
 class Session:
-    """Connects, and connects again, until stopped. `problem` says why there is no connection, None where there is."""
+    """Connects, and connects again, until stopped. `problem` says why there is no connection, None where there is.
+
+    lasts_s: for so long after a connection the broker keeps what comes for us, and what we have not acknowledged.
+    """
 
     def __init__(
         self,
@@ -69,13 +72,14 @@ class Session:
         owner: Owner,
         *,
         will: Will | None = None,
+        lasts_s: int = 0,
         retry_delay_s: Callable[[float, int], float] | None = None,
     ) -> None:
         self.access = access
         self.problem: str | None = "not connected yet"
         self.last_problem: tuple[str, float] | None = None  # with its Unix time
         self.connects = 0
-        self._client_id, self._owner, self._will = client_id, owner, will
+        self._client_id, self._owner, self._will, self._lasts_s = client_id, owner, will, lasts_s
         self._retry_delay_s = retry_delay_s or jittered_delay_s
         self._client: paho.Client | None = None
         self._complaint: str | None = None  # what paho said last of the connection in hand
@@ -144,8 +148,8 @@ class Session:
                 self.access.host,
                 self.access.port,
                 self.access.keepalive_s,
-                clean_start=True,
-                properties=_connect_properties(),
+                clean_start=self._lasts_s == 0,
+                properties=_connect_properties(self._lasts_s),
             )
         except (OSError, ValueError) as error:  # UnicodeError, for a host name that cannot be one, is a ValueError
             self._report(in_words(error, tls=self.access.tls is not None))
@@ -156,12 +160,14 @@ class Session:
             try:
                 status = client.loop(timeout=0.2 if self.connects == connects else 5.0)
             except Exception as error:  # paho trusts what a broker sends: any exception may come out of its parser
-                self._report(f"sent something that is not MQTT 5 ({type(error).__name__})")
+                perhaps = guess(tls=self.access.tls is not None)
+                self._report(f"sent something that is not MQTT 5 ({type(error).__name__}): {perhaps}")
                 break
             if status != paho.MQTT_ERR_SUCCESS:
                 break
             if self.connects == connects and time.monotonic() > answer_due_s:
-                self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s")
+                perhaps = guess(tls=self.access.tls is not None)
+                self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s: {perhaps}")
                 return False
         accepted = self.connects > connects
         if self.problem is None and not self._ending.is_set():
@@ -202,14 +208,13 @@ class Session:
     def _connected(self, client, userdata, flags, reason: ReasonCode, properties: Properties) -> None:
         if reason.is_failure:
             self._refused = True
-            hint = " (is the user name or password wrong?)" if reason.value in (134, 135) else ""
-            self._report(f"refused: {reason}{hint}")
+            self._report(refused(reason))
             return
         self.problem = None
         self.connects += 1
         log.info("connected to broker %s", self.access.address)
         self._settled.set()
-        self._owner.opened(client, getattr(properties, "ReceiveMaximum", _UNLIMITED))
+        self._owner.opened(client, Limits.of(properties))
 
     def _disconnected(self, client, userdata, flags, reason: ReasonCode, properties: Properties | None) -> None:
         if flags.is_disconnect_packet_from_server and reason.is_failure and self.problem is None:
@@ -237,9 +242,8 @@ def jittered_delay_s(away_s: float, short: int) -> float:
     return max(again_s, min(LONGEST_RETRY_S, away_s / 4)) * random.uniform(0.5, 1.0)
 
 
-def _connect_properties() -> Properties:
+def _connect_properties(lasts_s: int) -> Properties:
     properties = Properties(PacketTypes.CONNECT)
     properties.MaximumPacketSize = _LARGEST_PACKET
+    properties.SessionExpiryInterval = lasts_s
     return properties
-
-

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+
+from edge.features.framing import Framing
 
 # Bounds of sense: an artifact's front end must not keep a sensor busy for ever.
 _Rate = Annotated[int, msgspec.Meta(ge=4_000, le=96_000)]
@@ -54,6 +55,30 @@ class MfccSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.sample_rate_hz / self.hop_samples
 
 
+class MelCepstrum:
+    """From frames of samples to their power spectra, mel bands and coefficients."""
+
+    def __init__(self, spec: MfccSpec) -> None:
+        # All constants are float32 so that no product is widened behind our back.
+        self._window = hann(spec.window_samples)
+        self._mel = np.ascontiguousarray(mel_filters(spec).T)
+        self._dct = np.ascontiguousarray(10.0 * dct_matrix(spec.coefficients, spec.mels).T)  # of bels: log10 as it is
+        self._power_floor = np.float32(spec.power_floor)
+
+    def power(self, framed: np.ndarray) -> np.ndarray:
+        """Return float32 (frames, window // 2 + 1) of samples (frames, window)."""
+        spectrum = np.fft.rfft(framed * self._window)
+        return (spectrum * spectrum.conj()).real.astype(np.float32)
+
+    def bands(self, power: np.ndarray) -> np.ndarray:
+        """Return the mel bands' powers, not below the floor: float32 (frames, mels)."""
+        return np.maximum(power.dot(self._mel), self._power_floor)
+
+    def coefficients(self, bands: np.ndarray) -> np.ndarray:
+        """Return float32 (frames, coefficients)."""
+        return np.log10(bands).dot(self._dct)
+
+
 class MfccExtractor:
     """Turns a stream of samples into frames of coefficients.
 
@@ -62,45 +87,25 @@ class MfccExtractor:
 
     def __init__(self, spec: MfccSpec) -> None:
         self.spec = spec
-        # All constants are float32 so that no product is widened behind our back.
-        self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window_samples) / spec.window_samples)).astype(
-            np.float32
+        self._cepstrum = MelCepstrum(spec)
+        self._framing = Framing(
+            window_samples=spec.window_samples, hop_samples=spec.hop_samples, block_frames=spec.block_frames
         )
-        self._mel = np.ascontiguousarray(mel_filters(spec).T)
-        self._dct = np.ascontiguousarray(10.0 * dct_matrix(spec.coefficients, spec.mels).T)  # of bels: log10 as it is
-        self._power_floor = np.float32(spec.power_floor)
-        self._overlap_samples = spec.overlap_samples
-        # The block under way, behind what its first frame also sees, and its frames as views of that memory.
-        self._samples = np.zeros(spec.overlap_samples + spec.block_samples, np.float32)
-        self._held = 0
-        self._framed = sliding_window_view(self._samples, spec.window_samples)[:: spec.hop_samples]
 
     def reset(self, history: np.ndarray | None = None) -> None:
         """Begin a new sound. With `history` (at least `overlap_samples` samples that precede it), each
         block of `block_samples` gives `block_frames` frames at once instead of one block later."""
-        self._held = 0
-        if history is not None:
-            self._held = self._overlap_samples
-            self._samples[: self._held] = history[len(history) - self._held :]
+        self._framing.reset(history)
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Return the frames that `samples` (float32, full scale 1.0) complete: (k * block_frames, coefficients)."""
-        blocks, block, held = [], self._samples, self._held
-        while len(samples) >= (missing := len(block) - held):
-            block[held:], samples = samples[:missing], samples[missing:]
-            blocks.append(self._frames())
-            held = self._overlap_samples
-            block[:held] = block[len(block) - held :]
-        self._held = held + len(samples)
-        block[held : self._held] = samples
+        cepstrum = self._cepstrum
+        blocks = [
+            cepstrum.coefficients(cepstrum.bands(cepstrum.power(framed))) for framed in self._framing.blocks(samples)
+        ]
         if len(blocks) == 1:
             return blocks[0]
         return np.concatenate(blocks) if blocks else np.empty((0, self.spec.coefficients), np.float32)
-
-    def _frames(self) -> np.ndarray:
-        spectrum = np.fft.rfft(self._framed * self._window)
-        power = (spectrum * spectrum.conj()).real.astype(np.float32)
-        return np.log10(np.maximum(power.dot(self._mel), self._power_floor)).dot(self._dct)
 
 
 def mfcc(samples: np.ndarray, spec: MfccSpec) -> np.ndarray:
@@ -108,6 +113,11 @@ def mfcc(samples: np.ndarray, spec: MfccSpec) -> np.ndarray:
     count = max(0, 1 + (len(samples) - spec.window_samples) // spec.hop_samples)
     padding = np.zeros(-count % spec.block_frames * spec.hop_samples, np.float32)
     return MfccExtractor(spec).process(np.concatenate([samples, padding]))[:count]
+
+
+def hann(samples: int) -> np.ndarray:
+    """Return the periodic Hann window: float32 (samples,)."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)).astype(np.float32)
 
 
 def mel_filters(spec: MfccSpec) -> np.ndarray:

@@ -121,7 +121,7 @@ class Pipeline:
             speech_ratio=self._spoken.mean_with(is_speech),
             snr_db=None if self._speech_level_dbfs is None else self._speech_level_dbfs - self._level_gate.floor_dbfs,
             level_dbfs=level,
-            clipped_ratio=self._clipped.mean_with(clipped(samples)) / BLOCK_SAMPLES,
+            clipped_ratio=self._clipped.mean_with(clipped(samples, block.offset)) / BLOCK_SAMPLES,
             onset_s=self._onset_s,
         )
 

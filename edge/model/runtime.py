@@ -1,9 +1,8 @@
 """The TFLite interpreter, whichever package brings it: ai-edge-litert, or its predecessor tflite-runtime."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
+
+from edge.chatter import unheard
 
 try:
     from ai_edge_litert.interpreter import Interpreter
@@ -21,20 +20,7 @@ def interpreter(graph: bytes) -> Any:
     Raises ValueError or RuntimeError if the graph is not one. Only verified bytes may come here: tflite-runtime
     crashes the process on most damaged ones.
     """
-    with _silent():
+    with unheard():  # the runtime's own greeting
         made = Interpreter(model_content=graph, num_threads=1)
         made.allocate_tensors()
     return made
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the runtime's own greeting off standard error; what goes wrong comes as an exception."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

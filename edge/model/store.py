@@ -52,10 +52,14 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs (None: the bundled model), what ran before, and how the trial stands (None: there is none)."""
+    """What runs (None: the bundled model), what ran before, and how the trial stands (None: there is none).
+
+    `previous` has passed its trial. During one, `older` is what ran before `previous`, for when the trial fails.
+    """
 
     current: Entry | None = None
     previous: Entry | None = None
+    older: Entry | None = None
     trial_starts: int | None = None
     newest: str = ""  # when the newest model that passed its trial was made
     rejected: Rejection | None = None
@@ -95,9 +99,10 @@ class Store:
                 if record.current == entry:
                     return entry
                 write_atomically(self.folder / entry.file, path.read_bytes())
-                # What is itself still on trial is no model to go back to.
-                before = record.previous if record.trial_starts is not None else record.current
-                self._write(Record(current=entry, previous=before, trial_starts=0, newest=record.newest))
+                before, older = record.current, record.previous
+                if record.trial_starts is not None:  # what is itself still on trial is no model to go back to
+                    before, older = record.previous, record.older
+                self._write(Record(current=entry, previous=before, older=older, trial_starts=0, newest=record.newest))
                 self._tidy()
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
@@ -134,7 +139,8 @@ class Store:
             record = self.read()
             if record.current == entry:
                 newest = max(record.newest, _instant(entry.created))
-                self._write(msgspec.structs.replace(record, trial_starts=None, newest=newest))
+                self._write(msgspec.structs.replace(record, older=None, trial_starts=None, newest=newest))
+                self._tidy()
                 log.info("model %s has passed its trial", entry.model_id)
 
     def reject(self, entry: Entry, reason: str) -> None:
@@ -145,13 +151,18 @@ class Store:
                 self._reject(record, reason)
 
     def roll_back(self) -> Entry | None:
-        """Make the model before current again, and return it (None: the bundled one). Raises ArtifactError."""
+        """Make the model before current again; one on trial is rejected. Returns it (None: the bundled one).
+
+        Raises ArtifactError where that does not load.
+        """
         with self._locked():
             record = self.read()
             if record.current is None:
                 raise ArtifactError("the bundled model is current: there is none before it")
             if record.previous is not None:
                 self._load(record.previous)
+            if record.trial_starts is not None:
+                return self._reject(record, "taken back before it had passed its trial").current
             self._write(Record(current=record.previous, previous=record.current, newest=record.newest))
             return record.previous
 
@@ -182,9 +193,8 @@ class Store:
     def _reject(self, record: Record, reason: str) -> Record:
         failed = record.current
         log.error("model %s is rejected: %s; going back to %s", failed.model_id, reason, name(record.previous))
-        gone_back = Record(
-            current=record.previous, newest=record.newest, rejected=Rejection(entry=failed, reason=reason)
-        )
+        rejected = Rejection(entry=failed, reason=reason)
+        gone_back = Record(current=record.previous, previous=record.older, newest=record.newest, rejected=rejected)
         self._write(gone_back)
         return gone_back
 
@@ -193,9 +203,9 @@ class Store:
 
     def _tidy(self) -> None:
         record = self.read()
-        kept = {entry.file for entry in (record.current, record.previous) if entry is not None}
+        kept = {entry.file for entry in (record.current, record.previous, record.older) if entry is not None}
         for file in self.folder.iterdir():
-            if file.name not in kept | {_RECORD}:
+            if file.is_file() and file.name not in kept | {_RECORD}:
                 file.unlink()
 
     @contextmanager

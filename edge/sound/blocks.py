@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from edge.sound.offset import OffsetRemoval
+
 SAMPLE_RATE_HZ = 16_000
 BLOCK_SAMPLES = 1_280  # 80 ms: four hops of 20 ms
 BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE_HZ
@@ -15,7 +17,8 @@ BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE_HZ
 class Block(msgspec.Struct, frozen=True, kw_only=True):
     """80 ms of sound.
 
-    samples: float32 (BLOCK_SAMPLES,), full scale is 1.0.
+    samples: float32 (BLOCK_SAMPLES,), full scale is 1.0, without the source's constant offset.
+    offset: what was taken away; `samples + offset` is what was captured.
     end_s: seconds of sound since the source began, at the block's last sample.
     captured_at: Unix time in seconds of the block's last sample.
     """
@@ -23,6 +26,12 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     samples: np.ndarray
     end_s: float
     captured_at: float
+    offset: float = 0.0
+
+    @property
+    def captured(self) -> np.ndarray:
+        """The samples as they were captured, offset and all: float32 (BLOCK_SAMPLES,)."""
+        return self.samples + np.float32(self.offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +58,8 @@ def resample(chunks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def reblock(chunks: Iterable[np.ndarray], size: int = BLOCK_SAMPLES) -> Iterator[np.ndarray]:
-    """Yield arrays of exactly `size` samples from chunks of any length; a tail shorter than `size` is dropped."""
+def reblock(chunks: Iterable[np.ndarray], size: int = BLOCK_SAMPLES, *, rest: bool = False) -> Iterator[np.ndarray]:
+    """Yield arrays of exactly `size` samples from chunks of any length; a tail shorter than `size` only with `rest`."""
     pending = np.zeros(0, np.float32)
     for chunk in chunks:
         pending = np.concatenate([pending, chunk])
@@ -58,13 +67,25 @@ def reblock(chunks: Iterable[np.ndarray], size: int = BLOCK_SAMPLES) -> Iterator
         for start in range(0, whole, size):
             yield pending[start : start + size]
         pending = pending[whole:]
+    if rest and len(pending):
+        yield pending
+
+
+def steady_blocks(chunks: Iterable[np.ndarray], *, rest: bool = False) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield the samples of each block without the constant offset, and that offset, from 16 kHz chunks of any length.
+
+    rest: also the tail that fills no block. All sound comes through here, the sensor's and the laboratory's.
+    """
+    removal = OffsetRemoval(BLOCK_SAMPLES)
+    for samples in reblock(chunks, rest=rest):
+        yield removal.removed(samples), removal.offset
 
 
 def timed_blocks(chunks: Iterable[np.ndarray], *, started_at: float) -> Iterator[Block]:
     """Yield Blocks from 16 kHz chunks; the clock is that of the sound, counted from Unix time `started_at`."""
-    for number, samples in enumerate(reblock(chunks), start=1):
+    for number, (samples, offset) in enumerate(steady_blocks(chunks), start=1):
         end_s = number * BLOCK_S
-        yield Block(samples=samples, end_s=end_s, captured_at=started_at + end_s)
+        yield Block(samples=samples, end_s=end_s, captured_at=started_at + end_s, offset=offset)
 
 
 def paced(blocks: Iterable[Block], stopping: Callable[[], bool] = lambda: False) -> Iterator[Block]:

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+_SERVER_CHANNELS = 32  # PulseAudio and PipeWire say that they have so many or more
 RATES_HZ = (16_000, 48_000, 44_100, 32_000, 96_000, 8_000)
 
 
@@ -68,9 +69,10 @@ def why_missing(
 
 
 def shapes(device: dict) -> list[int]:
-    """Return the numbers of channels to try: both of a stereo device, as one may be dead, else the first of many."""
+    """Return the numbers of channels to try: both of a stereo device, as one may be dead or the wrong way round, and of
+    a sound server, which would make one of two without looking; else the first of many."""
     most = device["channels"]
-    return [2, 1] if most == 2 else sorted({1, min(2, most), most})
+    return [2, 1] if most == 2 or most >= _SERVER_CHANNELS else sorted({1, min(2, most), most})
 
 
 def default_index(audio) -> int | None:

@@ -14,8 +14,10 @@ def level_dbfs(samples: np.ndarray) -> float:
     return max(SILENCE_DBFS, 10.0 * math.log10(power)) if power > 0.0 else SILENCE_DBFS
 
 
-def clipped(samples: np.ndarray) -> int:
-    """Return how many samples are at full scale."""
+def clipped(samples: np.ndarray, offset: float = 0.0) -> int:
+    """Return how many samples are at full scale, as they were captured: before this offset was taken away."""
+    if offset:
+        samples = samples + np.float32(offset)
     magnitudes = np.abs(samples)
     if magnitudes[magnitudes.argmax()] < CLIPPING:  # nearly always, and in half the time; max() goes through Python
         return 0

@@ -12,7 +12,8 @@ import numpy as np
 
 from edge.config import Audio
 from edge.errors import UnavailableError
-from edge.sound.blocks import BLOCK_S, Block, Fault, reblock, resample
+from edge.sound.blocks import BLOCK_S, Block, Fault, resample, steady_blocks
+from edge.sound.channels import Downmix
 from edge.sound.faults import explain
 from edge.sound.portaudio import Capture, CaptureError
 
@@ -135,12 +136,13 @@ class Microphone:
                         return
                 self._reason = self._reported = None
                 self._served = capture.served
-                chunks = resample(chain((first,), self._chunks(capture)), capture.rate_hz)
-                for number, samples in enumerate(reblock(chunks), start=1):
+                mono = Downmix(capture.rate_hz).chunks(chain((first,), self._chunks(capture)))
+                chunks = resample(mono, capture.rate_hz)
+                for number, (samples, offset) in enumerate(steady_blocks(chunks), start=1):
                     self._heard_s = time.monotonic()
                     self._blocks += 1
                     captured_at = capture.time_of(number * BLOCK_S)
-                    yield Block(samples=samples, end_s=self._blocks * BLOCK_S, captured_at=captured_at)
+                    yield Block(samples=samples, end_s=self._blocks * BLOCK_S, captured_at=captured_at, offset=offset)
                     if self._interrupted.is_set():
                         return
             finally:

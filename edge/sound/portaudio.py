@@ -91,7 +91,7 @@ class Capture:
         self._process = _Process("stream", selector, ring_fd=self._ring_fd, served=served)
 
     def read(self, timeout_s: float) -> np.ndarray | None:
-        """Return the mono float32 samples (at `rate_hz`) that have arrived, or None after `timeout_s` without any.
+        """Return what has arrived, float32 (n, 1 or 2 channels) at `rate_hz`, or None after `timeout_s` without any.
 
         Raises CaptureError when there is no device or it ended, and when it has been silent for too long.
         """
@@ -164,7 +164,7 @@ class Capture:
         self._frames_read = self._frames_heard
         frames = from_int16(np.frombuffer(data, dtype=np.int16).reshape(-1, self.channels))
         # Channels beyond the second are often no microphones (a loopback of what is played).
-        return frames[:, 0] if self.channels == 1 else frames[:, :2].mean(axis=1)
+        return frames[:, :2]
 
 
 class _Process:

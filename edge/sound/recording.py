@@ -1,70 +1,102 @@
-"""Recordings and raw PCM as 16 kHz mono chunks, such as a microphone gives."""
+"""Recordings, pipes and raw PCM as 16 kHz mono chunks, such as a microphone gives: the one way in for all files."""
 
 import os
-import select
+import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from edge.errors import InputError
-from edge.sound.blocks import BLOCK_SAMPLES, from_int16, resample
+from edge.sound.blocks import BLOCK_SAMPLES, SAMPLE_RATE_HZ, from_int16, resample, steady_blocks
+from edge.sound.channels import Downmix
+from edge.sound.kinds import TELLING_BYTES, foreign, kind_of
+from edge.sound.tape import Passing, Stored
 
-_READ_S = 1.0
+LONGEST_S = 1_800.0  # of what is held in memory as a whole
+_STDIN = "standard input"
 
 
 def read_recording(path: str | Path) -> Iterator[np.ndarray]:
-    """Yield a recording as float32 mono chunks at 16 kHz, whatever its rate, channels and format.
+    """Yield a recording as float32 mono chunks at 16 kHz, whatever its rate, channels and format, to its real end.
 
-    Channels are averaged; other rates go through soxr (high quality). Formats are recognised by content, not by name.
-    Raises InputError if the file is missing, a folder, not sound, or holds no samples.
+    Channels become one (edge/sound/channels.py); other rates go through soxr (high quality). Formats are recognised by
+    content, not by name. A pipe is heard as it comes. Memory does not depend on the length.
+    Raises InputError if the file is missing, a folder, not sound, damaged, holds no samples, or samples, a rate or
+    channels that no recorder gives.
     """
-    import soundfile  # a microphone does not need it
-
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a sound file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    try:
-        with soundfile.SoundFile(path) as sound:
-            chunks = sound.blocks(int(sound.samplerate * _READ_S), dtype="float32", always_2d=True)
-            mono = (chunk[:, 0] if chunk.shape[1] == 1 else chunk.mean(axis=1) for chunk in chunks)
-            empty = True
-            for chunk in resample(mono, sound.samplerate):
-                empty = empty and not len(chunk)
-                yield chunk
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: not a readable sound file ({error.error_string.rstrip('.')})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if empty:
-        raise InputError(f"{path}: the recording is empty")
+    with _opened(path) as source:
+        yield from _heard(str(path), source)
 
 
 def load_recording(path: str | Path) -> np.ndarray:
-    """Return a whole recording as float32 (samples,) at 16 kHz mono. Raises InputError as `read_recording` does."""
-    return np.concatenate(list(read_recording(path)))
+    """Return a whole recording as float32 (samples,) at 16 kHz mono, without its constant offset, as the sensor hears
+    it. Raises InputError as `read_recording` does, and for one of more than LONGEST_S."""
+    sound = np.empty(BLOCK_SAMPLES, np.float32)
+    length = 0
+    for chunk, _ in steady_blocks(read_recording(path), rest=True):
+        while length + len(chunk) > len(sound):
+            sound.resize(len(sound) * 3 // 2, refcheck=False)
+        sound[length : length + len(chunk)] = chunk
+        length += len(chunk)
+        if length > LONGEST_S * SAMPLE_RATE_HZ:
+            raise InputError(f"{path}: longer than {LONGEST_S / 60:.0f} minutes: cut it into pieces")
+    sound.resize(length, refcheck=False)
+    return sound
 
 
-def read_raw(stream: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> Iterator[np.ndarray]:
-    """Yield float32 chunks from raw signed 16-bit little-endian 16 kHz mono PCM, as it arrives, until `stopping`.
+def read_stream(stream: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> Iterator[np.ndarray]:
+    """Yield float32 mono chunks at 16 kHz from a stream as it arrives, until `stopping`.
 
-    Raises InputError if the stream ends without a single sample.
+    A sound file (WAV, FLAC, Ogg, ...) is recognised by its header; all else is raw signed 16-bit little-endian mono PCM
+    at 16 kHz. Raises InputError as `read_recording` does, and if the stream ends without a single sample.
     """
-    odd = b""
-    empty = True
-    while not stopping():
-        if not select.select([stream], [], [], 0.25)[0]:
-            continue
-        data = os.read(stream.fileno(), BLOCK_SAMPLES * 2)
-        if not data:
-            break
-        data = odd + data
-        whole = len(data) - len(data) % 2
-        odd = data[whole:]
-        empty = empty and not whole
-        yield from_int16(np.frombuffer(data[:whole], dtype="<i2"))
-    if empty and not stopping():
-        raise InputError("standard input: no samples (expected raw 16-bit little-endian mono PCM at 16 kHz)")
+    source = Passing(stream.fileno(), stopping)
+    head = source.await_head(TELLING_BYTES)
+    chunks = _heard(_STDIN, source) if kind_of(head) or foreign(head, sure=True) else _pcm(source)
+    try:
+        yield from chunks
+    except InputError:
+        if not stopping():  # it was cut short by us
+            raise
+
+
+def _heard(name: str, source: Stored | Passing) -> Iterator[np.ndarray]:
+    from edge.sound.decoding import decoding  # a microphone does not need it
+
+    with decoding(name, source) as sound:
+        yield from resample(Downmix(sound.rate_hz).chunks(sound.chunks()), sound.rate_hz)
+
+
+def _pcm(source: Passing) -> Iterator[np.ndarray]:
+    source.opening = False
+    place = 0
+    while data := source.at(place, BLOCK_SAMPLES * 2):
+        place += len(data)
+        yield from_int16(np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2"))
+    if place < 2:
+        raise InputError(f"{_STDIN}: no samples (expected a sound file, or 16-bit little-endian mono PCM at 16 kHz)")
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Stored | Passing]:
+    """Open what may be read as a recording, by descriptor: libsndfile would draw conclusions from a name."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:  # the latter for a name that cannot be one
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path}: is a folder, expected a sound file")
+        if os.isatty(descriptor):
+            raise InputError(f"{path}: is a terminal, expected a sound file")
+        yield Stored(descriptor) if stat.S_ISREG(mode) else Passing(descriptor)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    finally:
+        os.close(descriptor)

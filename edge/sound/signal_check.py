@@ -1,5 +1,7 @@
 """A microphone that is alive but dead: it delivers exact zeros, a constant, or clipping, for seconds."""
 
+import math
+
 import numpy as np
 
 from edge.sound.blocks import BLOCK_S, Block
@@ -23,7 +25,7 @@ class SignalCheck:
     def reset(self) -> None:
         """Begin anew: to be called when the sound was interrupted."""
         self._kind: str | None = None
-        self._seconds = 0.0
+        self._blocks = 0  # in a row, of this kind
 
     @property
     def suspects(self) -> bool:
@@ -32,15 +34,14 @@ class SignalCheck:
 
     def process(self, block: Block) -> str | None:
         """Take a block; return a reason code of edge/sound/faults.py, or None."""
-        kind = _kind(block.samples)
-        self._seconds = self._seconds + BLOCK_S if kind == self._kind else BLOCK_S
+        kind = _kind(block.samples, block.offset)
+        self._blocks = self._blocks + 1 if kind == self._kind else 1
         self._kind = kind
-        if kind is None or self._seconds < (CLIPPED_S if kind == "clipped" else DEAD_S) - BLOCK_S / 2:
-            return None
-        return kind
+        # Whole blocks: a sum of 0.08 s is off by an ulp, and a limit must not depend on that.
+        return None if self._blocks < math.ceil((CLIPPED_S if kind == "clipped" else DEAD_S) / BLOCK_S) else kind
 
 
-def _kind(samples: np.ndarray) -> str | None:
+def _kind(samples: np.ndarray, offset: float) -> str | None:
     if samples[samples.argmin()] == samples[samples.argmax()]:  # min() and max() take thrice as long
-        return "constant" if samples[0] else "zeros"
-    return "clipped" if clipped(samples) >= CLIPPED_RATIO * len(samples) else None
+        return "constant" if samples[0] + np.float32(offset) else "zeros"
+    return "clipped" if clipped(samples, offset) >= CLIPPED_RATIO * len(samples) else None

@@ -15,9 +15,9 @@ from edge.voice.payloads import ROOT
 _HEALTHY = ("ok", "starting", "off")
 
 
-def topic(config: EdgeConfig) -> str:
-    """Return where the discovery message is retained."""
-    return f"{config.homeassistant.prefix}/device/{ROOT}-{config.device.id}/config"
+def topic(config: EdgeConfig, device: str) -> str:
+    """Return where the discovery message of a device is retained."""
+    return f"{config.homeassistant.prefix}/device/{ROOT}-{device}/config"
 
 
 def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any]:
@@ -53,11 +53,10 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
             **rest,
         )
 
-    def diagnostic(key: str, name: str, template: str, unit: str | None = None, **rest: Any):
-        measured = {} if unit is None else {"unit_of_measurement": unit, "state_class": "measurement"}
+    def diagnostic(key: str, name: str, template: str, unit: str, **rest: Any):
         return component(
             key, "sensor", name, hears=False, state_topic=f"{base}/health", value_template=f"{{{{ {template} }}}}",
-            entity_category="diagnostic", **measured, **rest,
+            entity_category="diagnostic", unit_of_measurement=unit, state_class="measurement", **rest,
         )  # fmt: skip
 
     percent = {"unit_of_measurement": "%", "state_class": "measurement"}
@@ -103,5 +102,3 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
         "origin": {"name": ROOT, "sw_version": __version__},
         "components": components,
     }
-
-

@@ -12,7 +12,10 @@ import msgspec
 ROOT = "roomtone"  # every topic is ROOT/<device>/...
 SCHEMA = 1
 
-Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="RFC 3339, UTC")]
+# In JSON Schema's dialect of patterns `$` is the very end; in Python's a newline may follow, hence the rest.
+Time = Annotated[
+    str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$(?!\n)", description="RFC 3339, UTC")
+]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Signed = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="an emotion, `unknown` or `quiet`")]
@@ -101,6 +104,7 @@ class Health(Payload, kw_only=True):
     outbox_problem: str | None = None
     ignored_commands: Count = 0
     broker: BrokerLink = BrokerLink()
+    bandwidth_hz: Count | None = None
 
 
 class Timeline(Payload, kw_only=True):
@@ -117,3 +121,11 @@ Switch = Literal["ON", "OFF"]
 def rfc3339(unix_s: float) -> str:
     """Return Unix seconds as `2026-01-31T12:00:00.000Z`."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unix_s(text: str) -> float:
+    """Return RFC 3339 as Unix seconds. Raises ValueError for what it is not, or what has no time zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.timestamp()

@@ -2,12 +2,11 @@
 
 import bisect
 import logging
-from datetime import datetime
 
 import msgspec
 
 from edge.labels import QUIET
-from edge.voice.payloads import Timeline, rfc3339
+from edge.voice.payloads import Timeline, rfc3339, unix_s
 
 log = logging.getLogger("roomtone.timeline")
 
@@ -15,6 +14,7 @@ SPAN_S = 86_400.0
 MOST_RUNS = 1_440
 INTERVAL_S = 60.0  # between two publications
 _LONGEST_LABEL = 64
+_UNTOLD_S = 2.0  # between what a timeline and a state tell; a change in it belongs to the state's label
 
 Run = tuple[float, str, float]  # start in Unix seconds, label, confidence
 
@@ -23,42 +23,43 @@ class TimelineRecorder:
     """Collects runs `(start, label, confidence)`; a run lasts until the next begins.
 
     A run of `quiet` with confidence 0 stands for a time in which nobody listened. Where the clock steps, runs stay
-    sorted by their start, within a day to both sides of now.
+    sorted by their start, within a day to both sides of now. What is published is known up to its `ts`, so that it is
+    published again also where no run is new.
     """
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
-        self._changed = False
         self._due_s = 0.0
 
     def add(self, start: float, label: str, confidence: float) -> None:
         """Begin a run, at Unix time `start`."""
         bisect.insort(self._runs, (start, label, confidence), key=_start)
         del self._runs[: -2 * MOST_RUNS]  # nothing is published, and thereby tidied, before the broker answers
-        self._changed = True
 
-    def recall(self, payload: bytes) -> None:
+    def recall(self, timeline: bytes | None, state: bytes | None = None) -> None:
         """Put what was published in an earlier life before the present one; rubbish is left out.
 
-        Between that payload's `ts` and our own first run nobody listened.
+        Up to the timeline's `ts` its runs are known; from the state's `since` to its `ts`, the state's label. In
+        between, and up to our own first run, nobody listened, for all that is known.
         """
-        try:
-            told = msgspec.json.decode(payload)
-            runs, until = told["runs"], _unix_s(told["ts"])
-            known = [run for run in (_run(found) for found in runs[-MOST_RUNS:]) if run is not None]
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            log.warning("the retained timeline cannot be used (%s)", error or type(error).__name__)
-            return
+        known, until = _told(timeline) if timeline is not None else ([], None)
+        said = _last_said(state) if state is not None else None
+        if said is not None and (until is None or said[1] > until):
+            run, last = said
+            if until is not None and run[0] - until > _UNTOLD_S:
+                known.append((until, QUIET, 0.0))
+            if not known or run[1] != known[-1][1]:
+                known.append(run)
+            until = last
         if known:
-            gap = [(max(until, max(map(_start, known))), QUIET, 0.0)]
-            self._runs = sorted([*known, *gap, *self._runs], key=_start)
-            self._changed, self._due_s = True, 0.0
+            gap = (max(until, max(map(_start, known))), QUIET, 0.0)
+            self._runs = sorted([*known, gap, *self._runs], key=_start)
+            self._due_s = 0.0
 
     def due(self, monotonic_s: float, now: float) -> Timeline | None:
-        """Return the timeline if it changed and has not been published for a minute. `now` is Unix time."""
-        if not self._changed or monotonic_s < self._due_s:
+        """Return the timeline if it has not been published for a minute. `now` is Unix time."""
+        if not self._runs or monotonic_s < self._due_s:
             return None
-        self._changed = False
         self._due_s = monotonic_s + INTERVAL_S
         return self.timeline(now)
 
@@ -88,19 +89,33 @@ def _merged(runs: list[Run]) -> list[Run]:
     ]
 
 
+def _told(timeline: bytes) -> tuple[list[Run], float | None]:
+    """Return the runs of a payload, and until when it knows; nothing where it makes no sense."""
+    try:
+        told = msgspec.json.decode(timeline)
+        runs, until = told["runs"], unix_s(told["ts"])
+        return [run for run in map(_run, runs[-MOST_RUNS:]) if run is not None], until
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        log.warning("the retained timeline cannot be used (%s)", error)
+        return [], None
+
+
+def _last_said(state: bytes) -> tuple[Run, float] | None:
+    """Return the run that a state tells of, and until when; None where it makes no sense."""
+    try:
+        told = msgspec.json.decode(state)
+        run = _run([told["since"], told["emotion"], told["confidence"]])
+        return None if run is None else (run, max(run[0], unix_s(told["ts"])))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
 def _run(found: object) -> Run | None:
     """Return a run as published, None where it is not one."""
     match found:
         case [str(start), str(label), int() | float() as sure] if 0 < len(label) <= _LONGEST_LABEL and 0 <= sure <= 1:
             try:
-                return _unix_s(start), label, float(sure)
+                return unix_s(start), label, float(sure)
             except (ValueError, OverflowError):
                 return None
     return None
-
-
-def _unix_s(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment.timestamp()

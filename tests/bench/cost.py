@@ -100,7 +100,7 @@ def table(found: dict) -> str:
         ratio = f"{speech['cpu_per_audio_s'] / ours:.2f}" if ours and not peer.startswith("MFCC") else ""
         cells = [f"{1_000 * one['sounds'][name]['cpu_per_audio_s']:.2f}" for name in names]
         rows.append([peer, *cells, ratio, f"{speech['first_result_s']:.2f}", f"{speech['rss_mb']:.0f}"])
-    from train.study.tables import markdown
+    from train.pages.tables import markdown
 
     return markdown(head, rows)
 

@@ -54,7 +54,7 @@ def run_together(count: int, seconds: float, cores: set[int]) -> dict:
                 for number in range(count)
             ]
             for daemon in daemons:
-                daemon.wait_until_ready(120.0)
+                daemon.wait_until_ready()
             time.sleep(max(0.0, daemons[0].began_at + seconds - LAST_S - time.time()))
             peaks = [peak_rss_mb(daemon.process.pid) for daemon in daemons]
             usages = [daemon.finish() for daemon in daemons]

@@ -10,8 +10,8 @@ from keras import layers
 
 from convert.graph import export
 from tests.bench.peers import GRAPHS
-from train.config import Cnn
 from train.networks import registry
+from train.sizes import Cnn
 
 
 def yamnet_shaped() -> keras.Model:

@@ -73,8 +73,8 @@ def study() -> AbstractContextManager[Hear]:
     """The study's way: every half second librosa's MFCC of the last two, and `keras.Model.predict`."""
     import librosa
 
-    from train.config import Cnn
     from train.networks import registry
+    from train.sizes import Cnn
 
     model = registry.module("cnn").build(Cnn(), frames=100, coefficients=40, labels=7)
 

@@ -12,6 +12,7 @@ import soundfile
 
 from edge.model.artifact import DEFAULT_MODEL
 from tests.support.broker import Broker, free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.runtimes import python_of
 from tests.support.sounds import CORPORA, ROOT, chirp
 
@@ -24,7 +25,7 @@ def roomtone(*arguments: str | Path, cwd: Path, **environment: str) -> subproces
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 
@@ -126,7 +127,7 @@ def test_a_recording_to_run_on_that_is_not_one_is_66(tmp_path):
     assert "text.wav: not a readable sound file" in said
     done = subprocess.run(
         [sys.executable, "-m", "edge", "run", "--input", "-"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, input=b"", capture_output=True, timeout=60,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, input=b"", capture_output=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 66
     assert b"standard input: no samples" in done.stderr
@@ -204,7 +205,7 @@ sys.exit(main(['classify', '--json', 'good.flac']))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "summary" in done.stdout.splitlines()[-1]
@@ -225,7 +226,7 @@ def test_the_same_in_the_predecessors_environment(tmp_path):
         )
         done = subprocess.run(
             [program, "-m", "edge", "classify", "--json", "good.flac"], cwd=tmp_path, env=environment,
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         told.append((name.stdout.strip(), json.loads(done.stdout.splitlines()[-1])["summary"]))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from edge.labels import QUIET
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
@@ -26,13 +27,13 @@ def test_the_demo_speaks_on_mqtt_and_ends_by_itself(tmp_path):
     assert page
     assert port
     with Subscriber(int(port[1])) as watcher:
-        watcher.wait_for(lambda w: len(w.on("event")) >= 2 and w.on("status") and w.on("health"), timeout_s=SECONDS)
+        watcher.wait_for(lambda w: len(w.on("event")) >= 2 and w.on("status") and w.on("health"))
         with Subscriber(int(port[1])) as late:
             late.wait_for(lambda w: w.on("status") and w.on("state"))
             assert late.on("status")[0].retained
             assert late.on("state")[0].retained
             assert not [message for message in late.on("event") if message.retained]
-        stdout, stderr = demo.communicate(timeout=SECONDS + 20)
+        stdout, stderr = demo.communicate(timeout=PATIENCE_S)
         assert (demo.returncode, stderr) == (0, "")
         seen = [message.json for message in watcher.on("event")]
     told = re.findall(r"Z +(\S+) -> (\S+) +[01]\.\d\d$", stdout, re.MULTILINE)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from edge.errors import UnavailableError
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.portaudio import input_devices
 from tests.support.ears import listening
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT, chirp, to_int16
 from tests.support.system import require_program
 from tests.support.virtual_microphone import VirtualMicrophone
@@ -58,12 +58,13 @@ def test_a_device_of_one_rate_and_shape_is_resampled_and_mixed(
     with VirtualMicrophone(tmp_path / "m", rate_hz=rate_hz, channels=channels, asoundrc=asoundrc) as microphone:
         microphone.plug_into(monkeypatch)
         program = REFUSAL.format(name="stubborn", channels=channels)
-        refusal = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        refusal = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S)
         assert refusal.stdout.strip() == "('Invalid sample rate', -9997)"
         with listening(Audio(microphone="stubborn"), keep_blocks=True) as ears:
             ears.until_block(0.0)
             microphone.play(sound)
-            time.sleep(0.5)
+            played = len(ears.blocks)
+            wait_until(lambda: len(ears.blocks) > played + 10)  # what is under way comes, too
     assert largest_difference(ears.heard(), sound.mean(axis=1) / 32_768, rate_hz) < 1e-4
 
 
@@ -97,6 +98,14 @@ def test_a_device_that_another_program_takes_is_busy(
             ears.until_fault(0.0, "busy")
 
 
+def shown(capsys: pytest.CaptureFixture[str], level: str) -> bool:
+    """List the devices and listen for a while; return whether that showed the level."""
+    assert main(["devices", "--live", "1.5"]) == 0
+    told = capsys.readouterr().out
+    assert "stubborn" in told
+    return level in told
+
+
 def test_devices_lists_and_meters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strict_pcm: Path
 ) -> None:
@@ -112,14 +121,19 @@ def test_devices_lists_and_meters(
         # A full-scale square wave is 0 dBFS, a tenth of it -20.
         assert require_device("STUBB") == "stubborn"
         assert input_devices("nobody")[1].reason == "absent"
-        tone = np.full(3 * SAMPLE_RATE_HZ, 3_277, np.int16)
-        loop = threading.Thread(target=microphone.play, args=(tone,), daemon=True)
+        tone, heard = np.full(3 * SAMPLE_RATE_HZ, 3_277, np.int16), threading.Event()
+
+        def hum() -> None:
+            while not heard.is_set():
+                microphone.play(tone)
+
+        loop = threading.Thread(target=hum, daemon=True)
         loop.start()
-        assert main(["devices", "--live", "1.5"]) == 0
-        loop.join()
-    shown = capsys.readouterr().out
-    assert "stubborn" in shown
-    assert "loudest  -20.0" in shown
+        try:
+            wait_until(lambda: shown(capsys, "loudest  -20.0"))
+        finally:
+            heard.set()
+            loop.join()
     assert main(["devices"]) == UnavailableError.exit_status
     gone = capsys.readouterr().err
     assert gone.startswith("roomtone: microphone: the sound server does not answer")

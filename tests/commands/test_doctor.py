@@ -12,6 +12,7 @@ import yaml
 from edge.commands.doctor import _secrets, _sound_cards
 from edge.config import EdgeConfig, Mqtt
 from tests.support.broker import HOST, free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT, chirp
 
 
@@ -21,7 +22,7 @@ def doctor(folder: Path, edge: dict, **environment: str) -> tuple[int, dict[str,
     done = subprocess.run(
         [sys.executable, "-m", "edge", "doctor"],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True,
-        timeout=90,
+        timeout=PATIENCE_S,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     assert done.stderr == ""

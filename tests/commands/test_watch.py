@@ -12,6 +12,7 @@ import pytest
 from edge.commands.rooms import Message, Rooms
 from edge.voice.payloads import Event, Health, Microphone, Percentiles, State, rfc3339
 from tests.support.broker import free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.terminal import Terminal
 
@@ -78,7 +79,7 @@ def publish(port: int, topic: str, payload: bytes, *, retain: bool = True) -> No
 
 def watch(port: int, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edge", "watch", "--host", "127.0.0.1", "--port", str(port), *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S)
 
 
 def test_sensors_live_in_a_terminal(broker):
@@ -95,17 +96,43 @@ def test_sensors_live_in_a_terminal(broker):
         publish(broker.port, "roomtone/attic/event", event(2, late=False), retain=False)
         terminal.wait_for(r"attic +│ angry +│ .* 61% +│ ok +│ +\d+ s │ +1 │")
         publish(broker.port, "roomtone/attic/listening", b"OFF")
-        terminal.wait_for(r"attic +│ angry +│ .* 61% +│ off")
+        terminal.wait_for(r"attic +│ off +│ - +│ off")
         broker.kill()
         terminal.wait_for("connection (lost|refused)")
         broker.start()
         publish(broker.port, "roomtone/attic/state", state("sad", 0.7))
+        publish(broker.port, "roomtone/attic/listening", b"ON")
         terminal.wait_for(r"attic +│ sad ")
         terminal.process.send_signal(signal.SIGINT)
         while terminal.read(2.0):
             pass
-        assert terminal.process.wait(5) == 0
+        assert terminal.process.wait(PATIENCE_S) == 0
         assert "Traceback" not in terminal.text
+
+
+def test_log_lines_leave_no_dead_tables_behind(broker):
+    """They stand above the one table, which is drawn over and over: a screen shows a single head."""
+    publish(broker.port, "roomtone/attic/state", state("happy", 0.82))
+    with Terminal("watch", "--host", "127.0.0.1", "--port", str(broker.port)) as terminal:
+        terminal.wait_for(r"attic +│ happy ")
+        for label in ("fear", "sad"):
+            broker.kill()
+            terminal.wait_for("trying again")
+            broker.start()
+            publish(broker.port, "roomtone/attic/state", state(label, 0.7))
+            terminal.wait_for(rf"attic +│ {label} ")
+        screen = "\n".join(terminal.screen())
+        assert screen.count("emotion") == 1, screen
+        assert "trying again" in screen
+
+
+@pytest.mark.parametrize("microphone", ["off", "quiet-hours"])
+def test_off_on_purpose_is_off_and_no_quiet_room(broker, microphone):
+    publish(broker.port, "roomtone/attic/state", state("quiet", 0.0, microphone=microphone))
+    done = watch(broker.port, "--once")
+    assert "off" in done.stdout
+    assert "quiet " not in done.stdout
+    assert "0%" not in done.stdout
 
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -12,26 +12,46 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from edge.delivery.outbox import COMMIT_AFTER_S
 from tests.delivery.test_nothing_is_lost import DURABLE, events, first_heard, forgetful_of_nothing
 from tests.support.broker import HOST, Broker
 from tests.support.certificates import Authority
-from tests.support.daemon import RECORDING, Daemon
+from tests.support.daemon import RECORDING, Daemon, switched
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 from tests.support.system import require_program
 
-# The sensor fed faster than real time, which says on standard output which events it has made: only a test may do that.
+# The sensor fed faster than real time, which says on standard output which events it has made, when its outbox took
+# them, and when that looked for what to commit: only a test may do that.
 TALKATIVE = """
 import sys, time
-from edge.sound.recording import read_raw; from edge.sound.blocks import timed_blocks
+from edge.sound.recording import read_stream; from edge.sound.blocks import timed_blocks
 from edge.config import load_edge
 from edge.daemon.run import durable_outbox
 from edge.daemon.run import sense, stop_signal
 config = load_edge(sys.argv[1])
+
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+    sys.stdout.flush()
+
+outbox = durable_outbox(config)
+add, tick = outbox.add, outbox.tick
+
+def talkative_add(event, made_s):
+    add(event, made_s)
+    say("taken", event.event_id, made_s)
+
+def talkative_tick(now_s):
+    tick(now_s)
+    say("committed", now_s)
+
+outbox.add, outbox.tick = talkative_add, talkative_tick
 with stop_signal() as stopping:
-    blocks = timed_blocks(read_raw(sys.stdin.buffer, stopping), started_at=time.time())
-    sense(config, blocks, stopping=stopping, outbox=durable_outbox(config),
-          on_event=lambda event: print(event.event_id, event.seq, time.time(), flush=True))
+    blocks = timed_blocks(read_stream(sys.stdin.buffer, stopping), started_at=time.time())
+    sense(config, blocks, stopping=stopping, outbox=outbox,
+          on_event=lambda event: say("made", event.event_id, event.seq, time.time()))
 """
 
 
@@ -67,7 +87,11 @@ class Feeder:
 
 
 class TalkativeDaemon:
-    """One life of a sensor on `config`, killed at the end; `made` are the events it said it had made."""
+    """One life of a sensor on `config`, killed at the end.
+
+    `made` are the events it said it had made; `safe` those that were a second old when it last committed: on a busy
+    core that is not the same as a second before its end.
+    """
 
     def __init__(self, config: Path, *, speed: float = 10.0) -> None:
         self.process = subprocess.Popen(
@@ -78,14 +102,22 @@ class TalkativeDaemon:
             cwd=ROOT,
         )
         self.made: list[tuple[str, int, float]] = []
+        self.safe: set[str] = set()
         self._feeder = Feeder(self.process, speed)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
+        taken: dict[str, float] = {}
         for line in self.process.stdout:
-            event_id, seq, at = line.split()
-            self.made.append((event_id.decode(), int(seq), float(at)))
+            match line.decode().split():
+                case ["made", event_id, seq, at] if line.endswith(b"\n"):
+                    self.made.append((event_id, int(seq), float(at)))
+                case ["taken", event_id, made_s] if line.endswith(b"\n"):
+                    taken[event_id] = float(made_s)
+                case ["committed", now_s] if line.endswith(b"\n"):
+                    limit_s = float(now_s) - COMMIT_AFTER_S
+                    self.safe |= {event_id for event_id, made_s in taken.items() if made_s <= limit_s}
 
     def end(self, *, kill: bool) -> float:
         """End it, and return when."""
@@ -108,21 +140,17 @@ def run_lives(tmp_path: Path, lives: int) -> dict[str, float]:
         made, promised, ages = [], set(), {}
         for _ in range(lives):
             life = TalkativeDaemon(config)
-            deadline = time.monotonic() + 30
-            while not life.made and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(lambda: life.safe)  # noqa: B023
             time.sleep(dice.uniform(0.0, 4.0))
             ended = life.end(kill=True)
             made += life.made
-            promised |= {event_id for event_id, _, at in life.made if at < ended - 1.25}
+            promised |= life.safe
             ages |= {event_id: ended - at for event_id, _, at in life.made}
         broker.start()
         last = TalkativeDaemon(config)
         try:
-            watcher.wait_for(lambda w: promised <= {event.event_id for event in events(w)}, 60.0)
-            deadline = time.monotonic() + 30
-            while not last.made and time.monotonic() < deadline:
-                time.sleep(0.05)
+            watcher.wait_for(lambda w: promised <= {event.event_id for event in events(w)})
+            wait_until(lambda: last.made)
         finally:
             last.end(kill=False)
         made += last.made
@@ -152,15 +180,15 @@ def test_a_sensor_that_is_killed_ten_times_loses_at_most_its_last_second(tmp_pat
     print("\nten lives:", run_lives(tmp_path, 10))
 
 
-def test_a_broker_that_goes_is_said_at_once_and_nothing_ends(broker, tmp_path):
+def test_a_broker_that_goes_is_said_and_nothing_ends(broker, tmp_path):
     with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port) as daemon:
-        daemon.wait_for_status("connected")
+        daemon.wait_for_status(": connected")
         broker.kill()
-        assert daemon.wait_for_status("connection (lost|refused)", 5.0) < 5
-        assert daemon.wait_for_log("connection lost", 5.0) < 5
-        daemon.wait_for_status(r"\d+ events wait", 30.0)
+        daemon.wait_for_status("connection (lost|refused)")
+        daemon.wait_for_log("connection lost")
+        daemon.wait_for_status(r"\d+ events wait")
         broker.start()
-        daemon.wait_for_status("connected$", 15.0)
+        daemon.wait_for_status(": connected$")
     with Subscriber(broker.port) as late:
         health = late.wait_for(lambda w: w.on("health"))[0].json
     assert "connection" in health["broker"]["last_problem"]
@@ -184,7 +212,7 @@ REASONS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", REASONS)
-def test_the_reason_is_on_every_channel_within_five_seconds(tmp_path, case):
+def test_the_reason_is_on_every_channel(tmp_path, case):
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
     secret = tmp_path / "secret"
     secret.write_text("wrong" if case == "wrong password" else "right")
@@ -208,22 +236,22 @@ def test_the_reason_is_on_every_channel_within_five_seconds(tmp_path, case):
         mqtt = {} if case == "plain to TLS" else {"tls": tls}
     words = re.escape(REASONS[case])
     with Broker(tmp_path / "broker", **how) as broker, Daemon(tmp_path, broker.port, mqtt=mqtt) as daemon:
-        daemon.wait_for_status("broker", 20.0)  # it senses
+        daemon.wait_for_status("broker")  # it senses
         if case == "denied":
             with Subscriber(broker.port, "roomtone/room/health") as watcher:
-                at_s = daemon.wait_for_log(words, 30.0)  # with the first event
-                took_s = daemon.wait_for_status(words, 5.0)
-                watcher.wait_for(lambda w: any(re.search(words, m.payload) for m in w.on("health")), 10.0)
+                at_s = daemon.wait_for_log(words)  # with the first event
+                took_s = daemon.wait_for_status(words)
+                watcher.wait_for(lambda w: any(re.search(words, m.payload) for m in w.on("health")))
                 print(f"\n{case}: first event after {at_s:.1f} s; status {took_s:.2f} s later; in health")
         else:
-            took_s = daemon.wait_for_log(words, 5.0), daemon.wait_for_status(words, 5.0)
+            took_s = daemon.wait_for_log(words), daemon.wait_for_status(words)
             print(f"\n{case}: log {took_s[0]:.2f} s, status {took_s[1]:.2f} s; {daemon.status[-1]}")
         check = subprocess.run(
             [sys.executable, "-m", "edge", "--config", str(tmp_path / "config.yaml"), "check", "--live"],
             capture_output=True,
             text=True,
             cwd=ROOT,
-            timeout=30,
+            timeout=PATIENCE_S,
         )
         assert daemon.process.poll() is None
         assert daemon.stop() == 0
@@ -236,16 +264,20 @@ def healthy_sound_traced(tmp_path: Path, seconds_of_sound: float, speed: float) 
     trace = tmp_path / "trace"
     wrapper = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=%file", "-o", str(trace))
     began_s = time.monotonic()
+    switched(tmp_path / "state", "ON")  # that nobody ever switched it, a sensor writes once
+    kept = (tmp_path / "state" / "listening-room.json").read_text()
     with Broker(tmp_path / "broker") as broker, Subscriber(broker.port) as watcher:
         daemon = Daemon(tmp_path, broker.port, recording="-", wrapper=wrapper, stdin=subprocess.PIPE)
         with daemon:
             Feeder(daemon.process, speed, seconds_of_sound).thread.join()
-            daemon.process.wait(60)
+            daemon.process.wait(PATIENCE_S)
         heard = len(watcher.on("event"))
     touched = [line for line in trace.read_text().splitlines() if str(tmp_path / "state") in line]
-    writes = [line for line in touched if not re.search(r"\b(newfstatat|stat|access|faccessat2?|readlink)\(", line)]
+    reads = r"\b(newfstatat|stat|access|faccessat2?|readlink)\(|openat\(.*O_RDONLY"
+    writes = [line for line in touched if not re.search(reads, line)]
     assert writes == []
-    assert not (tmp_path / "state").exists()
+    assert [file.name for file in (tmp_path / "state").iterdir()] == ["listening-room.json"]
+    assert (tmp_path / "state" / "listening-room.json").read_text() == kept
     assert heard > seconds_of_sound / 20
     return {
         "seconds of sound": seconds_of_sound,
@@ -286,12 +318,12 @@ def test_a_bad_disk_is_said_and_costs_nothing(tmp_path, disk):
             else:
                 (state / "outbox-room.sqlite").write_bytes(os.urandom(8_192))
             with Daemon(tmp_path, broker.port, edge={"health_interval_s": 1}) as daemon:
-                daemon.wait_for_log("moved aside" if disk == "damaged" else "late events stay in memory only", 30.0)
-                daemon.wait_for_status("[3-9] events wait", 60.0)
+                daemon.wait_for_log("moved aside" if disk == "damaged" else "late events stay in memory only")
+                daemon.wait_for_status("[3-9] events wait")
                 broker.start()
                 with Subscriber(broker.port) as others:
-                    said = others.wait_for(lambda w: w.on("health"), 60.0)[-1].json
-                    others.wait_for(lambda w: w.on("health")[-1].json["outbox_depth"] == 0, 60.0)
+                    said = others.wait_for(lambda w: w.on("health"))[-1].json
+                    others.wait_for(lambda w: w.on("health")[-1].json["outbox_depth"] == 0)
                 assert daemon.stop() == 0
             heard = first_heard(events(watcher))
             assert len(heard) >= 3
@@ -328,18 +360,18 @@ def test_a_clock_that_jumps_by_hours_stops_nothing(tmp_path, stepping_clock, vir
         def hear_some(least: int) -> None:
             before = len(watcher.on("event"))
             virtual_microphone.play(sound)
-            watcher.wait_for(lambda w: len(w.on("event")) >= before + least, 20.0)
+            watcher.wait_for(lambda w: len(w.on("event")) >= before + least)
 
         with Daemon(tmp_path, broker.port, recording=None, env=env) as daemon:
-            watcher.wait_for(lambda w: w.on("state") and w.on("state")[-1].json["microphone"] == "ok", 30.0)
+            watcher.wait_for(lambda w: w.on("state") and w.on("state")[-1].json["microphone"] == "ok")
             for hours in (0, -5, 5, -1):
                 offset.write_text(str(hours * HOUR_S))
                 hear_some(2)
             assert daemon.stop() == 0
         offset.write_text(str(-9 * HOUR_S))
         with Daemon(tmp_path, broker.port, recording=None, env=env) as daemon:
-            watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok", 30.0)
-            daemon.wait_for_log("the clock is behind", 10.0)
+            watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok")
+            daemon.wait_for_log("the clock is behind")
             hear_some(2)
             assert daemon.stop() == 0
         heard = [message.json for message in watcher.on("event")]

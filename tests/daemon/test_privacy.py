@@ -10,6 +10,7 @@ import numpy as np
 from edge.sound.recording import load_recording
 from tests.support.broker import HOST
 from tests.support.daemon import RECORDING, Daemon
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import to_int16
 from tests.support.subscriber import Subscriber
 from tests.support.system import require_program
@@ -101,15 +102,15 @@ def test_a_run_writes_and_sends_no_sound(tmp_path, broker, virtual_microphone):
     folder.mkdir()
     with Subscriber(broker.port) as watcher:
         with Daemon(folder, broker.port, recording=None, wrapper=(strace, *how)) as daemon:
-            watcher.wait_for(lambda w: any(m.json["microphone"] == "ok" for m in w.on("state")), timeout_s=60)
+            watcher.wait_for(lambda w: any(m.json["microphone"] == "ok" for m in w.on("state")))
             virtual_microphone.play(sound)
-            watcher.wait_for(lambda w: [m for m in w.on("event") if m.json["event_type"] != "quiet"], timeout_s=20)
+            watcher.wait_for(lambda w: [m for m in w.on("event") if m.json["event_type"] != "quiet"])
             broker.stop()  # so that something is kept in the state folder, too
             virtual_microphone.play(sound)
             tracer = daemon.process.pid
             children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
             os.kill(int(children[0]), signal.SIGTERM)
-            daemon.process.wait(30)
+            daemon.process.wait(PATIENCE_S)
         heard = [m.json["event_type"] for m in watcher.on("event")]
     assert heard
     trace = Trace(traces)

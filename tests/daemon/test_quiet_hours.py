@@ -1,6 +1,8 @@
 """Quiet hours by the wall clock, against moments whose local time is known."""
 
-from datetime import datetime
+import sys
+import zoneinfo
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -37,6 +39,20 @@ def test_within_a_day_and_none_at_all():
     day = datetime(2026, 1, 10, tzinfo=ZoneInfo("UTC")).timestamp()
     assert [noon.quiet(day + hour * 3_600) for hour in (11.99, 12, 12.99, 13)] == [False, True, True, False]
     assert not QuietClock(None).quiet(day)
+
+
+def test_without_time_zones_there_is_utc_and_a_word_on_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tzdata", None)  # the package from PyPI, where it is installed
+    zoneinfo.reset_tzpath(to=[])
+    ZoneInfo.clear_cache()
+    try:
+        night = QuietClock(QuietHours(start="22:00", end="07:00"))
+        assert night.quiet(datetime(2026, 1, 10, 23, tzinfo=UTC).timestamp())
+        with pytest.raises(ConfigError, match=r"'Europe/Berlin' .*: install tzdata"):
+            QuietClock(BERLIN)
+    finally:
+        zoneinfo.reset_tzpath()
+        ZoneInfo.clear_cache()
 
 
 def test_a_time_zone_nobody_knows_is_named():

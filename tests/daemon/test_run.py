@@ -17,6 +17,7 @@ from edge.labels import QUIET
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.recording import load_recording
 from tests.support.broker import free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT, corpus_clips, to_int16
 from tests.support.subscriber import Subscriber
 
@@ -33,7 +34,7 @@ config, kept = load_edge(sys.argv[1]), []
 def copied(items):
     for item in items:
         if isinstance(item, Block):
-            kept.append(item.samples)
+            kept.append(item.captured)
         yield item
 with stop_signal() as stopping, Microphone(config.audio) as microphone:
     sense(config, copied(microphone.blocks()), stopping=stopping)
@@ -72,11 +73,11 @@ def test_what_is_played_is_published_and_a_replay_gives_the_same_events(
             stderr=subprocess.PIPE,
             text=True,
         )
-        watcher.wait_for(lambda w: any(m.json["microphone"] == "ok" for m in w.on("state")), timeout_s=30)
+        watcher.wait_for(lambda w: any(m.json["microphone"] == "ok" for m in w.on("state")))
         clips = played_sound()
         virtual_microphone.play(np.concatenate([PAUSE, *(part for clip in clips for part in (clip, PAUSE))]))
         sensor.send_signal(signal.SIGTERM)
-        _, stderr = sensor.communicate(timeout=20)
+        _, stderr = sensor.communicate(timeout=PATIENCE_S)
         assert sensor.returncode == 0, stderr
         live = [message.json for message in watcher.on("event")]
         states = [message.json for message in watcher.on("state")]
@@ -107,7 +108,8 @@ def test_a_recording_played_as_a_microphone_gives_the_events_of_classify(tmp_pat
     command = [sys.executable, "-m", "edge"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with Subscriber(broker.port) as watcher:
-        subprocess.run([*command, "run", "--input", str(sound)], cwd=tmp_path, env=environment, check=True, timeout=60)
+        playing = [*command, "run", "--input", str(sound)]
+        subprocess.run(playing, cwd=tmp_path, env=environment, check=True, timeout=PATIENCE_S)
         watcher.wait_for(lambda w: [m.payload for m in w.on("status")][-1:] == ["offline"])
         live = [message.json for message in watcher.on("event")]
     told = subprocess.run(
@@ -126,6 +128,6 @@ def test_a_recording_that_the_broker_did_not_take_says_so(tmp_path):
     )
     command = [sys.executable, "-m", "edge", "run", "--input", str(sound)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 69
     assert "events were not delivered; the next run sends them, late" in done.stderr.splitlines()[-1]

@@ -19,6 +19,7 @@ from edge.sound.faults import explain
 from edge.sound.recording import read_recording
 from tests.support.broker import HOST
 from tests.support.daemon import RECORDING
+from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 
 ABSENT = Fault(reason="absent", detail=explain("absent"))
@@ -64,10 +65,12 @@ def test_a_microphone_that_goes_ends_the_utterance(broker):
 def test_a_sensor_without_sound_still_gives_signs_of_life(broker, monkeypatch):
     monkeypatch.setattr(sensors, "IDLE_INTERVAL_S", 0.3)
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
-        deadline = time.monotonic() + 20
-        while len(states(watcher)) < 3 and time.monotonic() < deadline:
+
+        def goes_on() -> bool:
             sensor.process(ABSENT)
-            time.sleep(0.05)
+            return len(states(watcher)) >= 3
+
+        wait_until(goes_on)
         told = states(watcher)
     assert {state["microphone"] for state in told} == {"absent"}
     assert len({state["ts"] for state in told}) == len(told)
@@ -97,11 +100,29 @@ def test_a_microphone_that_delivers_zeros_is_opened_anew_now_and_then(broker, mo
     assert set(states[states.index("zeros") :]) == {"zeros"}  # and never "ok", though opened anew
 
 
-def test_the_timeline_waits_until_the_past_is_known(broker):
+def test_the_timelines_last_minute_is_published_at_the_end(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not watcher.on("timeline") and time.monotonic() < deadline:
             sensor.process(next(blocks))
             time.sleep(0.02)
+        events = []
+        sensor._on_event = events.append
+        while not events:  # within the minute in which no other is published
+            sensor.process(next(blocks))
+        known = len(watcher.on("timeline"))
+        sensor.end()
+        watcher.wait_for(lambda w: len(w.on("timeline")) > known)
+        assert events[0].event_type in [run[1] for run in watcher.on("timeline")[-1].json["runs"]]
+
+
+def test_the_timeline_waits_until_the_past_is_known(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+
+        def told() -> bool:
+            sensor.process(next(blocks))
+            return bool(watcher.on("timeline"))
+
+        wait_until(told)
         assert watcher.on("timeline")[0].json["runs"][0][1] == "quiet"
         assert watcher.on("listening")[0].payload == "ON"

@@ -12,6 +12,8 @@ from typing import Any, Self
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support.patience import PATIENCE_S, wait_until
+
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 MODEL = "gru-tess-ravdess-1"
 
@@ -41,7 +43,7 @@ class Puppet:
         self._met = threading.Event()
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        if not self._met.wait(10):
+        if not self._met.wait(PATIENCE_S):
             raise TimeoutError(f"the broker on port {port} does not let the puppet in")
 
     def topic(self, name: str) -> str:
@@ -54,11 +56,10 @@ class Puppet:
         meanwhile and hands it over later, though its own `wait_for_publish` says at once that it failed.
         """
         data = payload if isinstance(payload, str | bytes) else json.dumps(payload)
-        self._met.wait(10)
+        self._met.wait(PATIENCE_S)
         number = self._client.publish(self.topic(name), data, qos=qos, retain=retain).mid
-        give_up_at = time.monotonic() + 10
-        while wait and number not in self._handed_over and time.monotonic() < give_up_at:
-            time.sleep(0.002)
+        if wait:
+            wait_until(lambda: number in self._handed_over, f"{name} handed over")
 
     def die(self) -> None:
         """Lose the link without a word, as a sensor without power does."""
@@ -106,10 +107,10 @@ class Puppet:
         }
         self.send("event", payload, retain=False, wait=wait)
 
-    def timeline(self, runs: list[tuple[float, str, float]]) -> None:
-        """Runs as (Unix start in s, label, confidence)."""
+    def timeline(self, runs: list[tuple[float, str, float]], *, at_s: float | None = None) -> None:
+        """Runs as (Unix start in s, label, confidence), as of `at_s`, None for now."""
         told = [[rfc3339(start), label, confidence] for start, label, confidence in runs]
-        self.send("timeline", {"schema": 1, "ts": rfc3339(time.time()), "runs": told})
+        self.send("timeline", {"schema": 1, "ts": rfc3339(at_s or time.time()), "runs": told})
 
     def health(self, *, microphone: str = "ok", detail: str = "", **fields: Any) -> None:
         payload = {

@@ -32,6 +32,7 @@ def test_signing_in(tmp_path: Path, visit):
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert")).to_have_text("The broker does not accept this name and password.")
+        expect(page.locator("#sign-in")).to_have_text("Sign in")
         expect(page.get_by_label("Password")).to_have_value("")
         page.get_by_label("Password").fill("k3y of the wall")
         page.keyboard.press("Enter")

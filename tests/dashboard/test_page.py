@@ -7,11 +7,11 @@ from datetime import datetime
 import msgspec
 from playwright.sync_api import Page, expect
 
-from edge.hearing.affect import COORDINATES
 from edge.voice import payloads
 from tests.dashboard.puppet import Puppet, spread
 from tests.support.broker import Broker
-from tests.support.chromium import labels, wait_until, word
+from tests.support.chromium import labels, word
+from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 
 
@@ -68,7 +68,8 @@ def test_the_probabilities_become_a_curve(room: Broker, visit):
     with Puppet(room.port) as sensor:
         for step in range(6):
             sensor.state("happy", 0.5 + step / 20, scores=spread("happy", 0.5 + step / 20))
-            page.wait_for_function(f"Traces.of({{device: 'living-room'}}).columns()[0].length == {step + 1}")
+            points = "Traces.of({device: 'living-room'}).columns()[0].length"
+            wait_until(lambda points=points, step=step: page.evaluate(points) == step + 1)
             time.sleep(0.45)  # closer together, the curve makes one point of two
         expect(page.locator("#curve-empty")).to_be_hidden()
         happy = tone(page, "happy")
@@ -108,14 +109,40 @@ def test_a_sensor_of_before_arousal_and_valence_shows_no_plane(room: Broker, vis
         expect(page.locator("#affect")).to_be_hidden()
 
 
-def test_the_plane_has_the_emotions_where_the_sensor_has_them(room: Broker, visit):
-    page = visit(reduced_motion="reduce").page
-    assert page.evaluate("Affect.PLACES") == {label: list(place) for label, place in COORDINATES.items()}
+def test_unknown_is_not_sure_of_anything(room: Broker, visit):
+    page = visit().page
     with Puppet(room.port) as sensor:
-        sensor.state("happy", arousal=0.4, valence=0.6)
-        expect(page.locator("#affect")).to_be_visible()
-        for label, place in COORDINATES.items():
-            assert place_of(page, f".affect-place[data-tone={label}]") == place
+        sensor.event("unknown", "quiet", 0.44)
+        sensor.state("unknown", 0.44)
+        expect(word(page)).to_have_text("unknown")
+        expect(page.locator("#now-detail")).to_have_text("someone speaks, but no emotion stands out")
+        expect(page.locator("#changes li[data-label=unknown] .value")).to_have_text("")
+        expect(page.locator("#now-ring")).to_have_attribute("stroke-dasharray", "0 100")
+
+
+def test_off_on_purpose_is_said_once_and_calmly(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.send("listening", "OFF")
+        sensor.state("quiet", 0.0, microphone="off")
+        expect(word(page)).to_have_text("not listening")
+        expect(page.locator("#now-detail")).to_have_text("Listening is switched off.")
+        for elsewhere in ("#ear-state", "#ear-detail", "#ear-figures"):
+            expect(page.locator(elsewhere)).to_be_hidden()
+        expect(page.get_by_role("switch", name="Listening")).not_to_be_checked()
+
+
+def test_events_on_their_way_are_no_trouble_while_the_sensor_is_connected(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.state("happy")
+        sensor.health(outbox_depth=3, uptime_s=0.4)
+        waiting = page.locator("#health-figures div", has_text="Waiting to be sent")
+        expect(waiting).to_contain_text("3")
+        expect(waiting.locator(".warning")).to_be_hidden()
+        expect(page.locator("#who-figures div", has_text="Running for")).to_contain_text("just started")
+        sensor.health(outbox_depth=3, broker={"problem": "no acknowledgement for more than 4 s"})
+        expect(waiting.locator(".warning")).to_have_text("no acknowledgement for more than 4 s")
 
 
 def test_a_reload_keeps_the_past_day(room: Broker, visit):
@@ -163,8 +190,9 @@ def test_times_in_which_nobody_listened_are_no_quiet(room: Broker, visit):
         sensor.state("quiet", since_s=now - 1200)
         page = visit().page
         expect(page.locator("#legend li")).to_have_text(["happy1 h 00 min", "quiet20 min"])
-        assert labels(page) == ["happy", "quiet"]
-        expect(page.locator("#changes li").first).to_contain_text("nobody listened")
+        assert labels(page) == ["happy", "quiet", "quiet"]
+        expect(page.locator("#changes li .chip")).to_have_text(["nobody listened"])
+        expect(page.locator("#changes li .held")).to_have_text(["for 20 min", "for 40 min", "for 1 h 00 min"])
 
 
 def test_late_events_are_marked_and_take_their_place(room: Broker, visit):

@@ -13,7 +13,8 @@ from edge.commands.demo import RECORDING
 from edge.labels import QUIET
 from edge.sound.recording import load_recording
 from tests.support.broker import Broker
-from tests.support.chromium import labels, wait_until, word
+from tests.support.chromium import labels, word
+from tests.support.patience import wait_until
 from tests.support.sounds import ROOT, to_int16
 from tests.support.subscriber import Subscriber
 from tests.support.virtual_microphone import VirtualMicrophone

@@ -10,7 +10,8 @@ from edge.sound.faults import REASONS
 from tests.conftest import DASHBOARD
 from tests.dashboard.puppet import Puppet
 from tests.support.broker import Broker
-from tests.support.chromium import wait_until, word
+from tests.support.chromium import word
+from tests.support.patience import wait_until
 
 
 def test_a_broker_killed_and_restarted(room: Broker, visit):

@@ -17,8 +17,8 @@ from edge.features.normalize import Normalization
 from edge.model.artifact import write_artifact
 from edge.model.golden import Golden
 from edge.model.manifest import Manifest, Provenance
-from train.config import Cnn, Recurrent
 from train.networks import registry
+from train.sizes import Cnn, Recurrent
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 WINDOW_FRAMES, STEP_FRAMES, COEFFICIENTS = 40, 4, 40

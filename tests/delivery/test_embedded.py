@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
 import psutil
@@ -13,13 +12,14 @@ import pytest
 
 from edge.delivery.embedded import embedded
 from edge.errors import UnavailableError
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
 
 def test_it_serves_mqtt_and_the_page_on_loopback_only():
     with embedded(port=21_883, websockets_port=28_080) as running:
-        with urllib.request.urlopen(running.page, timeout=5) as page:
+        with urllib.request.urlopen(running.page, timeout=PATIENCE_S) as page:
             assert b"roomtone" in page.read().lower()
         with Subscriber(running.port) as watcher:
             subprocess.run(
@@ -37,6 +37,24 @@ def test_ports_that_are_taken_give_way():
         assert running.page == "http://127.0.0.1:21985/"
 
 
+@pytest.mark.parametrize("ports", [(65_535, 65_535), (65_534, 65_534), (28_183, 65_535)])
+def test_no_port_is_looked_for_beyond_the_last(ports):
+    """Of the last ports one is free at most for each of the two; else that is said in one line."""
+    with (
+        socket.create_server(("127.0.0.1", 65_535)),
+        pytest.raises(UnavailableError) as raised,
+        embedded(port=ports[0], websockets_port=ports[1]),
+    ):
+        pass
+    assert "65535" in str(raised.value)
+    assert "edge.mqtt.websockets_port" in str(raised.value)
+
+
+def test_the_last_two_ports_will_do():
+    with embedded(port=65_534, websockets_port=65_534) as running:
+        assert (running.port, running.page) == (65_534, "http://127.0.0.1:65535/")
+
+
 def test_it_ends_with_us_however_we_end():
     script = "from edge.delivery.embedded import embedded; import time\n"
     script += "with embedded(port=22083, websockets_port=22084) as b:\n    print(b.port, flush=True); time.sleep(60)"
@@ -44,13 +62,12 @@ def test_it_ends_with_us_however_we_end():
     port = int(child.stdout.readline())
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+
+    def nobody_listens() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.05)
-    pytest.fail("the broker outlived its sensor")
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    wait_until(nobody_listens, "the broker outlived its sensor")
 
 
 def test_without_mosquitto_one_line_says_so(monkeypatch):

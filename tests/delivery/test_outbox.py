@@ -231,6 +231,48 @@ def test_a_damaged_file_is_moved_aside_and_said(tmp_path, how, caplog):
     assert numbers(drain(outbox)) == [1_000]
 
 
+MOVES_ASIDE = """
+import sys
+from pathlib import Path
+from tests.delivery.test_outbox import make_event
+from edge.delivery.store import Store
+Store(Path(sys.argv[1]), max_rows=100, max_bytes=10**6).append([make_event(2)])
+"""
+
+
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+def test_a_kill_while_a_damaged_file_is_moved_aside_leaves_none_of_it_in_the_new_one(tmp_path, call):
+    """Killed by strace as it enters the n-th such call, for every n there is; the old file's log lies beside it."""
+    old = tmp_path / "old"
+    for first in (1_000, 1_300):  # the first are in the file itself, the others in its log
+        store = Store(old / "outbox.sqlite", max_rows=10_000, max_bytes=10_000_000)
+        store.append([make_event(number) for number in range(first, first + 300)])
+        if first == 1_000:
+            store.close()
+    folder = tmp_path / "state"
+    shutil.copytree(old, folder)  # as a power cut leaves it: with its log
+    store.close()
+    assert (folder / "outbox.sqlite-wal").stat().st_size > 0
+    (folder / "outbox.sqlite").write_bytes(random.Random(1).randbytes(50_000))
+    shutil.copytree(folder, tmp_path / "kept")
+    strace = require_program("strace", "strace")
+    for number in range(1, 20):
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "kept", folder)
+        done = subprocess.run(
+            [strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}", sys.executable, "-c",
+             MOVES_ASIDE, folder / "outbox.sqlite"], cwd=ROOT, timeout=120, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        outbox = make_outbox(folder)
+        outbox.add(make_event(3), 0.0)
+        outbox.tick(2.0)
+        assert numbers(drain(outbox)) in ([3], [2, 3])
+        assert (folder / "outbox.sqlite.damaged").exists()
+        if done.returncode == 0:
+            break
+    assert (done.returncode, number > 1) == (0, True)
+
+
 def test_a_file_damaged_while_in_use_loses_nothing_that_is_in_memory(tmp_path):
     outbox = make_outbox(tmp_path)
     for number in range(300):
@@ -444,6 +486,6 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 OutboxMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
 )
 TestOutboxMachine = OutboxMachine.TestCase

@@ -3,30 +3,30 @@
 import random
 import socket
 import threading
-import time
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from edge.config import Mqtt, Tls
 from edge.delivery.access import access
 from edge.delivery.session import LONGEST_RETRY_S, Owner, Session, jittered_delay_s
-from edge.errors import UnavailableError
 from tests.support.broker import HOST, Broker, free_port
 from tests.support.certificates import Authority
+from tests.support.patience import wait_until
 
-IN_TIME_S = 5.0
+HINTS = "is it older than MQTT 5, or is this a websockets port, or a TLS port (edge.mqtt.tls)?"
 
 
-def reason(port: int, settings: Mqtt | None = None, *, host: str = HOST) -> str | None:
-    """Return what a session says of a broker within IN_TIME_S; None if it connects."""
+def is_told(words: str | None, port: int, settings: Mqtt | None = None, *, host: str = HOST) -> None:
+    """Wait until a session says these words of a broker; None: until it is connected."""
     session = Session(access(settings or Mqtt(), host=host, port=port), "attic", Owner())
     session.start()
     try:
-        session.require(IN_TIME_S)
-        return None
-    except UnavailableError as error:
-        return str(error)
+        wait_until(
+            lambda: session.problem is None if words is None else words in (session.problem or ""),
+            lambda: f"{words!r}, but {session.problem!r}",
+        )
     finally:
         session.stop()
 
@@ -54,7 +54,7 @@ def trusting(authority) -> Mqtt:
 
 def test_a_good_certificate_is_accepted(tmp_path, authority):
     with tls_broker(tmp_path, authority) as broker:
-        assert reason(broker.port, trusting(authority)) is None
+        is_told(None, broker.port, trusting(authority))
 
 
 @pytest.mark.parametrize(
@@ -66,32 +66,30 @@ def test_a_good_certificate_is_accepted(tmp_path, authority):
 )
 def test_a_bad_certificate_is_explained(tmp_path, authority, how, says):
     with tls_broker(tmp_path, authority, **how) as broker:
-        assert says in reason(broker.port, trusting(authority))
+        is_told(says, broker.port, trusting(authority))
 
 
 def test_an_unknown_authority_is_explained(tmp_path, authority, stranger):
     with tls_broker(tmp_path, authority) as broker:
-        said = reason(broker.port, trusting(stranger))
-        assert "its certificate is not accepted: unable to get local issuer certificate" in said
-        assert "certificate is not accepted" in reason(broker.port, Mqtt(tls=Tls()))  # the system's authorities
+        says = "its certificate is not accepted: unable to get local issuer certificate"
+        is_told(says, broker.port, trusting(stranger))
+        is_told("certificate is not accepted", broker.port, Mqtt(tls=Tls()))  # the system's authorities
 
 
 def test_tls_spoken_to_a_plain_port_and_the_reverse(tmp_path, authority, broker):
-    assert "does not speak TLS on this port (edge.mqtt.tls is set)" in reason(broker.port, trusting(authority))
+    is_told("does not speak TLS on this port (edge.mqtt.tls is set)", broker.port, trusting(authority))
     with tls_broker(tmp_path, authority) as secured:
-        assert "is this a TLS port (edge.mqtt.tls)?" in reason(secured.port)
+        is_told(HINTS, secured.port)
 
 
 def test_a_missing_client_certificate_is_explained(tmp_path, authority):
     certificate, key = authority.issue("server")
     more = f"require_certificate true\ncafile {authority.ca_file}"
     with Broker(tmp_path / "broker", certificate=certificate, key=key, extra=more) as broker:
-        assert "does it want a client certificate (edge.mqtt.tls.cert_file)?" in reason(
-            broker.port, trusting(authority)
-        )
+        is_told("does it want a client certificate (edge.mqtt.tls.cert_file)?", broker.port, trusting(authority))
         own_certificate, own_key = authority.issue("attic")
         tls = Tls(ca_file=str(authority.ca_file), cert_file=str(own_certificate), key_file=str(own_key))
-        assert reason(broker.port, Mqtt(tls=tls)) is None
+        is_told(None, broker.port, Mqtt(tls=tls))
 
 
 def test_a_wrong_password_and_an_unknown_user(tmp_path):
@@ -99,14 +97,13 @@ def test_a_wrong_password_and_an_unknown_user(tmp_path):
     with Broker(tmp_path / "broker", users={"attic": "right"}) as broker:
         for name, word, accepted in (("attic", "wrong", False), ("cellar", "right", False), ("attic", "right", True)):
             secret.write_text(word)
-            said = reason(broker.port, Mqtt(username=name, password_file=str(secret)))
-            assert (said is None) is accepted
-            assert accepted or "refused: Not authorized (is the user name or password wrong?)" in said
+            says = None if accepted else "refused: Not authorized (is the user name or password wrong?)"
+            is_told(says, broker.port, Mqtt(username=name, password_file=str(secret)))
 
 
 def test_no_broker_and_an_impossible_host():
-    assert "connection refused" in reason(free_port())
-    assert "label" in reason(1883, host="a" * 64 + ".invalid")  # what cannot even be a name
+    is_told("connection refused", free_port())
+    is_told("label", 1883, host="a" * 64 + ".invalid")  # what cannot even be a name
 
 
 @contextmanager
@@ -141,7 +138,7 @@ def strange_server(serve):
 
 def test_a_server_that_never_answers_is_said():
     with strange_server(lambda connection: connection.recv(1_000)) as port:
-        assert "gave no MQTT answer within 4 s" in reason(port)
+        is_told(f"gave no MQTT answer within 4 s: {HINTS}", port)
 
 
 def test_a_server_that_hangs_up_is_said():
@@ -150,7 +147,32 @@ def test_a_server_that_hangs_up_is_said():
         connection.close()
 
     with strange_server(hang_up) as port:
-        assert "closed the connection without an MQTT answer" in reason(port)
+        is_told(f"closed the connection without an MQTT answer: {HINTS}", port)
+
+
+def test_a_websockets_port_is_guessed(tmp_path):
+    with Broker(tmp_path / "broker", websockets=True) as broker:
+        is_told(HINTS, broker.websockets_port)
+
+
+def test_a_web_server_is_no_broker():
+    server = ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        is_told(HINTS, server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_broker_of_mqtt_3_is_said():
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1_000)
+        connection.sendall(bytes.fromhex("20020001"))  # MQTT 3.1.1: unacceptable protocol version
+        connection.recv(1_000)
+
+    with strange_server(answer) as port:
+        is_told("refused: Unsupported protocol version (it is older than MQTT 5)", port)
 
 
 CONNACK = bytes.fromhex("2003000000")
@@ -178,10 +200,7 @@ def test_malformed_packets_never_end_the_session(accept_first, caplog):
         reachable = access(Mqtt(), host=HOST, port=port)
         session = Session(reachable, "attic", Owner(), retry_delay_s=lambda away_s, short: 0.0)
         session.start()
-        deadline = time.monotonic() + 30
-        while sent < 1_000 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert sent >= 1_000
+        wait_until(lambda: sent >= 1_000, lambda: f"{sent} packets")
         assert session.last_problem is not None
         assert "mqtt" in {thread.name for thread in threading.enumerate()}
         session.stop()

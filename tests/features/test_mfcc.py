@@ -48,7 +48,7 @@ def test_filters_and_transform_equal_librosa_and_scipy():
     np.testing.assert_allclose(dct_matrix(40, 40), dct(np.eye(40), type=2, norm="ortho", axis=0), atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_chunking_gives_bit_equal_features(data):
     sound = chirp(seconds=10.0, seed=3)

@@ -47,7 +47,7 @@ def test_before_the_horizon_running_is_the_mean_of_all_so_far():
     np.testing.assert_allclose(last, (sound[-1] - np.concatenate([imagined, sound]).mean(axis=0)) / STD, atol=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from([GLOBAL, RUNNING]), st.lists(st.integers(1, 30), min_size=1, max_size=12))
 def test_any_chunking_gives_the_same(kind, sizes):
     sound = frames(sum(sizes))

@@ -53,6 +53,10 @@ def test_the_order_of_the_labels_does_not_matter():
     assert affect(scores) == affect(dict(reversed(scores.items()))) == {"arousal": 0.12, "valence": 0.09}
 
 
+def test_a_thousandth_is_the_last_digit_that_is_told():
+    assert affect({"happy": 0.1234, "neutral": 0.8766}) == {"arousal": 0.063, "valence": 0.1}
+
+
 def test_none_without_scores_and_with_labels_of_ones_own():
     assert affect({}) == NOTHING
     assert affect({"happy": 0.9, "laughing": 0.1}) == NOTHING

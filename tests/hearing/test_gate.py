@@ -5,7 +5,7 @@ import pytest
 
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccExtractor, MfccSpec
-from edge.hearing.gate import INITIAL_FLOOR_DBFS, LevelGate, SpeechRule, load_speech_gate
+from edge.hearing.gate import INITIAL_FLOOR_DBFS, LevelGate, NetworkGate, SpeechRule, load_speech_gate
 from edge.model.artifact import DEFAULT_MODEL
 from edge.sound.blocks import BLOCK_SAMPLES, reblock
 from edge.sound.level import SILENCE_DBFS, clipped, level_dbfs
@@ -41,6 +41,55 @@ def test_the_floor_follows_the_quietest_moment():
     assert made.floor_dbfs == -70.0
     assert not made.process(-65.0)
     assert made.process(-63.0)
+
+
+def test_the_floor_is_believed_for_exactly_its_window():
+    made, part = LevelGate(margin_db=6, floor_window_s=3), 12
+    assert (made.floor_dbfs, made.above_floor_db) == (INITIAL_FLOOR_DBFS, 0.0)
+    floors = []
+    for level in [-50.0] * (4 * part) + [-70.0] + [-50.0] * (5 * part):
+        made.process(level)
+        floors.append(made.floor_dbfs)
+    assert floors[: 3 * part] == [INITIAL_FLOOR_DBFS] * 3 * part
+    assert floors[3 * part : 4 * part] == [-50.0] * part
+    # One quiet block, the first of its second, counts for that second and the three after it.
+    assert floors[4 * part : 8 * part] == [-70.0] * 4 * part
+    assert floors[8 * part] == -50.0
+
+
+def test_a_window_below_a_second_is_one_second():
+    made = LevelGate(margin_db=6, floor_window_s=0.4)
+    for _ in range(13):
+        made.process(-50.0)
+    assert made.floor_dbfs == -50.0
+
+
+def test_what_stands_out_by_the_margin_alone_is_not_loud():
+    made = LevelGate(margin_db=6, floor_window_s=20)
+    assert not made.process(INITIAL_FLOOR_DBFS + 6)
+    assert made.process(INITIAL_FLOOR_DBFS + 6.25)
+
+
+class Says:
+    """A model that says one thing."""
+
+    def __init__(self, probs: np.ndarray | None) -> None:
+        self._probs = probs
+
+    def reset(self) -> None: ...
+
+    def process(self, frames: np.ndarray) -> np.ndarray | None:
+        assert frames.shape == (4, 40)
+        return self._probs
+
+
+@pytest.mark.parametrize("extractor", [None, MfccExtractor(MfccSpec())])
+def test_the_gate_says_how_much_of_speech_it_is_and_nothing_before_it_can(extractor):
+    samples, frames = np.zeros(BLOCK_SAMPLES, np.float32), np.zeros((4, 40), np.float32)
+    for probs, told in ((np.array([0.25, 0.75], np.float32), 0.75), (None, 0.0)):
+        gate = NetworkGate(Says(probs), extractor)
+        gate.reset(np.zeros(MfccSpec().overlap_samples, np.float32))
+        assert gate.process(samples, None if extractor else frames) == told
 
 
 def test_speech_with_pauses_does_not_raise_the_floor_but_a_fan_does():
@@ -99,7 +148,7 @@ def test_a_gate_made_for_other_features_computes_its_own():
 
 
 def test_only_a_speech_artifact_is_a_speech_gate():
-    with pytest.raises(ArtifactError, match="a speech gate has other, speech"):
+    with pytest.raises(ArtifactError, match=r"labels are angry, disgust, .* a speech gate has other, speech"):
         load_speech_gate(MfccSpec(), DEFAULT_MODEL)
 
 

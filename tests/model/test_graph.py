@@ -54,7 +54,7 @@ def test_an_utterance_is_what_the_graph_says_of_it(path, seconds):
     np.testing.assert_allclose(model.process(frames), by_hand(path, frames), atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from([WINDOW, STEP, STEP_INT8]), st.lists(st.integers(0, 60), min_size=1, max_size=10))
 def test_any_chunking_gives_the_same_answer(path, sizes):
     _, model = load(path)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from edge.daemon.run import model_path
 from edge.errors import ArtifactError
 from edge.model import pace, signatures
 from edge.model.artifact import DEFAULT_MODEL, read_artifact
-from edge.model.store import Store, store_of
+from edge.model.store import TRIAL_STARTS, Store, store_of
 from edge.model.trial import TRIAL_S, choose
 from tests.support.artifacts import DEFAULT, packed, parts
 from tests.support.sounds import ROOT
@@ -285,28 +286,130 @@ def test_kill_9_at_20_random_moments(owner):
     assert owner.running() == "final"
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename", "unlink"])
-def test_kill_9_at_every_call_that_matters(owner, call):
-    """strace kills the installation as it enters the n-th such system call, for every n there is."""
-    strace = require_program("strace", "strace")
+def standing(owner: Owner) -> tuple[str, str, bool]:
+    """Return the names of the current and the previous model, and whether the current one is on trial."""
+    record = owner.store().read()
+    current, previous = (
+        "bundled" if entry is None else entry.model_id.partition("-")[0] for entry in (record.current, record.previous)
+    )
+    return current, previous, record.trial_starts is not None
+
+
+def two_models(owner: Owner) -> None:
     passed(owner, owner.model("first"))
     passed(owner, owner.model("second", created="2026-11-02T00:00:00Z"))
-    third = owner.model("third", created="2026-11-03T00:00:00Z")
+
+
+def every_kill(owner: Owner, call: str, *arguments: str | Path) -> Iterator[tuple[str, str, bool]]:
+    """Run a command, killed by strace as it enters the n-th such system call, for every n there is; yield what is left.
+
+    Each time from the same start; the last time it is not killed.
+    """
+    strace = require_program("strace", "strace")
+    shutil.copytree(owner.folder / "state", owner.folder / "kept")
     number = 0
     while True:
         number += 1
+        shutil.rmtree(owner.folder / "state")
+        shutil.copytree(owner.folder / "kept", owner.folder / "state")
         inject = (strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}")
-        done = owner.roomtone("install", third, prefix=inject)
-        running = owner.running()
+        done = owner.roomtone(*arguments, prefix=inject)
+        yield standing(owner)
         if done.returncode == 0:
-            assert running == "third"
             break
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr
-        assert running in ("second", "third"), (call, number)
-        if running == "third":
-            confirm(owner)
-            owner.roomtone("rollback")
     assert number > 1
+
+
+BEFORE, ON_TRIAL, TAKEN_BACK = ("second", "first", False), ("third", "second", True), ("second", "first", False)
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "unlink"])
+def test_an_installation_killed_at_every_call_that_matters(owner, call):
+    """What is on trial is never the model before, and what was before the model before is that again."""
+    two_models(owner)
+    (owner.store().folder / ".models.json.cut").touch()  # as an earlier kill leaves it, to be tidied up
+    third = owner.model("third", created="2026-11-03T00:00:00Z")
+    left = []
+    for stands in every_kill(owner, call, "install", third):
+        left.append(stands)
+        assert owner.running() == stands[0]
+        if stands == ON_TRIAL:
+            assert owner.store().roll_back().model_id.startswith("second-")
+            assert (standing(owner), owner.running()) == (TAKEN_BACK, "second")
+    print(f"{call}: {len(left)} kills: {left}")
+    assert left[-1] == ON_TRIAL
+    assert set(left) <= {BEFORE, ON_TRIAL}
+
+
+def test_a_rollback_killed_at_every_call_that_matters(owner):
+    two_models(owner)
+    for call in ("fsync", "rename"):
+        shutil.rmtree(owner.folder / "kept", ignore_errors=True)
+        left = list(every_kill(owner, call, "rollback"))
+        print(f"{call}: {len(left)} kills: {left}")
+        assert left[-1] == ("first", "second", False)
+        assert set(left) <= {BEFORE, left[-1]}
+        shutil.rmtree(owner.folder / "state")
+        shutil.copytree(owner.folder / "kept", owner.folder / "state")
+
+
+TRIAL_ENDS = """
+import sys
+from edge.config import load_edge
+from edge.model.store import store_of
+store = store_of(load_edge(sys.argv[1]))
+entry = store.read().current
+store.confirm(entry) if sys.argv[2] == "passes" else store.reject(entry, "too slow")
+"""
+
+
+@pytest.mark.parametrize(("verdict", "after"), [("passes", ("third", "second", False)), ("fails", TAKEN_BACK)])
+@pytest.mark.parametrize("call", ["fsync", "rename", "unlink"])
+def test_a_verdict_killed_at_every_call_that_matters(owner, verdict, after, call):
+    two_models(owner)
+    owner.store().install(owner.model("third", created="2026-11-03T00:00:00Z"))
+    strace = require_program("strace", "strace")
+    shutil.copytree(owner.folder / "state", owner.folder / "kept")
+    left = []
+    for number in range(1, 10):
+        shutil.rmtree(owner.folder / "state")
+        shutil.copytree(owner.folder / "kept", owner.folder / "state")
+        done = subprocess.run(
+            [strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}", sys.executable, "-c",
+             TRIAL_ENDS, owner.folder / "config.yaml", verdict], cwd=ROOT, timeout=120,
+        )  # fmt: skip
+        left.append(standing(owner))
+        if done.returncode == 0:
+            break
+    assert left[-1] == after
+    assert set(left) <= {ON_TRIAL, after}
+    assert owner.running() == after[0]
+
+
+def test_a_power_cut_in_the_trial_counts_as_a_start_and_the_model_before_stays_the_one_before(owner):
+    two_models(owner)
+    owner.store().install(owner.model("third", created="2026-11-03T00:00:00Z"))
+    seen = [standing(owner)]
+    for _ in range(TRIAL_STARTS + 1):  # it starts, and the power is cut before its trial is over
+        owner.running()
+        seen.append(standing(owner))
+    assert seen == [ON_TRIAL] * (1 + TRIAL_STARTS) + [TAKEN_BACK]
+    assert "did not stay up" in owner.store().read().rejected.reason
+    done = owner.roomtone("rollback")
+    assert (done.returncode, standing(owner)) == (0, ("first", "second", False))
+
+
+def test_what_is_on_trial_never_becomes_the_model_before(owner):
+    two_models(owner)
+    owner.store().install(owner.model("third", created="2026-11-03T00:00:00Z"))
+    owner.store().install(owner.model("fourth", created="2026-11-04T00:00:00Z"))
+    assert standing(owner) == ("fourth", "second", True)
+    done = owner.roomtone("rollback")
+    assert (done.returncode, "second-" in done.stdout) == (0, True)
+    assert standing(owner) == TAKEN_BACK
+    assert "taken back" in owner.store().read().rejected.reason
+    assert owner.running() == "second"
 
 
 def confirm(owner: Owner) -> None:

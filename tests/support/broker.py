@@ -9,18 +9,16 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from edge.delivery.embedded import stir
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.system import require_program
 
 HOST = "127.0.0.1"
 _PORTS = (12_000, 32_000)
-_START_S = 10.0
-_STOP_S = 5.0
 
 
 def free_port() -> int:
@@ -121,23 +119,20 @@ class Broker:
             return
         self._process.send_signal(how)
         try:
-            self._process.wait(_STOP_S)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process = None
 
     def _wait_for(self, port: int) -> None:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
+        def listens() -> bool:
             if self._process is None or self._process.poll() is not None:
                 raise RuntimeError(f"mosquitto ended at once:\n{self.log}")
-            try:
-                socket.create_connection((HOST, port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise RuntimeError(f"mosquitto does not listen on {port} after {_START_S:.0f} s:\n{self.log}")
+            with socket.socket() as probe:
+                return probe.connect_ex((HOST, port)) == 0
+
+        wait_until(listens, lambda: f"mosquitto does not listen on {port}:\n{self.log}")
 
     def _configuration(self) -> str:
         tls = [f"certfile {self._tls[0]}", f"keyfile {self._tls[1]}"] if self._tls else []

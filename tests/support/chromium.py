@@ -1,7 +1,5 @@
 """A real headless Chromium for the tests of the dashboard, watching for what must never happen in it."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -9,9 +7,10 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
 from tests.support.broker import HOST
+from tests.support.patience import PATIENCE_S
 from tests.support.system import require_program
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=1_000 * PATIENCE_S)
 # No sandbox: the tests also run as root in containers, where Chromium's own cannot be set up.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--js-flags=--expose-gc"]
 
@@ -73,11 +72,3 @@ def word(page: Page) -> Locator:
 def labels(page: Page) -> list[str]:
     """The labels in the list of changes, oldest first."""
     return page.locator("#changes li").evaluate_all("items => items.map(item => item.dataset.label)")[::-1]
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Come back when the condition holds; fail where it never does."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

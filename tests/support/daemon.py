@@ -1,5 +1,6 @@
 """`roomtone run` as a process of its own, for tests that kill it, trace it, or read what it says."""
 
+import json
 import os
 import re
 import resource
@@ -16,9 +17,17 @@ from typing import Self
 import yaml
 
 from tests.support.broker import HOST
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 
 RECORDING = ROOT / "edge" / "commands" / "demo.flac"
+
+
+def switched(state: Path, word: str, device: str = "room") -> None:
+    """Have a state folder say that listening was switched, as an earlier life of the sensor would have left it."""
+    state.mkdir(parents=True, exist_ok=True)
+    kept = {"listening": word, "ts": "2026-01-31T12:00:00.000Z"}
+    (state / f"listening-{device}.json").write_text(json.dumps(kept))
 
 
 class Daemon:
@@ -95,7 +104,7 @@ class Daemon:
         """End it in good order and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
     def finish(self) -> resource.struct_rusage:
         """Wait until it ends by itself, and return what it used. Raises RuntimeError if it failed."""
@@ -105,24 +114,21 @@ class Daemon:
             raise RuntimeError(f"the daemon ended with status {self.process.returncode}: {self.log}")
         return usage
 
-    def wait_until_ready(self, timeout_s: float = 20.0) -> None:
-        self._wait(lambda: self.ready_at is not None, "READY", timeout_s)
+    def wait_until_ready(self) -> None:
+        self._wait(lambda: self.ready_at is not None, "READY")
 
-    def wait_for_log(self, pattern: str, timeout_s: float = 20.0) -> float:
+    def wait_for_log(self, pattern: str) -> float:
         """Return how many seconds passed until the log matches."""
-        return self._wait(lambda: re.search(pattern, self.log), pattern, timeout_s)
+        return self._wait(lambda: re.search(pattern, self.log), pattern)
 
-    def wait_for_status(self, pattern: str, timeout_s: float = 20.0) -> float:
+    def wait_for_status(self, pattern: str) -> float:
         """Return how many seconds passed until the newest status matches."""
-        return self._wait(lambda: self.status and re.search(pattern, self.status[-1]), pattern, timeout_s)
+        return self._wait(lambda: self.status and re.search(pattern, self.status[-1]), pattern)
 
-    def _wait(self, condition, pattern: str, timeout_s: float) -> float:
+    def _wait(self, condition, pattern: str) -> float:
         began_s = time.monotonic()
-        while time.monotonic() < began_s + timeout_s:
-            if condition():
-                return time.monotonic() - began_s
-            time.sleep(0.02)
-        raise TimeoutError(f"after {timeout_s:.0f} s no {pattern!r} in status {self.status[-3:]} nor in\n{self.log}")
+        wait_until(condition, lambda: f"{pattern!r} in status {self.status[-3:]} or in\n{self.log}")
+        return time.monotonic() - began_s
 
     def _take_cores(self) -> None:
         os.sched_setaffinity(0, self._cores)

@@ -11,8 +11,7 @@ from edge.config import Audio
 from edge.errors import UnavailableError
 from edge.sound.blocks import Block, Fault
 from edge.sound.microphone import Microphone
-
-PATIENCE_S = 15.0
+from tests.support.patience import PATIENCE_S
 
 
 class Ears:
@@ -60,7 +59,8 @@ class Ears:
         return self.wait(lambda kind: kind != "block" and (not reasons or kind in reasons), since_s)
 
     def heard(self) -> np.ndarray:
-        return np.concatenate([block.samples for block in self.blocks])
+        """Return what was captured, its offset included."""
+        return np.concatenate([block.captured for block in self.blocks])
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import yaml
 from edge.features.mfcc import MfccSpec
 from tests.support.sounds import ROOT
 from tests.support.tiny_corpus import write_corpus
-from train.config import Ann, CausalCnn, Cnn, Networks, Recipe, Recurrent, Speech, TrainConfig
+from train.config import Recipe, TrainConfig
 from train.data.index import Clip, scan
 from train.fitting.job import Job
+from train.sizes import Ann, CausalCnn, Cnn, Networks, Recurrent, Speech
 from train.study.protocols import splits
 
 SPEC = MfccSpec()

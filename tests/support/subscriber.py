@@ -3,13 +3,13 @@
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from tests.support.broker import HOST
+from tests.support.patience import wait_until
 from tests.support.system import require_program
 
 
@@ -25,8 +25,8 @@ class Message:
         return json.loads(self.payload)
 
 
-_SUBSCRIBED_S = 10.0
-_ATTEMPTS = 2  # once in a few thousand starts mosquitto_sub says nothing at all
+_SUBSCRIBED_S = 20.0
+_ATTEMPTS = 6  # once in a few thousand starts mosquitto_sub says nothing at all
 
 
 class Subscriber:
@@ -86,14 +86,11 @@ class Subscriber:
         """Return the messages whose topic ends in `/name`."""
         return [message for message in list(self.messages) if message.topic.endswith("/" + name)]
 
-    def wait_for(self, condition: Callable[[Self], Any], timeout_s: float = 10.0) -> Any:
+    def wait_for(self, condition: Callable[[Self], Any]) -> Any:
         """Return what `condition(self)` gives as soon as it is true. Raises TimeoutError with what was seen instead."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if found := condition(self):
-                return found
-            time.sleep(0.02)
-        seen = "\n".join(f"{message.topic} {message.payload[:200]}" for message in self.messages)
+        return wait_until(lambda: condition(self), self._seen)
+
+    def _seen(self) -> str:
         ended = self._process.poll()
-        observer = "" if ended is None else f" (mosquitto_sub ended with status {ended})"
-        raise TimeoutError(f"after {timeout_s:.0f} s{observer}, seen:\n{seen}")
+        observer = "" if ended is None else f"mosquitto_sub ended with status {ended}; "
+        return f"{observer}seen:\n" + "\n".join(f"{told.topic} {told.payload[:200]}" for told in self.messages)

@@ -8,13 +8,16 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from fcntl import ioctl
 from types import TracebackType
 from typing import Self
 
+import pyte
+
+from tests.support.patience import wait_until
 from tests.support.sounds import ROOT
 
+ROWS = 40
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -29,7 +32,7 @@ class Terminal:
 
     def __enter__(self) -> Self:
         self._ours, theirs = pty.openpty()
-        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, self._columns, 0, 0))
+        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, self._columns, 0, 0))
         self.process = subprocess.Popen(
             self._command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=self._env, start_new_session=True
         )
@@ -48,6 +51,12 @@ class Terminal:
     def text(self) -> str:
         return _ESCAPES.sub("", self.raw.decode(errors="replace"))
 
+    def screen(self) -> list[str]:
+        """Return the lines that a person sees now, as an emulator of a terminal has them."""
+        seen = pyte.Screen(self._columns, ROWS)
+        pyte.ByteStream(seen).feed(self.raw)
+        return seen.display
+
     def read(self, seconds: float) -> bool:
         """Take what is written within so many seconds; return whether there was anything."""
         if not select.select([self._ours], [], [], seconds)[0]:
@@ -59,11 +68,12 @@ class Terminal:
         self.raw += data
         return bool(data)
 
-    def wait_for(self, what: str, timeout_s: float = 15.0) -> str:
+    def wait_for(self, what: str) -> str:
         """Return the text as soon as it contains `what`, as a regular expression."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if re.search(what, self.text):
-                return self.text
+
+        def found() -> bool:
             self.read(0.05)
-        raise TimeoutError(f"after {timeout_s:.0f} s no {what!r} in:\n{self.text}")
+            return re.search(what, self.text) is not None
+
+        wait_until(found, lambda: f"{what!r} in:\n{self.text}")
+        return self.text

@@ -7,7 +7,6 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,10 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.system import require_program
-
-_START_S = 10.0
-_STOP_S = 5.0
 
 
 class VirtualMicrophone:
@@ -71,11 +68,7 @@ class VirtualMicrophone:
             self._server = subprocess.Popen(
                 [self._program, *arguments, "--use-pid-file=no", "--disallow-exit"], env=env, stdout=log, stderr=log
             )
-        deadline_s = time.monotonic() + _START_S
-        while self.ask("info", check=False) is None:
-            if self._server.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError(f"PulseAudio did not start:\n{(self.folder / 'server.log').read_text()}")
-            time.sleep(0.02)
+        wait_until(self._answers, (self.folder / "server.log").read_text)
         # A listener of our own keeps the source running: one that sleeps loses the first two seconds.
         self._awake = subprocess.Popen(
             ["parec", "--device=microphone", "--latency-msec=20", "--raw"],
@@ -84,9 +77,14 @@ class VirtualMicrophone:
             stderr=subprocess.DEVNULL,
         )
 
+    def _answers(self) -> bool:
+        if self._server.poll() is not None:
+            raise RuntimeError(f"PulseAudio did not start:\n{(self.folder / 'server.log').read_text()}")
+        return self.ask("info", check=False) is not None
+
     def ask(self, *arguments: str, check: bool = True) -> str | None:
         """Return what `pactl` says; None where it fails and need not be a success."""
-        answer = subprocess.run(["pactl", *arguments], env=self.env, capture_output=True, text=True, timeout=_START_S)
+        answer = subprocess.run(["pactl", *arguments], env=self.env, capture_output=True, text=True, timeout=PATIENCE_S)
         if check:
             answer.check_returncode()
         return answer.stdout if answer.returncode == 0 else None
@@ -99,8 +97,9 @@ class VirtualMicrophone:
         channels = 1 if sound.ndim == 1 else sound.shape[1]
         shape = [f"--rate={rate_hz}", f"--channels={channels}", "--format=s16le"]
         subprocess.run(
-            ["pacat", "--playback", "--raw", *shape], input=sound.tobytes(), env=self.env, check=True, timeout=120
-        )
+            ["pacat", "--playback", "--raw", *shape],
+            input=sound.tobytes(), env=self.env, check=True, timeout=PATIENCE_S,
+        )  # fmt: skip
 
     def listeners(self) -> int:
         """Return how many programs have the microphone open, by the server's own account, without the one of ours."""
@@ -109,9 +108,9 @@ class VirtualMicrophone:
     def kill(self) -> None:
         """End the server as a crash would."""
         self._server.kill()
-        self._server.wait(_STOP_S)
+        self._server.wait(PATIENCE_S)
         self._awake.kill()
-        self._awake.wait(_STOP_S)
+        self._awake.wait(PATIENCE_S)
 
     def restart(self) -> None:
         """Kill the server and start it again."""

@@ -78,7 +78,7 @@ def test_a_field_of_the_future_is_no_offence():
 
 def test_every_message_of_a_running_sensor_keeps_the_contract(broker, tmp_path):
     with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port, edge={"health_interval_s": 2}) as daemon:
-        watcher.wait_for(lambda w: len(w.on("event")) >= 3 and len(w.on("health")) >= 2, 60.0)
+        watcher.wait_for(lambda w: len(w.on("event")) >= 3 and len(w.on("health")) >= 2)
         assert daemon.stop() == 0
         watcher.wait_for(lambda w: w.on("status")[-1].payload == "offline")
         assert {message.topic for message in watcher.messages} == {f"roomtone/room/{name}" for name in PAYLOADS}

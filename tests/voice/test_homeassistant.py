@@ -21,6 +21,7 @@ from edge.delivery.link import Link
 from edge.voice.homeassistant import discovery
 from edge.voice.payloads import Event, Health, State
 from tests.support.broker import HOST, free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
@@ -81,9 +82,10 @@ def test_remove_clears_the_description(broker, tmp_path):
             f"edge: {{device: {{id: attic}}, mqtt: {{host: {HOST}, port: {broker.port}}}}}"
         )
         command = [sys.executable, "-m", "edge", "--config", str(tmp_path / "config.yaml"), "homeassistant", "--remove"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr
         assert f"{TOPIC}: removed" in done.stdout
+        assert "`roomtone forget attic`" in done.stdout
         watcher.wait_for(lambda w: w.messages[-1].payload == "")
     with Subscriber(broker.port, "#", "-W", "2") as late:
         late._process.wait()

@@ -40,7 +40,8 @@ def test_never_more_than_there_are_minutes_in_a_day_and_never_more_often_than_on
             assert timeline.runs[-1][0] == rfc3339(NOON + second)
     assert times == list(range(0, 6_000, int(INTERVAL_S)))
     assert recorder.due(1e6, NOON + 6_000) is not None
-    assert recorder.due(2e6, NOON + 6_000) is None  # nothing new
+    assert recorder.due(1e6 + INTERVAL_S - 1, NOON + 6_060) is None
+    assert recorder.due(1e6 + INTERVAL_S, NOON + 6_060).ts == rfc3339(NOON + 6_060)  # nothing new, and that is known
 
 
 def test_an_earlier_life_is_taken_up_with_the_gap_between():
@@ -56,6 +57,46 @@ def test_an_earlier_life_is_taken_up_with_the_gap_between():
     assert recorder.due(0.0, NOON) is not None
 
 
+def state(label: str, confidence: float, *, since: float, ts: float) -> bytes:
+    return json.dumps(
+        {"emotion": label, "confidence": confidence, "since": rfc3339(since), "ts": rfc3339(ts), "seq": 1}
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("last", "runs"),
+    [
+        # It went on, and nothing changed.
+        (("quiet", 1.0, NOON - 900, NOON - 20), [(NOON - 900, "quiet", 1.0), (NOON - 20, "quiet", 0.0)]),
+        # It changed after the timeline was told: what was between is not known.
+        (
+            ("sad", 0.6, NOON - 30, NOON - 20),
+            [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0), (NOON - 30, "sad", 0.6), (NOON - 20, "quiet", 0.0)],
+        ),
+        # At once after: that is the change.
+        (
+            ("sad", 0.6, NOON - 59, NOON - 20),
+            [(NOON - 900, "quiet", 1.0), (NOON - 59, "sad", 0.6), (NOON - 20, "quiet", 0.0)],
+        ),
+        # The state is the older one, or makes no sense.
+        (("quiet", 1.0, NOON - 900, NOON - 70), [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0)]),
+        (("", 1.0, NOON - 900, NOON - 20), [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0)]),
+    ],
+)
+def test_the_last_state_tells_more_than_the_last_timeline(last, runs):
+    label, sure, since, ts = last
+    recorder = TimelineRecorder()
+    recorder.recall(payload((NOON - 900, "quiet", 1.0), ts=NOON - 60), state(label, sure, since=since, ts=ts))
+    assert published(recorder) == [(rfc3339(start), said, confidence) for start, said, confidence in runs]
+
+
+def test_a_state_alone_is_a_past_too():
+    recorder = TimelineRecorder()
+    recorder.recall(None, state("happy", 0.7, since=NOON - 50, ts=NOON - 20))
+    recorder.recall(None, None)
+    assert published(recorder) == [(rfc3339(NOON - 50), "happy", 0.7), (rfc3339(NOON - 20), "quiet", 0.0)]
+
+
 def test_a_clock_that_steps_leaves_the_runs_sorted_and_within_a_day():
     recorder = TimelineRecorder()
     for start in (NOON, NOON - 3 * 3_600, NOON + 5 * 3_600, NOON - 7_200, NOON + 400 * SPAN_S):
@@ -63,6 +104,106 @@ def test_a_clock_that_steps_leaves_the_runs_sorted_and_within_a_day():
     starts = [run[0] for run in published(recorder)]
     assert starts == sorted(starts)
     assert all(abs(datetime.fromisoformat(start).timestamp() - NOON) <= SPAN_S for start in starts)
+
+
+def test_what_nobody_can_publish_is_kept_within_bounds():
+    recorder = TimelineRecorder()
+    recorder.add(NOON - 10_000, "happy", 0.5)
+    for second in range(2 * MOST_RUNS - 1):
+        recorder.add(NOON - 9_000 + second, "quiet", 0.5)
+    assert published(recorder) == [(rfc3339(NOON - 10_000), "happy", 0.5), (rfc3339(NOON - 9_000), "quiet", 0.5)]
+    crowded = TimelineRecorder()
+    crowded.add(NOON - 10_000, "happy", 0.5)
+    for second in range(2 * MOST_RUNS):
+        crowded.add(NOON - 9_000 + second, "quiet", 0.5)
+    assert published(crowded) == [(rfc3339(NOON - 9_000), "quiet", 0.5)]
+
+
+def test_the_newest_runs_are_published():
+    recorder = TimelineRecorder()
+    for second in range(MOST_RUNS + 10):
+        recorder.add(NOON - 9_000 + second, "happy" if second % 2 else "quiet", 0.25)
+    runs = published(recorder)
+    assert len(runs) == MOST_RUNS
+    assert runs[0][0] == rfc3339(NOON - 9_000 + 10)
+
+
+def test_a_day_back_and_a_day_ahead_are_the_last_that_are_shown():
+    recorder = TimelineRecorder()
+    for offset_s, label in ((-SPAN_S, "sad"), (0, "happy"), (SPAN_S, "fear"), (SPAN_S + 1, "angry")):
+        recorder.add(NOON + offset_s, label, 0.123456)
+    assert published(recorder) == [
+        (rfc3339(NOON - SPAN_S), "sad", 0.1235),
+        (rfc3339(NOON), "happy", 0.1235),
+        (rfc3339(NOON + SPAN_S), "fear", 0.1235),
+    ]
+    assert recorder.timeline(NOON).ts == rfc3339(NOON)
+
+
+def test_a_label_that_goes_on_is_one_run_with_the_confidence_it_began_with():
+    recorder = TimelineRecorder()
+    heard = [("happy", 0.5), ("happy", 0.9), ("quiet", 1.0), ("quiet", 0.0), ("quiet", 0.0)]
+    for second, (label, sure) in enumerate(heard):
+        recorder.add(NOON + second, label, sure)
+    assert published(recorder, NOON + 10) == [
+        (rfc3339(NOON), "happy", 0.5),
+        (rfc3339(NOON + 2), "quiet", 1.0),
+        (rfc3339(NOON + 3), "quiet", 0.0),
+    ]
+
+
+def test_an_earlier_life_is_published_at_once():
+    recorder = TimelineRecorder()
+    recorder.add(NOON, "quiet", 1.0)
+    assert recorder.due(100.0, NOON) is not None
+    recorder.add(NOON + 1, "happy", 1.0)
+    assert recorder.due(100.0 + INTERVAL_S - 1, NOON + 1) is None
+    recorder.recall(payload((NOON - 900, "happy", 0.7), ts=NOON - 300))
+    assert recorder.due(101.0, NOON + 1) is not None
+
+
+def test_the_gap_begins_after_what_was_heard_whatever_the_clock_said():
+    recorder = TimelineRecorder()
+    recorder.recall(payload((NOON - 600, "happy", 0.7), (NOON - 100, "sad", 0.7), ts=NOON - 500))
+    assert published(recorder)[-1] == (rfc3339(NOON - 100), "quiet", 0.0)
+
+
+def test_what_began_at_the_same_moment_stays_in_the_order_it_was_told():
+    recorder = TimelineRecorder()
+    recorder.add(NOON, "sad", 0.5)
+    recorder.add(NOON, "happy", 0.5)
+    assert [label for _, label, _ in published(recorder)] == ["sad", "happy"]
+    early = TimelineRecorder()
+    early.add(NOON, "happy", 0.5)
+    early.recall(payload((NOON - 60, "sad", 0.5), ts=NOON))
+    assert [label for _, label, _ in published(early)] == ["sad", "quiet", "happy"]
+
+
+def test_of_a_long_past_the_newest_is_taken_up():
+    recorder = TimelineRecorder()
+    past = [(NOON - 9_000 + second, "happy" if second % 2 else "quiet", 0.25) for second in range(MOST_RUNS + 10)]
+    recorder.recall(payload(*past))
+    kept = published(recorder)
+    assert len(kept) == MOST_RUNS
+    assert kept[-2][0] == rfc3339(past[-1][0])
+
+
+def test_the_limits_of_a_run_are_still_in_it(caplog):
+    kept = [(NOON - 50, "x" * 64, 0), (NOON - 40, "y", 1), (NOON - 30, "z", 0.5)]
+    left_out = [(NOON - 45, "x" * 65, 0.5), (NOON - 44, "", 0.5), (NOON - 43, "n", -0.1), (NOON - 42, "n", 1.1)]
+    recorder = TimelineRecorder()
+    recorder.recall(payload(*kept, *left_out, ts=NOON - 20))
+    assert published(recorder)[:-1] == [(rfc3339(start), label, float(sure)) for start, label, sure in kept]
+    assert not caplog.records
+    recorder.recall(b"{")
+    recorder.recall(b'{"runs": []}')
+    recorder.recall(payload(*kept).replace(b"Z", b""))
+    assert [record.message for record in caplog.records] == [
+        "the retained timeline cannot be used (Input data was truncated)",
+        "the retained timeline cannot be used ('ts')",
+        f"the retained timeline cannot be used ({rfc3339(NOON)[:-1]!r} has no time zone)",
+    ]
+    assert len(published(recorder)) == 4
 
 
 RUBBISH = [b"", b"{", b"null", b"[]", b'{"runs": 3, "ts": "x"}', b'{"runs": [[1]]}', b"\xff\xfe", b'{"runs": {}}']
@@ -103,5 +244,6 @@ def test_a_bad_run_is_left_out_and_the_good_ones_kept(bad):
 ))  # fmt: skip
 def test_nothing_that_is_retained_can_harm(found):
     recorder = TimelineRecorder()
-    recorder.recall(found)
+    recorder.recall(found, found)
+    recorder.recall(None, found)
     assert len(published(recorder)) <= MOST_RUNS

@@ -104,7 +104,17 @@ SCHEMES = (
 _RAVDESS = _names(r"(?P<modality>0[1-3])-(?P<channel>0[12])-0[1-8]-0[12]-0[12]-0[12]-\d\d")
 _KINDS = {"01": "audio-visual file of RAVDESS", "02": "video of RAVDESS", "03": "song of RAVDESS"}
 
-LICENCES = {scheme.name: scheme.licence for scheme in SCHEMES}
+# Corpora that say who speaks in an index.csv of their own.
+_INDEXED = {
+    "nEMO": "CC BY-NC-SA 4.0",
+    "ASED": "none stated",
+    "speechocean762": "CC BY 4.0",
+    "librispeech": "CC BY 4.0",
+    "commands": "Apache-2.0",
+}
+LICENCES = {scheme.name: scheme.licence for scheme in SCHEMES} | _INDEXED
+
+NEVER_TRAINED = {"ASED": "its sentences go with its emotions; it is a yardstick"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,6 @@
 """MFCC frames of clips, computed by edge's own front end and kept on disk, keyed by content and feature spec."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,42 +11,29 @@ from edge.errors import InputError, UnavailableError
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.recording import load_recording
 from train.data.clip import Clip, LeftOut, left_out
+from train.data.store import Store
 
-VERSION = 1  # of what edge computes: raise it when features change for the same spec
+VERSION = 2  # of what edge computes: raise it when features change for the same spec
 
 
 class Cache:
-    """A folder of arrays by key. A file that is not whole is made again."""
+    """Arrays by key in a folder (train/data/store.py). What is not whole is made again."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
+        self._store = Store(self._folder)
 
     def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array kept under `key`, or make and keep it. Raises UnavailableError where it cannot be kept."""
-        path = self._folder / key[:2] / f"{key}.npy"
-        if (kept := _read(path)) is not None:
+        if (kept := self._store.get(key)) is not None:
             return kept
         array = make()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-                try:
-                    np.save(file, array)
-                    file.close()
-                    os.replace(file.name, path)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            self._store.put(key, array)
         except OSError as error:
             raise UnavailableError(f"{self._folder}: the feature cache cannot be written ({error.strerror})") from error
-        return array
-
-
-def _read(path: Path) -> np.ndarray | None:
-    try:
-        return np.load(path)
-    except (ValueError, EOFError, OSError):  # not there, or not whole
-        return None
+        kept = self._store.get(key)  # from the disk: thousands of arrays are held at once
+        return array if kept is None else kept
 
 
 class Shipped:

@@ -15,6 +15,8 @@ from train.data.folders import named_by_folder, recordings
 from train.data.measure import Tell, measured
 from train.data.twins import once, said
 
+OWN_INDEX = "index.csv"  # of a corpus whose file names do not say everything
+
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
     """Clips that can be used, each sound once; what cannot, with its reason; and paths that hold the same sound."""
@@ -43,8 +45,17 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
         return lines
 
 
-def scan(data: Sequence[str | Path], config: TrainConfig, tell: Tell = lambda done, total, note: None) -> Index:
+def scan(
+    data: Sequence[str | Path],
+    config: TrainConfig,
+    tell: Tell = lambda done, total, note: None,
+    *,
+    labelled: bool = True,
+) -> Index:
     """Return the clips of folders and CSV files, each sound once, with what was left out.
+
+    A folder with an index.csv of its own is read by that. labelled: False takes tables without labels, too; their
+    clips have "" for one.
 
     Raises InputError where a folder or table is missing, has no sound, or has names that fit no scheme.
     """
@@ -52,9 +63,10 @@ def scan(data: Sequence[str | Path], config: TrainConfig, tell: Tell = lambda do
     for given in data:
         path = Path(given)
         if path.is_dir():
-            clips, other = _folder(path, config)
+            own = path / OWN_INDEX
+            clips, other = (_table(own, config, labelled), []) if own.is_file() else _folder(path, config)
         elif path.exists():
-            clips, other = list(table.read(path, lambda where, word: _label(where, word, config))), []
+            clips, other = _table(path, config, labelled), []
         else:
             raise InputError(f"{path}: no such folder or table")
         listed.append((path, clips))
@@ -124,6 +136,13 @@ def counts(clips: Iterable[Clip]) -> str:
         labels = ", ".join(f"{label} {count}" for (name, label), count in sorted(per.items()) if name == corpus)
         parts.append(f"{corpus}: {labels}")
     return "; ".join(parts)
+
+
+def _table(path: Path, config: TrainConfig, labelled: bool) -> list[Clip]:
+    def label(where: object, word: str) -> str | None:
+        return _label(where, word, config) if word or labelled else ""
+
+    return list(table.read(path, label, needed=table.NEEDED if labelled else {"path", "speaker"}))
 
 
 def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut]]:

@@ -30,7 +30,7 @@ def read(
     needed = needed | ({"side"} if side else set())
     for line, row in _rows(path, needed):
         where = f"{path}:{line}"
-        label = label_of(where, row["label"])
+        label = label_of(where, row.get("label", ""))
         if label is None or (side and row["side"] != side):
             continue
         if not row["path"]:

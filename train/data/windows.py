@@ -27,9 +27,10 @@ def speech_bounds(frames: np.ndarray, spec: MfccSpec) -> tuple[int, int]:
 
 
 def normalization_of(utterances: Sequence[np.ndarray], kind: Kind, spec: MfccSpec) -> Normalization:
-    """Return the normalization measured on the training side's frames."""
-    frames = np.concatenate(utterances).astype(np.float64)
-    mean, std = frames.mean(axis=0), frames.std(axis=0)
+    """Return the normalization measured on the training side's frames, which need not fit into memory together."""
+    count = sum(map(len, utterances))
+    mean = sum(np.sum(frames, axis=0, dtype=np.float64) for frames in utterances) / count
+    std = np.sqrt(sum(np.sum((frames - mean) ** 2, axis=0) for frames in utterances) / count)
     return Normalization(
         kind=kind,
         mean=[float(value) for value in np.round(mean, 5)],

@@ -20,6 +20,7 @@ from train.config import Recipe, TrainConfig
 from train.data.features import Cache, Shipped
 from train.data.index import Clip
 from train.fitting import checkpoint, metrics, runs
+from train.fitting.batches import Batches
 from train.fitting.costs import multiply_adds
 from train.fitting.device import gpus
 from train.fitting.finish import finished
@@ -156,17 +157,12 @@ def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:
 
 def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int, seed: int) -> dict[str, float]:
     """Train one epoch; randomness (order, augmentation, dropout) depends on seed and epoch alone."""
-    windows, truth, weight, voices = data.epoch(number)
+    batches = Batches(data, number, recipe.batch_size, contrast=bool(recipe.contrast))
     weights = {id(value) for value in model.weights}
     for index, state in enumerate(value for value in model.variables if id(value) not in weights):
         drawn = np.random.default_rng([seed, number, index]).integers(2**31, size=state.shape)
         state.assign(drawn.astype(keras.backend.standardize_dtype(state.dtype)))
-    if recipe.contrast:
-        keys = np.stack([truth[:, -1], voices], axis=1)
-        truth, weight = [truth, keys], [weight, np.ones(len(keys), np.float32)]
-    history = model.fit(
-        windows, truth, sample_weight=weight, batch_size=recipe.batch_size, epochs=1, shuffle=False, verbose=0
-    ).history
+    history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
     # Of two outputs, Keras names the figures of each.
     return {name.removeprefix("logits_"): float(values[-1]) for name, values in history.items()}
 

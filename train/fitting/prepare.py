@@ -7,8 +7,8 @@ import numpy as np
 
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
+from train.augmentation.augment import Variants, drawn, masked, shifted
 from train.config import Recipe, TrainConfig
-from train.data.augment import Variants, drawn, masked, shifted
 from train.data.features import Cache, Shipped, clip_frames
 from train.data.index import Clip
 from train.data.split import Split
@@ -68,29 +68,31 @@ class Prepared:
         labels = {label: index for index, label in enumerate(self._config.labels)}
         return np.array([labels[self._clips[index].label] for index in self._split.side(side)], np.int32)
 
-    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-        """Return windows, labels, their weights and the numbers of their voices in the order of one epoch (from 0).
+    def order(self, number: int) -> np.ndarray:
+        """Return the clips of one epoch (from 0), one after the other: int64 (n,)."""
+        rng, count = np.random.default_rng([self._seed, number]), len(self._truth)
+        return rng.permutation(count) if self._shares is None else rng.choice(count, count, p=self._shares)
+
+    def batch(self, those: np.ndarray, *draw: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """Return windows, labels, their weights and the numbers of their voices, drawn anew for each `draw`.
 
         A label and no weights per window; where the network answers all along, both for each of its answers.
         """
-        windows, order = self._drawn(number)
-        truth, voices = self._truth[order], self._voices[order]
+        windows = self._drawn(those, np.random.default_rng([self._seed, *draw]))
+        truth, voices = self._truth[those], self._voices[those]
         if self._step_frames is None:
             return windows, truth, None, voices
         truth, weight = along(truth, windows, self._step_frames / self._spec.frames_per_s, self._step_frames)
         return windows, truth, weight, voices
 
-    def _drawn(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng([self._seed, number])
-        count = len(self._truth)
-        order = rng.permutation(count) if self._shares is None else rng.choice(count, count, p=self._shares)
+    def _drawn(self, those: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self._fixed is not None:
-            return self._fixed[order], order
+            return self._fixed[those]
         settings = self._config.augmentation
-        utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in order]
+        utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in those]
         windows = windowed(standardized(utterances, self.normalization), self.window_frames, self._step_frames or 1)
         windows = shifted(windows, self.normalization.std, settings, rng)
-        return masked(windows, settings, rng), order
+        return masked(windows, settings, rng)
 
 
 def balanced(clips: Sequence[Clip]) -> np.ndarray:

@@ -7,8 +7,8 @@ validation: cross-entropy .05 without it, .005 with a deviation of 0.2.
 import keras
 from keras import layers, ops
 
-from train.config import Ann
 from train.networks.registry import StepNetwork
+from train.sizes import Ann
 
 
 def build(settings: Ann, *, frames: int | None, coefficients: int, labels: int) -> keras.Model:

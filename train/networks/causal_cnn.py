@@ -17,8 +17,8 @@ from keras import layers, ops
 
 from edge.features.mfcc import dct_matrix
 from edge.features.normalize import Normalization
-from train.config import CausalCnn
 from train.networks.registry import StepNetwork
+from train.sizes import CausalCnn
 
 STEP_FRAMES = 4  # a block of the sensor: no other step fits the strides
 _DELTA_FRAMES = 2  # over which a band's change is taken: 40 ms

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from edge.features.mfcc import dct_matrix
-from train.config import Cnn
+from train.sizes import Cnn
 
 
 def build(settings: Cnn, *, frames: int | None, coefficients: int, labels: int) -> keras.Model:

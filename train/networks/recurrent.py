@@ -9,8 +9,8 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
-from train.config import Recurrent
 from train.networks.registry import StepNetwork
+from train.sizes import Recurrent
 
 
 def build(

@@ -3,9 +3,9 @@
 import keras
 from keras import layers, ops
 
-from train.config import Speech
 from train.networks import recurrent
 from train.networks.registry import StepNetwork
+from train.sizes import Speech
 
 STEP_FRAMES = 4  # a block of the sensor: no other step fits its weights
 

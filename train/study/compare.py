@@ -24,7 +24,6 @@ from train.study.summary import summary
 
 FIGURES = ("cross_entropy", "accuracy", "uar", "macro_f1", "auc", "ece")
 LEARNED = 0.98
-_SLOWEST_FIRST = ("gru", "causal_cnn", "cnn", "lstm", "rnn", "ann")
 
 
 def jobs_of(
@@ -39,7 +38,7 @@ def jobs_of(
 
     return [
         job_of(name, recipe, fold, config, seed=seed, epochs=epochs)
-        for name in sorted(names, key=_SLOWEST_FIRST.index)
+        for name in sorted(names, key=registry.NAMES.index)
         for fold in folds
         for seed in range(seeds(name, fold))
     ]

@@ -1,12 +1,14 @@
 """Splits by name: what each promises to keep apart is checked, whatever the data (train/data/split.py)."""
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
 from edge.errors import InputError
 from train.config import TrainConfig
+from train.data import corpora
 from train.data.index import Clip
 from train.data.split import Split, require_apart, require_labels
 from train.study.folds import speakers_fold, unseen_fold
@@ -24,9 +26,17 @@ def splits(name: str, clips: Sequence[Clip], config: TrainConfig) -> list[Split]
     folds = make(clips, config)
     for fold in folds:
         require_apart(fold, clips, apart)
+        _require_trainable(fold, clips)
         if name != "speech":  # a gate tells any voice from other sound
             require_labels(fold, clips)
     return folds
+
+
+def _require_trainable(fold: Split, clips: Sequence[Clip]) -> None:
+    """Raise InputError where a corpus trains that must not."""
+    for index in fold.train:
+        if why := corpora.NEVER_TRAINED.get(clips[index].corpus):
+            raise InputError(f"{fold.where}: {clips[index].corpus} must not train: {why}")
 
 
 def _speaker(clip: Clip) -> str:
@@ -166,7 +176,14 @@ def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 def _speech(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The speech gate: named speakers are held out for test."""
-    return [named("speech", clips, config.protocols.speech_test, {})]
+    speakers: dict[str, set[str]] = {}
+    for clip in clips:
+        speakers.setdefault(clip.corpus, set()).add(clip.speaker)
+    test = {
+        corpus: [name for name in speakers.get(corpus, ()) if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        for corpus, patterns in config.protocols.speech_test.items()
+    }
+    return [named("speech", clips, test, {})]
 
 
 _PROTOCOLS: dict[str, tuple[Callable[..., list[Split]], Callable[[Clip], object] | None]] = {

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.errors import printable
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.recording import load_recording
-from train.data.augment import TEST_FOLD, sounds_in
+from train.augmentation.augment import TEST_FOLD, sounds_in
+from train.augmentation.rooms import ROOMS, impulse_response, reverberant, rms
 from train.data.features import Cache, clip_frames, key_of
 from train.data.index import Clip
-from train.data.rooms import ROOMS, impulse_response, reverberant, rms
 from train.data.windows import speech_bounds
 
 CLEAN = "clean"
@@ -30,7 +31,7 @@ def noise_recordings(folder: str | Path) -> dict[str, np.ndarray]:
     """
     files = sounds_in(str(folder)).files
     files = [path for path in files if path.name.startswith(TEST_FOLD)] or files
-    sounds = {path.name: load_recording(path) for path in files}
+    sounds = {printable(path.name): load_recording(path) for path in files}
     return {name: sound for name, sound in sounds.items() if rms(sound) > _SILENT_RMS}
 
 

@@ -16,9 +16,9 @@ from edge.sound.recording import load_recording
 from tests.support.lab import NETWORKS
 from tests.support.runtimes import run_python
 from tests.support.sounds import chirp, corpus_clips
-from train.config import Networks
 from train.data.windows import standardized, windowed
 from train.networks import registry
+from train.sizes import Networks
 
 FRAMES, COEFFICIENTS, LABELS = 24, 40, 7
 RECURRENT = ("lstm", "gru", "rnn")

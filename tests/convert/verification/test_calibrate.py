@@ -37,6 +37,55 @@ def test_enter_is_the_lowest_threshold_with_the_precision_asked_for():
     assert right[probs.max(axis=1) >= enter - 0.01].mean() < 0.8
 
 
+def sure_and_right(sure: int, doubtful: int) -> tuple[np.ndarray, np.ndarray]:
+    """Answers of which the `sure` ones (0.9) are right, the `doubtful` ones (0.4) wrong, and their probabilities."""
+    probs = np.array([[0.9, 0.1, 0.0]] * sure + [[0.4, 0.35, 0.25]] * doubtful)
+    return np.repeat([0, 1], [sure, doubtful]), probs
+
+
+def test_a_precision_of_a_few_answers_is_not_believed():
+    assert threshold(*sure_and_right(MIN_SAID, 80), 0.8) == (0.41, 1.0, MIN_SAID / (MIN_SAID + 80))
+    assert threshold(*sure_and_right(MIN_SAID - 1, 80), 0.8) is None  # too few are left from 0.41 on
+    assert threshold(*sure_and_right(MIN_SAID, 0), 0.8) == (0.3, 1.0, 1.0)
+    assert threshold(*sure_and_right(MIN_SAID - 1, 0), 0.8) is None
+
+
+def test_where_no_threshold_is_good_enough_there_is_none():
+    probs = np.array([[0.9, 0.1]] * 40 + [[0.6, 0.4]] * 40)
+    truth = np.array([0] * 30 + [1] * 10 + [0] * 10 + [1] * 30)
+    assert threshold(truth, probs, 0.8) is None
+    assert threshold(truth, probs, 0.75) == (0.61, 0.75, 0.5)
+    highest = np.array([[0.97, 0.03]] * 40 + [[0.948, 0.052]] * 40)
+    assert threshold(truth, highest, 0.7) == (0.95, 0.75, 0.5)
+
+
+def test_a_calibration_says_what_it_found():
+    truth, logits = answers(2.0)
+    found = calibrate(truth, logits, abstain_precision=0.7)
+    probs = softmax(logits / found.temperature, axis=1)
+    said = probs.max(axis=1) >= found.enter
+    assert found.clips == len(truth)
+    assert found.mistakes == (logits.argmax(axis=1) != truth).sum()
+    assert found.reached
+    assert found.precision == pytest.approx((probs.argmax(axis=1) == truth)[said].mean(), abs=0.005)
+    assert found.coverage == pytest.approx(said.mean(), abs=0.005)
+    assert found.exit == round(0.7 * found.enter, 2)
+    assert found.temperature == round(found.temperature, 4)
+    assert found.before == reliability(truth, softmax(logits, axis=1))
+    assert [bar.count for bar in found.after] != [bar.count for bar in found.before]
+    gaps = [bar.count * abs(bar.confidence - bar.accuracy) for bar in found.after]
+    assert sum(gaps) / len(truth) == pytest.approx(found.ece_after, abs=0.02)
+
+
+def test_from_ten_mistakes_on_the_temperature_is_measured():
+    truth = np.arange(280) % 7
+    logits = np.eye(7)[truth] * 5
+    logits[:MIN_MISTAKES] = np.roll(logits[:MIN_MISTAKES], 1, axis=1)
+    found = calibrate(truth, logits, abstain_precision=0.7)
+    assert found.mistakes == MIN_MISTAKES
+    assert found.temperature != 1.0
+
+
 def test_a_precision_out_of_reach_is_said_to_be():
     truth, logits = answers(1.0, 300)
     found = calibrate(np.random.default_rng(1).permutation(truth), logits, abstain_precision=0.9)
@@ -82,3 +131,13 @@ def test_bars_of_the_diagram_hold_every_answer_once():
     assert sum(bar.count for bar in bars) == len(truth)
     assert sum(bar.count * bar.accuracy for bar in bars) == pytest.approx((probs.argmax(axis=1) == truth).sum())
     assert all(low.confidence < high.confidence for low, high in itertools.pairwise(bars))
+    confidence = probs.max(axis=1)
+    for bar, low in zip(bars, range(10 - len(bars), 10), strict=True):
+        inside = (confidence > low / 10) & (confidence <= (low + 1) / 10)
+        assert bar.count == inside.sum()
+        assert bar.confidence == pytest.approx(confidence[inside].mean())
+
+
+def test_a_confidence_of_exactly_one_stands_in_the_last_bar():
+    bars = reliability(np.array([0, 1, 0]), np.array([[1.0, 0.0], [1.0, 0.0], [0.95, 0.05]]))
+    assert [(bar.count, bar.accuracy) for bar in bars] == [(3, pytest.approx(2 / 3))]

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge.errors import InputError
 from tests.support.lab import write_config
+from tests.support.sounds import chirp
 from tests.support.tiny_corpus import write_corpus
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data import index
-from train.study import index_report
+from train.pages import index_report
 
 CONFIG = TrainConfig()
 
@@ -199,3 +201,27 @@ def test_the_report_names_what_is_wrong(tmp_path, corpus, capsys):
     with open(tmp_path / "out" / "index.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 27
     assert (tmp_path / "out" / "report.html").read_text().count("data:image/png;base64,") == 7
+
+
+def test_a_folder_with_an_index_of_its_own_is_read_by_it(tmp_path, corpus):
+    """File names that fit no scheme, and speakers and corpora that only the table knows."""
+    own = tmp_path / "voices"
+    own.mkdir()
+    for number, source in enumerate(sorted(corpus.rglob("*happy.wav"))[:2]):
+        shutil.copy(source, own / f"{number}.wav")
+    (own / "index.csv").write_text("path,label,speaker,corpus,text\n0.wav,happy,a,one,hello\n1.wav,sad,b,two,\n")
+    found = {(clip.corpus, clip.label, clip.speaker, clip.text) for clip in scanned(own).clips}
+    assert found == {("one", "happy", "a", "hello"), ("two", "sad", "b", "")}
+
+
+def test_voices_without_labels_are_for_those_who_ask(tmp_path, corpus):
+    own = tmp_path / "voices"
+    own.mkdir()
+    soundfile.write(own / "0.wav", chirp(seconds=1, seed=99), 16_000)
+    (own / "index.csv").write_text("path,speaker,corpus\n0.wav,a,readers\n")
+    with pytest.raises(InputError, match="column label is missing"):
+        scanned(own)
+    (clip,) = index.scan([own], CONFIG, labelled=False).clips
+    assert (clip.corpus, clip.label, clip.speaker) == ("readers", "", "a")
+    both = index.scan([own, corpus], CONFIG, labelled=False).clips
+    assert {clip.label for clip in both} > {"", "happy", "sad"}

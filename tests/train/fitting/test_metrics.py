@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
+from sklearn.metrics import balanced_accuracy_score
 
 from train.fitting import metrics
 
@@ -135,3 +137,86 @@ def test_interval_over_speakers_is_wider_when_speakers_differ():
     by_clip = metrics.interval(truth, said, metrics.accuracy)
     by_speaker = metrics.interval(truth, said, metrics.accuracy, groups=speakers)
     assert by_speaker[1] - by_speaker[0] > 5 * (by_clip[1] - by_clip[0])
+
+
+def test_the_figures_of_a_side_hold_those_that_stand_alone(answers):
+    truth, logits = answers
+    found, probs = metrics.measures(truth, logits, LABELS), np.array(probabilities(logits))
+    assert found["auc"] == pytest.approx(metrics.auc(truth, probs))
+    assert found["ece"] == pytest.approx(metrics.ece(truth, probs))
+    assert [found["per_class"][label]["n"] for label in LABELS] == np.bincount(truth).tolist()
+    assert metrics.accuracy(truth, logits.argmax(axis=1)) == found["accuracy"]
+    assert metrics.uar(truth, logits.argmax(axis=1)) == pytest.approx(found["uar"])
+
+
+def test_a_label_that_is_never_said_has_no_precision(answers):
+    truth, logits = answers
+    silent = logits.copy()
+    silent[:, 2] = -100.0
+    assert metrics.measures(truth, silent, LABELS)["per_class"]["c"] == {
+        "precision": 0.0, "recall": 0.0, "f1": 0.0, "n": int((truth == 2).sum())
+    }  # fmt: skip
+
+
+def test_uar_is_scikit_learns_over_the_labels_that_occur():
+    truth, said = np.array([0, 0, 0, 2, 2, 5]), np.array([0, 0, 5, 2, 5, 5])
+    assert metrics.uar(truth, said) == pytest.approx(balanced_accuracy_score(truth, said))
+
+
+def test_auc_of_two_labels():
+    truth, first = np.array([0, 0, 1, 1]), np.array([0.9, 0.4, 0.6, 0.1])
+    assert metrics.auc(truth, np.column_stack([first, 1 - first])) == pytest.approx(0.75)
+
+
+def test_bins_of_equally_many_answers_begin_with_the_least_sure(answers):
+    truth, logits = answers
+    probs = np.array(probabilities(logits))
+    confidence, right, counts = metrics.equal_mass(truth, probs)
+    assert len(counts) == metrics.BINS == 15
+    assert counts.sum() == len(truth)
+    assert np.ptp(counts) <= 1
+    assert (np.diff(confidence) >= 0).all()
+    assert (confidence * counts).sum() == pytest.approx(probs.max(axis=1).sum())
+    assert (right * counts).sum() == pytest.approx((probs.argmax(axis=1) == truth).sum())
+    assert metrics.ece_equal_mass(truth, probs) == metrics.ece_equal_mass(truth, probs, bins=15)
+    few = metrics.equal_mass(truth[:4], probs[:4])
+    assert few[2].tolist() == [1, 1, 1, 1]  # an empty bin is none
+
+
+def test_among_equally_sure_answers_the_first_is_kept_first():
+    probs = np.tile([0.75, 0.25], (4, 1))
+    kept, accuracy = metrics.coverage_curve(np.array([0, 1, 1, 1]), probs)
+    assert kept.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert accuracy.tolist() == [1.0, 0.5, pytest.approx(1 / 3), 0.25]
+
+
+def test_the_temperature_stays_within_bounds():
+    truth, logits = np.zeros(100, int), np.tile([0.3, 0.0], (100, 1))
+    assert metrics.temperature(truth, logits) == pytest.approx(math.exp(-3), rel=0.01)  # always right
+    assert metrics.temperature(1 - truth, logits) == pytest.approx(math.exp(3), rel=0.01)  # always wrong
+
+
+def test_the_interval_holds_19_of_20_draws():
+    truth, said = np.zeros(200, int), np.repeat([0, 1], [160, 40])
+    low, high = metrics.interval(truth, said, metrics.accuracy, draws=4_000)
+    expected = binom.ppf([0.025, 0.975], 200, 0.8) / 200
+    assert (low, high) == (pytest.approx(expected[0], abs=0.003), pytest.approx(expected[1], abs=0.003))
+
+
+def test_the_interval_is_the_same_each_time_and_another_for_another_seed():
+    truth, said = np.zeros(50, int), np.repeat([0, 1], [30, 20])
+    speakers = np.repeat(np.arange(10), 5)
+    chance = np.random.default_rng(0).permutation(50)
+    one = metrics.interval(truth, said[chance], metrics.accuracy, groups=speakers)
+    assert one == metrics.interval(truth, said[chance], metrics.accuracy, groups=speakers, seed=0, draws=1_000)
+    others = {metrics.interval(truth, said[chance], metrics.accuracy, seed=seed, draws=53) for seed in range(5)}
+    assert len(others) > 1
+
+
+def test_mean_and_spread_of_what_is_known():
+    assert metrics.mean_and_spread([1.0, None, 2.0, 4.5]) == {
+        "mean": 2.5, "spread": pytest.approx(np.sqrt((1.5**2 + 0.5**2 + 2**2) / 2)), "values": [1.0, 2.0, 4.5]
+    }  # fmt: skip
+    assert metrics.mean_and_spread([1.0, 2.0])["spread"] == pytest.approx(np.sqrt(0.5))
+    assert metrics.mean_and_spread([None, 4.0]) == {"mean": 4.0, "spread": 0.0, "values": [4.0]}
+    assert metrics.mean_and_spread([None]) is None

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.support.lab import NETWORKS
-from train.config import Networks
 from train.fitting.costs import multiply_adds
 from train.networks import registry
+from train.sizes import Networks
 
 STEPPED = [
     *((name, frames) for name in ("ann", "lstm", "gru", "rnn") for frames in (1, 4)),
@@ -102,7 +102,7 @@ def test_spectral_cnn_begins_with_log_mel():
     import keras
     from scipy.fft import idct
 
-    from train.config import Cnn
+    from train.sizes import Cnn
 
     settings = Cnn(filters=(4, 8), dense=8, spectral=True, statistics=True, stem_stride=2)
     model = registry.module("cnn").build(settings, frames=24, coefficients=40, labels=7)

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.support.lab import run_train, start_train, write_config
+from tests.support.patience import PATIENCE_S
 from tests.support.tiny_corpus import write_corpus
 from train.fitting import checkpoint
 
@@ -114,8 +115,8 @@ def test_killed_or_interrupted_it_leaves_no_training_behind(compared, how):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.2)
     process.send_signal(how)
-    _, err = process.communicate(timeout=30)
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE_S)
     assert not alive
     assert "Traceback" not in err
     assert process.returncode == (130 if how == signal.SIGINT else -how)

@@ -56,7 +56,7 @@ def test_unheard_tests_every_speaker_once_and_every_corpus_as_a_whole():
     assert {clips[index].corpus for index in folds["A:s0->s1"].train} == {"A", "B"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(first=st.integers(2, 7), second=st.integers(2, 7), name=st.sampled_from(["speaker", "kfold", "word", "corpus"]))
 def test_sides_share_nothing_they_must_not(first, second, name):
     clips = many({"A": first, "B": second})
@@ -128,3 +128,22 @@ def test_a_speaker_on_both_sides_is_named():
     config = TrainConfig(protocols=Protocols(default_test=held, default_validation=held))
     with pytest.raises(InputError, match="speaker s1 of A"):
         splits("default", many({"A": 3}), config)
+
+
+def test_the_speech_gate_never_hears_the_voices_that_are_named_or_fit_a_pattern():
+    clips = many({"TESS": 2, "CREMA-D": 30}, words=1)
+    protocols = Protocols(speech_test={"TESS": ["s1"], "CREMA-D": ["s?", "s1*"], "nEMO": ["x"]})
+    (split,) = splits("speech", clips, TrainConfig(protocols=protocols))
+    tested = {(clips[index].corpus, clips[index].speaker) for index in split.test}
+    numbers = [*range(10), *range(10, 20)]
+    assert tested == {("TESS", "s1"), *(("CREMA-D", f"s{number}") for number in numbers)}
+    assert len(split.train) + len(split.test) == len(clips)
+
+
+def test_a_yardstick_is_tested_and_never_trains():
+    clips = many({"TESS": 2, "ASED": 3})
+    protocols = Protocols(speech_test={"ASED": ["*"]})
+    (split,) = splits("speech", clips, TrainConfig(protocols=protocols))
+    assert {clips[index].corpus for index in split.test} == {"ASED"}
+    with pytest.raises(InputError, match="ASED must not train: its sentences go with its emotions"):
+        splits("random", clips, CONFIG)

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job
-from train.study import run_report
+from train.pages import run_report
 
 
 class Cells(HTMLParser):

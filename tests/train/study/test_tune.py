@@ -6,7 +6,7 @@ from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job
 
 
 def test_trials_go_on_where_they_stopped(tmp_path):
-    from train.fitting.tune import tune
+    from train.study.tune import tune
 
     config = tiny_config(tmp_path)
     clips = tiny_clips(tmp_path, config)
@@ -22,7 +22,7 @@ def test_trials_go_on_where_they_stopped(tmp_path):
 
 
 def test_trials_train_as_the_recipe_says_contrast_too(tmp_path):
-    from train.fitting.tune import tune
+    from train.study.tune import tune
 
     config = tiny_config(tmp_path)
     job = tiny_job("causal_cnn", tiny_clips(tmp_path, config), config, epochs=1, contrast=0.3)
@@ -33,7 +33,7 @@ def test_the_test_side_is_not_looked_at(tmp_path):
     """The recordings of the test side are gone, and their features with them."""
     from pathlib import Path
 
-    from train.fitting.tune import tune
+    from train.study.tune import tune
 
     config = tiny_config(tmp_path)
     clips = tiny_clips(tmp_path, config)

@@ -14,9 +14,9 @@ from edge.features.normalize import Normalizer
 from edge.section import load_section
 from edge.sound.recording import load_recording
 from tests.support.sounds import chirp
+from train.augmentation import rooms
+from train.augmentation.augment import Variants, drawn, masked, noise_files, shifted, sounds_in
 from train.config import Augmentation, TrainConfig
-from train.data import rooms
-from train.data.augment import Variants, drawn, masked, noise_files, shifted, sounds_in
 from train.data.clip import reasons
 from train.data.features import Cache
 from train.data.index import Clip, scan

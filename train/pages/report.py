@@ -8,7 +8,7 @@ import jinja2
 import msgspec
 
 from edge.model.artifact import write_atomically
-from train.study import pictures
+from train.pages import pictures
 from train.study.baselines import NAMES as BASELINES
 
 # Table 1 of the study: accuracy, and the loss it gives with the side it was taken on.

@@ -7,7 +7,7 @@ import jinja2
 
 from edge.model.artifact import write_atomically
 from train.fitting.runs import Run
-from train.study import pictures
+from train.pages import pictures
 
 # What a protocol's figures are about.
 _TESTED = {

@@ -1,6 +1,6 @@
 """The README's tables, made from committed reports: nobody types a figure.
 
-python -m train.study.tables train/reports/random/report.json ...    prints them as Markdown
+python -m train.pages.tables train/reports/random/report.json ...    prints them as Markdown
 """
 
 import json
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from train.pages.report import STUDY
 from train.study.folds import group_of
-from train.study.report import STUDY
 
 
 def study_table(found: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ voices without articulation, knocks without a voice.
 """
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from edge.sound.blocks import SAMPLE_RATE_HZ
 
@@ -13,12 +14,13 @@ _HIGHEST_HZ = 7_800.0
 
 def ambient(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Return steady noise of power 1, white to brown, sometimes low-passed."""
-    hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ)
-    spectrum = np.fft.rfft(rng.standard_normal(samples)) / np.maximum(hz, 30.0) ** rng.choice([0.0, 0.5, 1.0, 1.5])
+    length = next_fast_len(samples, real=True)
+    hz = rfftfreq(length, 1 / SAMPLE_RATE_HZ)
+    spectrum = rfft(rng.standard_normal(length)) / np.maximum(hz, 30.0) ** rng.choice([0.0, 0.5, 1.0, 1.5])
     if rng.random() < 0.4:
         corner_hz = 10 ** rng.uniform(1.7, 3.0) * rng.uniform(2, 12)
         spectrum /= 1 + (hz / corner_hz) ** 4
-    return _loud(np.fft.irfft(spectrum, samples))
+    return _loud(irfft(spectrum, length)[:samples])
 
 
 def event(rng: np.random.Generator) -> np.ndarray:

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from edge.errors import InputError
+from edge.errors import InputError, printable
 from edge.features.mfcc import MfccSpec, dct_matrix, mfcc
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
+from train.augmentation.rooms import random_response, reverberant
 from train.config import Augmentation
 from train.data.clip import Clip, left_out, reasons
 from train.data.features import Cache, Shipped, clip_frames, key_of
 from train.data.folders import Found, recordings
 from train.data.measure import measure
-from train.data.rooms import random_response, reverberant
 from train.data.windows import speech_bounds
 
 ROOMS = 100
@@ -62,7 +62,7 @@ def sounds_in(folder: str) -> Found:
 
 
 def responses(cache: Cache | Shipped) -> np.ndarray:
-    """Return what so many rooms do to a sound (train/data/rooms.py), always the same ones: float32 (ROOMS, n)."""
+    """Return what so many rooms do to a sound (rooms.py), always the same ones: float32 (ROOMS, n)."""
 
     def made() -> np.ndarray:
         rng = np.random.default_rng(0)
@@ -81,7 +81,7 @@ class Variants:
         self._settings, self._spec, self._cache, self._trim = settings, spec, cache, trim
         low_db, high_db = settings.snr_db
         files = noise_files(settings.noise)
-        self._sources = [path.name for path in files]
+        self._sources = [printable(path.name) for path in files]
         self._rooms = responses(cache) if settings.reverb_share else []
         coloured = aug.AddColorNoise(min_snr_db=low_db, max_snr_db=high_db, p=1.0)
         recorded = [aug.AddBackgroundNoise(files, min_snr_db=low_db, max_snr_db=high_db, p=1.0)] if files else []

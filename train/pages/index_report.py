@@ -16,7 +16,7 @@ from edge.sound.recording import load_recording
 from train.data.clip import Clip, on_a_line
 from train.data.index import Index
 from train.data.measure import measured
-from train.study import pictures
+from train.pages import pictures
 
 SILENT_DBFS = -60.0  # a clip whose loudest 20 ms are below this
 CLIPPED_SHARE = 1e-3  # a clip of which more than this stands at full scale

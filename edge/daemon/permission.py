@@ -1,0 +1,77 @@
+"""Whether the sensor may listen: what people switched, quiet hours, and nothing before the switch is known."""
+
+import threading
+import time
+
+from edge.config import QuietHours
+from edge.daemon.listening import Listening
+from edge.daemon.quiet_hours import QuietClock
+from edge.daemon.switch import Switch, setting_of
+from edge.delivery.packets import Word
+from edge.sound.blocks import Fault
+from edge.sound.faults import explain
+
+# Who may forbid it.
+SWITCH = "switch"  # people, by the command `listening/set`
+NOT_KNOWN = "not known"  # nobody yet, but the broker may know of somebody
+QUIET_HOURS = "quiet hours"
+CLOCK_EVERY_S = 1.0
+WAITING = Fault(reason="starting", detail="waiting for the broker, which may know that listening is switched off")
+
+
+class Permission:
+    """Opens and closes a source by `listening`. None of those: there is no microphone, and nothing to wait for."""
+
+    def __init__(self, listening: Listening | None, switch: Switch | None, hours: QuietHours | None) -> None:
+        self._listening = listening or Listening()
+        self._waits = listening is not None
+        self._switch, self._switching = switch or Switch(None), threading.Lock()
+        self._quiet_clock, self._clock_due_s = QuietClock(hours), 0.0
+
+    def begin(self) -> None:
+        """Forbid what is to be forbidden from the start. Only after this may a microphone be opened."""
+        self._look_at_the_clock()
+        if self._switch.setting is not None:
+            self._obey()
+        elif self._waits:
+            self._listening.set(NOT_KNOWN, False)
+
+    def switch(self, *, on: bool) -> None:
+        """People switch it. From any thread; when this returns, it holds over a restart."""
+        with self._switching:
+            if not on:
+                self._listening.set(SWITCH, False)  # before anything else is done
+            self._switch.turn(on=on)
+            self._obey()
+
+    def recall(self, retained: Word | None) -> None:
+        """The broker answered: this is what it had retained on `listening`."""
+        with self._switching:
+            self._switch.recall(setting_of(retained))
+            self._obey()
+
+    def refusal(self) -> Fault | None:
+        """Return why nobody may listen now; None where the sensor may."""
+        self._look_at_the_clock()
+        if self._listening.on:
+            return None
+        if self._listening.forbids(NOT_KNOWN):
+            return WAITING
+        reason = "off" if self._listening.forbids(SWITCH) else "quiet-hours"
+        return Fault(reason=reason, detail=explain(reason))
+
+    def word(self) -> Word:
+        """Return what is to be retained on `listening`, once it is known. Waits for what is being written."""
+        with self._switching:
+            return self._switch.setting.word()
+
+    def _obey(self) -> None:
+        self._listening.set(SWITCH, self._switch.setting.on)
+        self._listening.set(NOT_KNOWN, True)
+
+    def _look_at_the_clock(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._clock_due_s:
+            self._clock_due_s = now_s + CLOCK_EVERY_S
+            self._listening.set(QUIET_HOURS, not self._quiet_clock.quiet(time.time()))
+            self._switch.keep(now_s)

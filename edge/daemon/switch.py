@@ -1,0 +1,132 @@
+"""The switch: whether people want the sensor to listen. What they last said holds over restarts and power cuts.
+
+It is kept in the state folder and, retained, on the broker, each with the time at which it was switched. Either may be
+missing or old: the later one counts, and where that cannot be told, OFF.
+"""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from edge.delivery.packets import Word
+from edge.model.artifact import write_atomically
+from edge.voice.payloads import Switch as Position
+from edge.voice.payloads import Time, rfc3339, unix_s
+
+log = logging.getLogger("roomtone.switch")
+
+_RETRY_S = 10.0  # of what could not be written
+_LEAST_LATER_S = 0.001  # as fine as times are told
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """ON or OFF, and when that was switched; None: never, or nobody knows when."""
+
+    listening: Position
+    ts: Time | None = None
+
+    @property
+    def on(self) -> bool:
+        return self.listening == "ON"
+
+    def word(self) -> Word:
+        """Return what is retained on `listening`."""
+        return Word(word=self.listening.encode(), ts=self.ts)
+
+
+def setting_of(retained: Word | None) -> Setting | None:
+    """Return what a broker had retained; None where it had nothing that makes sense."""
+    try:
+        return msgspec.convert({"listening": retained.word.decode(), "ts": _time(retained.ts)}, Setting)
+    except (AttributeError, UnicodeDecodeError, msgspec.ValidationError):
+        return None
+
+
+def later(one: Setting, other: Setting) -> Setting:
+    """Return the one that was switched later; where that cannot be told of two that differ, OFF."""
+    if one.ts is not None and other.ts is not None and one.ts != other.ts:
+        return max(one, other, key=lambda setting: unix_s(setting.ts))
+    if one.on == other.on:
+        return one if one.ts is not None else other
+    return other if one.on else one
+
+
+class Switch:
+    """The switch of one device, kept at `path` (None: in memory only). `setting` is None until it is known.
+
+    Thread-safe. Where the file cannot be written that is logged, and tried again by `keep`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._turned = False  # in this life: whatever else is told, is older
+        self._problem: str | None = None
+        self._due_s = 0.0
+        self.setting = self._read()
+
+    def turn(self, *, on: bool) -> None:
+        """People switch it: when this returns, it is on disk."""
+        with self._lock:
+            now = time.time()
+            if self.setting is not None and self.setting.ts is not None:  # also where the clock went back since
+                now = max(now, unix_s(self.setting.ts) + _LEAST_LATER_S)
+            self._turned = True
+            self._set(Setting(listening="ON" if on else "OFF", ts=rfc3339(now)))
+
+    def recall(self, told: Setting | None) -> None:
+        """The broker answered: it had this retained, or nothing (None). The setting is known from now on."""
+        with self._lock:
+            if self._turned:
+                return
+            known = [setting for setting in (self.setting, told) if setting is not None]
+            setting = later(*known) if len(known) == 2 else (*known, Setting(listening="ON"))[0]
+            if setting != self.setting:
+                self._set(setting)
+
+    def keep(self, now_s: float) -> None:
+        """Write what could not be written, now and then. `now_s` is of a monotonic clock."""
+        with self._lock:
+            if self._problem is not None and now_s >= self._due_s:
+                self._write()
+
+    def _set(self, setting: Setting) -> None:
+        self.setting = setting
+        self._write()
+
+    def _write(self) -> None:
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self.path, msgspec.json.encode(self.setting))
+        except OSError as error:
+            problem = f"{self.path}: {error.strerror}"
+            if problem != self._problem:
+                log.error("%s: the switch (%s) is not safe from a restart", problem, self.setting.listening)
+            self._problem, self._due_s = problem, time.monotonic() + _RETRY_S
+        else:
+            self._problem = None
+
+    def _read(self) -> Setting | None:
+        """Return what was kept. OFF where a file is there that makes no sense: it may have said so."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=Setting) if self.path else None
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            log.error("%s: damaged (%s): listening stays off until it is switched on", self.path, error)
+            return Setting(listening="OFF")
+        except OSError as error:
+            log.error("%s: %s: whether to listen is known when the broker answers", self.path, error.strerror)
+            return None
+
+
+def _time(text: str | None) -> str | None:
+    try:
+        return text if text is None else rfc3339(unix_s(text))
+    except (ValueError, OverflowError, OSError):
+        return None

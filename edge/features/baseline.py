@@ -1,0 +1,79 @@
+"""The room's baseline: how its utterances usually sound, so that the next one is heard against them.
+
+Emotion is how a voice differs from its usual self. What a room's usual self is, is estimated from its utterances so
+far, whatever was said in them, and begins as the training's: an empirical Bayes estimate (C. Morris, "Parametric
+empirical Bayes inference", 1983), number by number. One in which voices differ much is soon the room's own, another
+stays longer with the training's.
+"""
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+LIMIT = 5.0  # deviations; what lies further out is as far
+_Deviation = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Prior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the training knows of rooms: one value per functional.
+
+    mean: over rooms; within: the deviation between utterances of a room; between: that of the rooms' means.
+    spread_utterances: how many utterances `within` counts for beside the room's own deviation.
+    horizon_utterances: after so many more, an utterance weighs 1/e of what it did.
+    """
+
+    mean: list[float]
+    within: list[_Deviation]
+    between: list[_Deviation]
+    spread_utterances: Annotated[float, msgspec.Meta(gt=0)] = 8.0
+    horizon_utterances: Annotated[float, msgspec.Meta(ge=2)] = 300.0
+
+
+class Baseline:
+    """Mean and deviation of a room's functionals; a few hundred numbers, however long it listens.
+
+    A functional may be NaN (no frame of the utterance was voiced): it is then not heard, and stands at the mean.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self._mean = np.array(prior.mean, np.float64)
+        self._within = np.square(np.array(prior.within, np.float64))
+        self._between = np.square(np.array(prior.between, np.float64))
+        self._spread_utterances = prior.spread_utterances
+        self._decay = float(np.exp(-1.0 / prior.horizon_utterances))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the room."""
+        self.utterances = 0
+        self._weight, self._room_mean, self._squares = np.zeros((3, len(self._mean)))
+
+    def hear(self, functionals: np.ndarray) -> None:
+        """Take in a whole utterance: float (functionals,). What is further than `LIMIT` deviations from the usual pulls
+        no harder than what is `LIMIT` away, so that no door and no television becomes the room's usual self at once."""
+        mean, deviation = self._usual()
+        reach = LIMIT * deviation
+        known = np.isfinite(functionals)
+        heard = np.clip(np.where(known, functionals, mean), mean - reach, mean + reach)
+        weight = self._decay * self._weight + known
+        step = np.where(known, heard - self._room_mean, 0.0)
+        self._room_mean += step / np.maximum(weight, 1.0)
+        self._squares = self._decay * self._squares + step * (heard - self._room_mean)
+        self._weight = weight
+        self.utterances += 1
+
+    def relative(self, functionals: np.ndarray) -> np.ndarray:
+        """Return how far functionals (..., functionals) are from the usual, in deviations: float32, within `LIMIT`."""
+        mean, deviation = self._usual()
+        away = (functionals - mean) / deviation
+        return np.clip(np.where(np.isfinite(away), away, 0.0), -LIMIT, LIMIT).astype(np.float32)
+
+    def _usual(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the expected mean and deviation of the room's next utterance, each (functionals,)."""
+        # The mean counts for as many utterances as leave a room's mean as uncertain as rooms differ.
+        uncertain = self._between * self._within / (self._within + self._weight * self._between)
+        mean = self._mean + self._weight * uncertain / self._within * (self._room_mean - self._mean)
+        counted = self._spread_utterances + np.maximum(self._weight - 1.0, 0.0)
+        spread = (self._spread_utterances * self._within + self._squares) / counted
+        return mean, np.sqrt(spread + uncertain)

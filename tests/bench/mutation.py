@@ -1,0 +1,244 @@
+"""Whether the tests notice: mutmut changes a room a little, thousands of times; each time the room's tests must fail.
+
+`make mutants` runs every room, ROOM=hearing one. What was judged is kept in .mutants, so that a run goes on where one
+was stopped, and takes up what survived and what has changed since. Exits with 1 where a survivor has no reason in
+equivalents.toml. `--report` writes reports/mutants.md from what is there.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.sounds import ROOT
+
+WORKSPACES = ROOT / ".mutants"
+REASONS = Path(__file__).with_name("equivalents.toml")
+REPORT = Path(__file__).parent / "reports" / "mutants.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What is changed (patterns of files), and the tests that must notice: those that take seconds are left out."""
+
+    changed: tuple[str, ...]
+    tests: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+
+ROOMS = {
+    "hearing": Room(
+        changed=("edge/hearing/*",),
+        tests=("tests/hearing",),
+        without=(
+            "tests/hearing/test_pipeline.py::test_any_chunking_gives_bit_equal_features_and_equal_observations",
+            "tests/hearing/test_pipeline.py::test_two_runs_are_equal_to_the_last_bit",
+            "tests/hearing/test_pipeline.py::test_the_demo_recording_is_heard_as_speech_and_pauses",
+            "tests/hearing/test_pipeline.py::test_real_clips_end_in_quiet_when_silence_follows",
+            "tests/hearing/test_gate.py::test_the_bundled_gate_hears_the_bundled_recording_as_another_detector_does",
+            "tests/hearing/test_decision.py::test_whatever_is_heard_changes_are_real_and_silence_ends_in_quiet",
+            "tests/hearing/test_affect.py::test_it_is_the_average_of_the_papers_figures_weighted_by_the_scores",
+            "tests/hearing/test_affect.py::test_classify_tells_it_per_answer_and_for_the_whole",
+        ),
+    ),
+    "voice": Room(
+        changed=("edge/voice/*",),
+        tests=("tests/voice",),
+        without=(
+            "tests/voice/test_contract.py::test_every_message_of_a_running_sensor_keeps_the_contract",
+            "tests/voice/test_homeassistant.py::test_it_is_retained_and_sent_again_when_home_assistant_starts",
+            "tests/voice/test_homeassistant.py::test_remove_clears_the_description",
+        ),
+    ),
+    "model": Room(
+        changed=("edge/model/*.py",),
+        tests=("tests/model",),
+        without=(
+            "tests/model/test_artifact.py::test_it_loads_and_replays_in_both_runtimes",
+            "tests/model/test_artifact.py::test_the_bare_runtime_loads_the_file_with_its_zip",
+            "tests/model/test_artifact.py::test_500_mutants_are_refused_or_identical",
+            "tests/model/test_golden.py::test_its_features_in_a_manifest_are_librosa_s",
+            "tests/model/test_graph.py::test_any_chunking_gives_the_same_answer",
+            "tests/model/test_signatures.py::test_every_altered_byte_of_a_signed_model_is_noticed",
+            "tests/model/test_signatures.py::test_without_a_signature_to_look_at_cryptography_is_not_imported",
+            "tests/model/test_store.py::test_kill_9_at_20_random_moments",
+            "tests/model/test_store.py::test_kill_9_at_every_call_that_matters",
+        ),
+    ),
+    "delivery": Room(
+        changed=tuple(f"edge/delivery/{name}.py" for name in ("outbox", "past", "flights", "refusals", "reasons")),
+        tests=("tests/delivery/test_outbox.py", "tests/delivery/test_waiting.py"),
+        without=(
+            "tests/delivery/test_outbox.py::TestOutboxMachine::runTest",
+            "tests/delivery/test_outbox.py::test_every_commit_is_on_the_disk_itself",
+            "tests/delivery/test_outbox.py::test_a_full_disk_loses_nothing_and_is_used_again_when_there_is_room",
+            "tests/delivery/test_outbox.py::test_a_read_only_folder_is_said_and_used_again_when_it_is_not",
+        ),
+    ),
+    "sound": Room(changed=("edge/sound/signal_check.py",), tests=("tests/sound/test_signal_check.py",)),
+    "calibration": Room(
+        changed=("convert/verification/calibrate.py",), tests=("tests/convert/verification/test_calibrate.py",)
+    ),
+    "metrics": Room(changed=("train/fitting/metrics.py",), tests=("tests/train/fitting/test_metrics.py",)),
+    "splits": Room(
+        changed=("train/data/split.py", *(f"train/study/{name}.py" for name in ("protocols", "sides", "folds"))),
+        tests=("tests/train/study/test_protocols.py", "tests/train/data/test_index.py"),
+    ),
+}
+NOTICED = {"killed", "timeout", "segfault"}
+SURVIVED = {"survived", "no tests"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One change, as `function: before => after`, and what mutmut calls what became of it."""
+
+    name: str
+    file: str
+    change: str
+    status: str
+
+
+def prepare(name: str) -> Path:
+    """Bring the room's copy of the tree up to date, and return it."""
+    room, workspace = ROOMS[name], WORKSPACES / name
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for path in filter(None, listed.split("\0")):
+        source, copy = ROOT / path, workspace / path
+        if source.is_file() and (not copy.exists() or copy.read_bytes() != source.read_bytes()):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+    lines = {
+        "source_paths": ("edge", "train", "convert"),
+        "only_mutate": room.changed,
+        "also_copy": ("config.yaml", "README.md", "Makefile", "deploy"),
+        "pytest_add_cli_args": (
+            "-p", "no:cacheprovider", "-p", "no:rerunfailures", *(f"--deselect={test}" for test in room.without)
+        ),
+        "pytest_add_cli_args_test_selection": room.tests,
+    }
+    told = "".join(f"{key}=\n" + "".join(f"    {value}\n" for value in values) for key, values in lines.items())
+    (workspace / "setup.cfg").write_text("[mutmut]\n" + told)
+    # What mutmut keeps beside its mutants is copied once: without it a test that was mended would stay as it was.
+    for folder in ("tests", "deploy"):
+        shutil.rmtree(workspace / "mutants" / folder, ignore_errors=True)
+    return workspace
+
+
+def judge(workspace: Path, children: int) -> None:
+    """Let mutmut judge what it has not judged yet, and once more what survived."""
+    mutmut = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(children)]
+    survivors = [mutant.name for mutant in results(workspace) if mutant.status in SURVIVED]
+    subprocess.run(mutmut, cwd=workspace, check=True)
+    if survivors:
+        subprocess.run([*mutmut, *survivors], cwd=workspace, check=True)
+
+
+def results(workspace: Path) -> list[Mutant]:
+    """Return every mutant of a room's copy that there is so far."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+    from mutmut.stats import status_by_exit_code
+
+    found = []
+    with contextlib.chdir(workspace):
+        for meta in sorted(Path("mutants").rglob("*.py.meta")):
+            file = str(meta.relative_to("mutants")).removesuffix(".meta")
+            for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
+                status = status_by_exit_code[code]
+                change = "" if status not in SURVIVED else _change(name, get_diff_for_mutant(name, path=file))
+                found.append(Mutant(name=name, file=file, change=change, status=status))
+    return found
+
+
+def _change(name: str, diff: str) -> str:
+    """Return a mutant's diff on one line, with its function in front."""
+    function = re.sub(r"__mutmut_\d+$", "", name.rpartition(".")[2])
+    function = function.removeprefix("xǁ").removeprefix("x_").replace("ǁ", ".")
+    sides = {"-": [], "+": []}
+    for line in diff.splitlines():
+        if line[:1] in sides and line[:3] not in ("---", "+++"):
+            sides[line[0]].append(line[1:].strip())
+    before, after = (" ".join(sides[side]) for side in "-+")
+    return f"{function}: {before} => {after}"
+
+
+def reasons() -> dict[tuple[str, str], str]:
+    """Return why a survivor is none, by file and change."""
+    told = tomllib.loads(REASONS.read_text())
+    return {(file, change): reason for file, changes in told.items() for change, reason in changes.items()}
+
+
+def unexplained(mutants: list[Mutant]) -> Iterator[Mutant]:
+    """Yield the survivors that no reason excuses."""
+    known = reasons()
+    yield from (m for m in mutants if m.status in SURVIVED and (m.file, m.change) not in known)
+
+
+def report(judged: dict[str, list[Mutant]]) -> str:
+    """Return the table of rooms and the survivors with their reasons, as Markdown."""
+    known = reasons()
+    lines = [
+        "# What the tests notice",
+        "",
+        "Written by `python -m tests.bench.mutation --report` from what `make mutants` found: small changes that",
+        "mutmut made to the code, and whether the tests of the room failed. *Equivalent* are those that change nothing",
+        "that anybody can observe; the score is of the others that were judged. mutmut leaves alone what is outside",
+        "functions, and functions with a decorator.",
+        "",
+        "| room | mutants | not judged | noticed | equivalent | survived | score |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    excused = []
+    for room, mutants in judged.items():
+        noticed = sum(m.status in NOTICED for m in mutants)
+        rest = [m for m in mutants if m.status in SURVIVED]
+        equivalent = [m for m in rest if (m.file, m.change) in known]
+        excused += equivalent
+        survived = len(rest) - len(equivalent)
+        counts = (len(mutants), len(mutants) - noticed - len(rest), noticed, len(equivalent), survived)
+        score = noticed / max(1, noticed + survived)
+        lines.append(f"| {room} | {' | '.join(map(str, counts))} | {score:.1%} |")
+    lines += ["", "## Equivalent, and why"]
+    for file in sorted({m.file for m in excused}):
+        lines += ["", f"### {file}", ""]
+        lines += [f"- `{m.change}`: {known[m.file, m.change]}" for m in excused if m.file == file]
+    left = [m for mutants in judged.values() for m in unexplained(mutants)]
+    lines += ["", "## Survived", ""] + [f"- {m.file}: `{m.change}`" for m in left] if left else []
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Change the code a little, and see whether the tests notice.")
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}; default: all")
+    parser.add_argument("--children", type=int, default=os.cpu_count(), help="mutants at a time")
+    parser.add_argument("--report", action="store_true", help="judge nothing; write the table of what was")
+    options = parser.parse_args()
+    if strangers := set(options.rooms) - ROOMS.keys():
+        parser.error(f"no such room: {', '.join(sorted(strangers))}")
+    if options.report:
+        judged = {name: results(WORKSPACES / name) for name in ROOMS if (WORKSPACES / name / "mutants").exists()}
+        REPORT.write_text(report(judged))
+        return 0
+    left = []
+    for name in options.rooms or ROOMS:
+        workspace = prepare(name)
+        judge(workspace, options.children)
+        left += unexplained(results(workspace))
+    for mutant in left:
+        print(f"{mutant.status}: {mutant.file}: {mutant.change}  [{mutant.name}]")
+    print(f"{len(left)} changes that no test noticed and no reason excuses")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Recordings under any name, on any terminal, and through pipes: as a user types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.support.daemon import RECORDING
+from tests.support.sounds import ROOT
+
+TERMINALS = {
+    "utf-8": {},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+NAMES = [
+    b"plain.wav",
+    "caf\u00e9.wav".encode(),
+    b"caf\xe9.wav",
+    "\u65e5\u672c.wav".encode(),
+    b"$x_{$.wav",
+    b"a\x1b[31m.wav",
+]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> bytes:
+    """Four seconds of the demo as a WAV."""
+    path = tmp_path_factory.mktemp("sound") / "base.wav"
+    samples, rate_hz = soundfile.read(RECORDING, frames=64_000)
+    soundfile.write(path, samples, rate_hz)
+    return path.read_bytes()
+
+
+def roomtone(*arguments: str | bytes, cwd: Path, given: bytes | None = None, **environment: str):
+    """Run the command as a user would; what it says stays bytes."""
+    command = [sys.executable, "-m", "edge", *arguments]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=cwd, env=variables, input=given, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_any_name_is_heard_on_any_terminal(tmp_path, sound, terminal):
+    for name in NAMES:
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_bytes(sound)
+    for how in ([], ["--json"], ["--plot"] if terminal in ("utf-8", "C") else []):
+        done = roomtone("classify", *how, *NAMES, b"gone\xe9.wav", cwd=tmp_path, **TERMINALS[terminal])
+        assert done.returncode == 66, done.stderr
+        assert done.stderr == b"roomtone: gone\\xe9.wav: no such file\n"
+        if how == ["--json"]:
+            summaries = [line["summary"] for line in map(json.loads, done.stdout.splitlines()) if "summary" in line]
+            assert len(summaries) == len(NAMES)
+            assert {"plain.wav", "caf\u00e9.wav", "caf\\xe9.wav"} <= {summary["file"] for summary in summaries}
+            assert {summary["emotion"] for summary in summaries} == {summaries[0]["emotion"]}
+        else:
+            assert done.stdout.count(b"  in all: ") == len(NAMES)
+            assert b"\x1b" not in done.stdout
+    if terminal in ("utf-8", "C"):
+        assert len(list(tmp_path.glob("*.png"))) == len(NAMES)
+
+
+def test_pipes_are_heard_and_what_is_no_sound_leaves_the_others_their_answer(tmp_path, sound):
+    (tmp_path / "named.raw").write_bytes(sound)
+    (tmp_path / "headless.raw").write_bytes(sound[44:])
+    os.mkfifo(tmp_path / "fifo")
+    writer = subprocess.Popen(["sh", "-c", "cat named.raw > fifo"], cwd=tmp_path)
+    done = roomtone("classify", "--json", "headless.raw", "fifo", "/dev/stdin", "named.raw", cwd=tmp_path, given=sound)
+    writer.wait(60)
+    assert done.returncode == 66
+    assert done.stderr == b"roomtone: headless.raw: not a readable sound file (Format not recognised)\n"
+    summaries = [line["summary"] for line in map(json.loads, done.stdout.splitlines()) if "summary" in line]
+    assert [summary["file"] for summary in summaries] == ["fifo", "/dev/stdin", "named.raw"]
+    assert {(summary["duration_s"], summary["emotion"]) for summary in summaries} == {(4.0, summaries[0]["emotion"])}
+
+
+@pytest.mark.parametrize("case", ["headerless", "WAV", "FLAC", "M4A"])
+def test_run_recognises_what_comes_on_standard_input(tmp_path, sound, case):
+    samples, rate_hz = soundfile.read(RECORDING, frames=160_000, dtype="int16")
+    content = samples.tobytes()
+    if case in ("WAV", "FLAC"):
+        soundfile.write(tmp_path / "sound", samples, rate_hz, format=case)
+        content = (tmp_path / "sound").read_bytes()
+    if case == "M4A":
+        content = b"\x00\x00\x00\x20ftypM4A " + bytes(5_000)
+    done = roomtone("run", "--input", "-", cwd=tmp_path, given=content)
+    if case == "M4A":
+        assert done.returncode == 66
+        assert done.stderr.splitlines()[-1].startswith(
+            b"roomtone: standard input: not a readable sound file, but MPEG-4"
+        )
+        assert b"`ffmpeg -i in out.flac`" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,94 @@
+"""A device is forgotten: nothing of it is left on a real broker, by the word of mosquitto's own client."""
+
+import os
+import subprocess
+import sys
+
+import yaml
+
+from tests.support.broker import HOST, Broker
+from tests.support.daemon import Daemon
+from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
+
+
+def roomtone(folder, port: int, *arguments: str, **edge) -> subprocess.CompletedProcess:
+    config = folder / "forget.yaml"
+    config.write_text(yaml.safe_dump({"edge": {"mqtt": {"host": HOST, "port": port, **edge.pop("mqtt", {})}, **edge}}))
+    return subprocess.run(
+        [sys.executable, "-m", "edge", "--config", str(config), *arguments],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def retain(port: int, topic: str, payload: str = "1") -> None:
+    subprocess.run(["mosquitto_pub", "-p", str(port), "-q", "1", "-r", "-t", topic, "-m", payload], check=True)
+
+
+def retained(port: int) -> set[str]:
+    """Return the topics on which a newcomer is told something."""
+    retain(port, "end")
+    with Subscriber(port, "#") as newcomer:
+        newcomer.wait_for(lambda w: "end" in {message.topic for message in w.messages})
+        return {message.topic for message in newcomer.messages if message.payload} - {"end"}
+
+
+def test_a_renamed_device_leaves_no_ghost(tmp_path, broker):
+    for name in ("attic", "loft"):
+        with (
+            Subscriber(broker.port, f"roomtone/{name}/#") as watcher,
+            Daemon(tmp_path, broker.port, edge={"device": {"id": name}}),
+        ):
+            watcher.wait_for(lambda w: w.on("health") and w.on("timeline") and w.on("listening"), 60.0)
+    retain(broker.port, "roomtone/attic/of/another/version")
+    retain(broker.port, "roomtone/attic-2/status", "offline")
+    kinds = ("status", "state", "timeline", "health", "listening")
+    ghosts = {f"roomtone/attic/{kind}" for kind in (*kinds, "of/another/version")}
+    ghosts.add("homeassistant/device/roomtone-attic/config")
+    others = {f"roomtone/loft/{kind}" for kind in kinds}
+    others |= {"homeassistant/device/roomtone-loft/config", "roomtone/attic-2/status"}
+    assert retained(broker.port) == ghosts | others
+    done = roomtone(tmp_path, broker.port, "forget", "attic")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {line.removesuffix(": removed") for line in done.stdout.splitlines()[:-1]} == ghosts
+    assert f"attic: 7 retained messages were found on broker {HOST}:{broker.port} and taken off it" in done.stdout
+    assert retained(broker.port) == others
+    again = roomtone(tmp_path, broker.port, "forget", "attic")
+    assert again.returncode == 0
+    assert "attic: no retained messages were found" in again.stdout
+
+
+def test_a_device_that_died_online_is_said_to_be_and_forgotten_all_the_same(tmp_path, broker):
+    retain(broker.port, "ha/sensors/device/roomtone-attic/config")
+    retain(broker.port, "roomtone/attic/status", "online")
+    done = roomtone(tmp_path, broker.port, "forget", "attic", homeassistant={"prefix": "ha/sensors"})
+    assert "attic said `online`: if it still runs, it publishes again" in done.stdout
+    assert retained(broker.port) == set()
+
+
+def test_what_the_broker_refuses_is_named_and_the_rest_is_done(tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("right")
+    acl = "user loft\ntopic readwrite roomtone/loft/#\nuser root\ntopic readwrite #\n"
+    mqtt = {"username": "loft", "password_file": str(secret)}
+    with Broker(tmp_path / "broker", users={"loft": "right", "root": "right"}, acl=acl) as broker:
+        root = ["-u", "root", "-P", "right", "-p", str(broker.port)]
+        subprocess.run(["mosquitto_pub", *root, "-r", "-t", "roomtone/loft/status", "-m", "offline"], check=True)
+        done = roomtone(tmp_path, broker.port, "forget", "loft", mqtt=mqtt)
+        assert done.returncode == 69
+        assert "roomtone/loft/status: removed" in done.stdout
+        (line,) = done.stderr.splitlines()
+        assert f"broker {HOST}:{broker.port}: refuses homeassistant/device/roomtone-loft/config: " in line
+        done = roomtone(tmp_path, broker.port, "forget", "loft", mqtt=mqtt, homeassistant={"enabled": False})
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_wrong_usage_an_embedded_broker_and_none_at_all(tmp_path):
+    assert roomtone(tmp_path, 1, "forget").returncode == 2
+    assert roomtone(tmp_path, 1, "forget", "Attic#").returncode == 2
+    done = roomtone(tmp_path, 1, "forget", "attic", mqtt={"host": "embedded"})
+    assert done.returncode == 78
+    assert "a broker of our own keeps nothing" in done.stderr
+    done = roomtone(tmp_path, 1, "forget", "attic")
+    assert done.returncode == 69
+    assert f"broker {HOST}:1: connection refused" in done.stderr.splitlines()[-1]

@@ -1,0 +1,385 @@
+"""What the courier keeps account of, without a clock: the outbox's times, flights, refusals, the past, reasons."""
+
+import socket
+import sqlite3
+import ssl
+
+import pytest
+
+from edge.delivery.flights import SLOW_S, Flight, Flights
+from edge.delivery.outbox import COMMIT_AFTER_S, LIVE_WAIT_S, MANY, MEMORY_EVENTS, Outbox
+from edge.delivery.past import PAST, Past, seq_of
+from edge.delivery.reasons import guess, in_words
+from edge.delivery.refusals import Refusals
+from tests.delivery.test_outbox import damage, drain, make_event, make_outbox, numbers
+
+# --- the outbox -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_lost_at_the_end_is_counted(caplog):
+    outbox = Outbox(None)
+    for number in range(5):
+        outbox.add(make_event(number), 0.0)
+    first, _ = outbox.take(0.0), outbox.take(0.0)
+    outbox.acknowledged(first.event_id)
+    outbox.close(0.5)
+    assert [record.message for record in caplog.records] == [
+        "4 events that were not delivered are lost: no state folder"
+    ]
+
+
+def test_at_the_end_of_a_sensor_without_a_usable_folder_the_reason_is_said(tmp_path, caplog):
+    (tmp_path / "file").write_text("not a folder")
+    outbox = make_outbox(tmp_path / "file" / "state")
+    for number in range(2):
+        outbox.add(make_event(number), 0.0)
+    outbox.take(0.0)
+    outbox.close(0.5)
+    assert caplog.records[-1].message.startswith("2 events that were not delivered are lost: ")
+    assert "Not a directory" in caplog.records[-1].message
+
+
+def test_what_is_safe_at_the_end_is_not_called_lost(tmp_path, caplog):
+    outbox = make_outbox(tmp_path)
+    for number in range(3):
+        outbox.add(make_event(number), 0.0)
+    outbox.take(0.0)
+    outbox.close(0.5)
+    nothing = Outbox(None)
+    nothing.close(0.0)
+    assert not caplog.records
+    again = make_outbox(tmp_path)
+    assert (again.depth, again.last_seq, again.oldest_seq()) == (3, 2, 0)
+    assert numbers(drain(again)) == [0, 1, 2]
+
+
+def test_it_is_idle_when_all_that_waits_is_on_disk(tmp_path):
+    outbox = make_outbox(tmp_path)
+    assert outbox.idle
+    outbox.add(make_event(1), 0.0)
+    assert not outbox.idle
+    event = outbox.take(0.0)
+    assert not outbox.idle  # under way, and nowhere else
+    outbox.tick(COMMIT_AFTER_S)
+    assert outbox.idle
+    outbox.acknowledged(event.event_id)
+    assert (outbox.idle, outbox.depth) == (True, 0)
+    memory = Outbox(None)
+    memory.add(make_event(2), 0.0)
+    memory.tick(COMMIT_AFTER_S)
+    assert not memory.idle  # late, and nowhere else
+    assert (memory.last_seq, memory.oldest_seq(), memory.dropped) == (0, None, 0)
+
+
+def test_when_the_next_thing_is_due(tmp_path):
+    outbox = make_outbox(tmp_path)
+    assert outbox.due_s(0.0) is None
+    outbox.add(make_event(1), 5.0)
+    assert outbox.due_s(5.0) == 5.0 + COMMIT_AFTER_S
+    outbox.add(make_event(2), 5.5)
+    assert outbox.due_s(5.5) == 5.0 + COMMIT_AFTER_S
+    outbox.take(5.5)
+    assert outbox.due_s(5.5) == 5.0 + COMMIT_AFTER_S  # what is under way is to be saved, too
+    outbox.tick(6.0)
+    assert outbox.due_s(6.0) == 5.5 + COMMIT_AFTER_S
+    outbox.tick(6.5)
+    assert outbox.due_s(6.5) is None
+    memory = Outbox(None)
+    memory.add(make_event(1), 5.0)
+    memory.take(5.0)
+    assert memory.due_s(5.0) is None  # without a store nothing is to be done for what is under way
+
+
+def test_events_that_are_nearly_due_share_a_commit(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number, added_s in enumerate((0.0, 0.25, 0.3)):
+        outbox.add(make_event(number), added_s)
+    outbox.tick(COMMIT_AFTER_S)
+    assert outbox._store.rows == 2
+    assert outbox.due_s(COMMIT_AFTER_S) == 0.3 + COMMIT_AFTER_S
+    outbox.connected(1.1)
+    assert [outbox.take(1.1).late for _ in range(3)] == [True, True, False]
+
+
+def test_after_a_failure_the_disk_is_left_alone_for_ten_seconds(tmp_path, caplog):
+    caplog.set_level("INFO")
+    folder = tmp_path / "state"
+    folder.write_text("not a folder")
+    outbox = make_outbox(folder)
+    outbox.add(make_event(1), 0.0)
+    outbox.tick(1.0)
+    assert outbox.problem == f"{folder}: File exists"
+    assert outbox.due_s(1.0) == 11.0
+    folder.unlink()
+    outbox.tick(10.9)
+    assert outbox.problem is not None
+    outbox.tick(11.0)
+    assert (outbox.problem, outbox._store.rows, outbox.depth) == (None, 1, 1)
+    outbox.tick(12.0)
+    assert [record.message for record in caplog.records] == [
+        f"late events stay in memory only: {folder}: File exists",
+        f"{folder}/outbox.sqlite can be used again",
+    ]
+
+
+def test_rows_are_deleted_together_when_nothing_is_in_hand(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(5):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    taken = [outbox.take(3.0) for _ in range(5)]
+    for event in taken[:3]:
+        outbox.acknowledged(event.event_id)
+    outbox.tick(3.0)
+    assert (outbox._store.rows, outbox.depth) == (5, 2)
+    for event in taken[3:]:
+        outbox.acknowledged(event.event_id)
+    assert outbox.due_s(3.5) is None  # at once, not later
+    outbox.tick(4.0)
+    assert (outbox._store.rows, outbox.depth) == (0, 0)
+
+
+def test_answers_to_what_is_not_under_way_change_nothing(tmp_path):
+    outbox = make_outbox(tmp_path)
+    outbox.add(make_event(1), 0.0)
+    outbox.acknowledged("nobody")
+    outbox.refused("nobody")
+    assert outbox.depth == 1
+    outbox.refused(outbox.take(0.0).event_id)
+    assert [(event.seq, event.late) for event in drain(outbox, 0.5)] == [(1, False)]
+
+
+def test_a_live_event_waits_for_its_turn_behind_very_many(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(MANY + 2):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    outbox.add(make_event(9_000), 10.0)
+    outbox.connected(10.25)
+    assert outbox.due_s(10.25) == 10.25 + LIVE_WAIT_S  # from the connection on, where that came later
+    assert outbox.take(10.25 + LIVE_WAIT_S - 0.01).late
+    assert outbox.take(10.25 + LIVE_WAIT_S).seq == 9_000
+    outbox.add(make_event(9_001), 11.0)
+    assert outbox.due_s(11.0) == 11.0 + LIVE_WAIT_S
+    assert outbox.take(11.0).seq == 1
+
+
+def test_what_is_delivered_is_not_counted_among_the_very_many(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(MANY + 1):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    outbox.connected(10.0)
+    outbox.acknowledged(outbox.take(10.0).event_id)
+    outbox.add(make_event(9_000), 10.0)
+    assert outbox.due_s(10.0) == 10.0 + COMMIT_AFTER_S  # no turn of its own: they are few
+    assert outbox.take(20.0).late
+
+
+def test_a_new_file_in_place_of_a_damaged_one_is_filled_once(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(300):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    flying = [outbox.take(2.5) for _ in range(20)]
+    outbox._store._database.close()  # and damaged behind its back, as by a dying card
+    (tmp_path / "outbox.sqlite-wal").unlink(missing_ok=True)
+    damage(tmp_path / "outbox.sqlite", "garbage")
+    outbox._store._database = sqlite3.connect(tmp_path / "outbox.sqlite")
+    for number in range(900, 905):
+        outbox.add(make_event(number), 3.0)
+    outbox.tick(5.0)
+    outbox.tick(6.0)
+    known = outbox.depth
+    assert known >= len(flying) + 5
+    for now_s in (7.0, 8.0, 9.0):
+        outbox.tick(now_s)
+        assert (outbox._store.rows, outbox.depth) == (known, known)
+
+
+def test_memory_holds_so_many_late_events_and_says_once_when_it_is_full(caplog):
+    outbox = Outbox(None)
+    for number in range(MEMORY_EVENTS):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(1.0)
+    assert (outbox.dropped, outbox.depth) == (0, MEMORY_EVENTS)
+    assert not caplog.records
+    for number in range(3):
+        outbox.add(make_event(MEMORY_EVENTS + number), 2.0)
+        outbox.tick(3.0)
+        assert [record.message for record in caplog.records] == [
+            f"{MEMORY_EVENTS} late events in memory and no disk to put them on: the oldest are dropped"
+        ]
+    assert (outbox.dropped, outbox.depth) == (3, MEMORY_EVENTS)
+    assert numbers(drain(outbox))[0] == 3
+
+
+def test_a_full_disk_is_said_once(tmp_path, caplog):
+    outbox = make_outbox(tmp_path, rows=2)
+    for number in range(6):
+        outbox.add(make_event(number), float(number))
+        outbox.tick(number + COMMIT_AFTER_S)
+    assert (outbox.dropped, outbox.depth) == (4, 2)
+    assert [record.message for record in caplog.records] == ["the outbox is full: the oldest events are dropped"]
+
+
+def test_what_an_earlier_life_left_goes_out_at_once(tmp_path):
+    first = make_outbox(tmp_path)
+    first.add(make_event(1), 0.0)
+    first.close(0.0)
+    again = make_outbox(tmp_path)
+    assert again.problem is None
+    again.connected(0.0)
+    assert again.take(0.0).late
+
+
+def test_many_delivered_rows_are_deleted_while_others_are_in_hand(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(250):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    taken = [outbox.take(3.0) for _ in range(250)]
+    for event in taken[:199]:
+        outbox.acknowledged(event.event_id)
+    outbox.tick(3.0)
+    assert outbox._store.rows == 250
+    outbox.acknowledged(taken[199].event_id)
+    outbox.tick(3.0)
+    assert (outbox._store.rows, outbox.depth) == (50, 50)
+
+
+# --- the past ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_past_is_waited_for_two_seconds_and_half_a_second_after_the_answer():
+    assert Past().tell() == {}
+    past = Past()
+    past.answered(0.0)
+    past.remember("state", b"unasked", 0.0)
+    assert (past.known, past.due_s) == (False, None)
+    past.ask(10.0)
+    assert past.due_s == 12.0
+    past.answered(10.25)
+    assert past.due_s == 10.75
+    past.answered(11.0)
+    assert past.due_s == 10.75  # a later answer prolongs nothing
+    past.remember("state", b"1", 10.5)
+    past.remember("timeline", b"2", 10.5)
+    assert past.due_s == 10.75
+    assert past.tell() == {"state": b"1", "timeline": b"2"}
+    assert (past.known, past.due_s) == (True, None)
+
+
+def test_when_all_of_the_past_is_there_it_is_told_at_once():
+    past = Past()
+    past.ask(10.0)
+    for name in PAST:
+        past.remember(name, name.encode(), 10.125)
+    assert past.due_s == 10.125
+    assert past.tell() == {name: name.encode() for name in PAST}
+
+
+def test_a_connection_that_is_lost_asks_again():
+    past = Past()
+    past.ask(10.0)
+    past.remember("state", b"old", 10.0)
+    past.lost()
+    assert (past.known, past.due_s) == (False, None)
+    past.ask(20.0)
+    past.remember("timeline", b"new", 20.0)
+    assert past.tell() == {"timeline": b"new"}
+
+
+@pytest.mark.parametrize(
+    ("state", "seq"), [(b'{"seq": 7, "emotion": "sad"}', 7), (b"{}", 0), (b"", 0), (b'{"seq": "7"}', 0), (b"[1]", 0)]
+)
+def test_the_number_of_a_retained_state(state, seq):
+    assert seq_of(state) == seq
+
+
+# --- flights and refusals ---------------------------------------------------------------------------------------------
+
+
+def test_a_flight_is_slow_after_so_many_seconds_and_that_is_news_once():
+    flights = Flights()
+    assert (len(flights), flights.slow, flights.slow_at(), flights.look(100.0)) == (0, False, [], False)
+    flights.begin(1, Flight("a/state", None, 10.0))
+    flights.begin(2, Flight("a/event", "id-2", 11.0))
+    assert (len(flights), flights.retained, sorted(flights.slow_at())) == (2, {"a/state"}, [14.0, 15.0])
+    assert not flights.look(10.0 + SLOW_S - 0.01)
+    assert flights.look(10.0 + SLOW_S)
+    assert (flights.slow, flights.slow_at()) == (True, [])
+    assert not flights.look(20.0)  # no news
+    assert flights.land(1) == Flight("a/state", None, 10.0)
+    assert flights.land(1) is None
+    assert not flights.look(12.0)
+    assert (flights.slow, flights.slow_at()) == (False, [15.0])
+    flights.look(30.0)
+    flights.clear()
+    assert (len(flights), flights.slow, flights.retained) == (0, False, set())
+
+
+def test_a_refused_topic_is_left_alone_for_twice_as_long_each_time():
+    refusals = Refusals()
+    assert (refusals.words, refusals.paused(0.0), refusals.due_s(0.0)) == (None, set(), [])
+    now_s, words = 0.0, "may not publish a/event: Not authorized"
+    assert refusals.add("a/event", "Not authorized", now_s) == words
+    for pause_s in (2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):
+        assert refusals.due_s(now_s) == [now_s + pause_s]
+        assert refusals.paused(now_s + pause_s - 0.01) == {"a/event"}
+        assert refusals.add("a/event", "Quota exceeded", now_s + pause_s - 0.01) is None  # sent before it was known
+        now_s += pause_s
+        assert refusals.paused(now_s) == set()
+        assert refusals.due_s(now_s) == []
+        assert refusals.add("a/event", "Not authorized", now_s) is None  # no news, and still so
+    assert refusals.words == words
+    assert refusals.add("a/event", "Quota exceeded", now_s + 60.0) == "may not publish a/event: Quota exceeded"
+    refusals.add("a/state", "Not authorized", now_s + 60.0)
+    assert refusals.words == "may not publish a/event: Quota exceeded; may not publish a/state: Not authorized"
+    refusals.lift("a/event")
+    refusals.lift("a/event")
+    assert refusals.words == "may not publish a/state: Not authorized"
+    assert refusals.paused(now_s + 60.0) == {"a/state"}
+
+
+# --- reasons ----------------------------------------------------------------------------------------------------------
+
+
+def unverified() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "certificate has expired"
+    return error
+
+
+def failed(reason: str | None) -> ssl.SSLError:
+    error = ssl.SSLError("handshake failure")
+    error.reason = reason
+    return error
+
+
+NO_TLS = "does not speak TLS on this port (edge.mqtt.tls is set)"
+
+
+@pytest.mark.parametrize(
+    ("error", "tls", "words"),
+    [
+        (unverified(), True, "its certificate is not accepted: certificate has expired"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), True, NO_TLS),
+        (ssl.SSLEOFError(8, "EOF occurred"), True, NO_TLS),
+        (ConnectionResetError(104, "Connection reset by peer"), True, NO_TLS),
+        (ConnectionResetError(104, "Connection reset by peer"), False, "connection reset by peer"),
+        (failed("NO_SHARED_CIPHER"), True, "TLS failed: NO_SHARED_CIPHER"),
+        (failed(None), True, "TLS failed: ('handshake failure',)"),
+        (socket.gaierror(-2, "Name or service not known"), False, "host name not found (name or service not known)"),
+        (TimeoutError("timed out"), False, "no answer within 4 s"),
+        (ValueError("Label TOO long"), False, "label too long"),
+        (OSError(), False, "no answer"),
+    ],
+)
+def test_why_there_is_no_connection(error, tls, words):
+    assert in_words(error, tls=tls) == words
+
+
+def test_what_a_broker_may_mean_that_only_hangs_up():
+    assert guess(tls=True) == "does it want a client certificate (edge.mqtt.tls.cert_file)?"
+    assert guess(tls=False) == "is this a TLS port (edge.mqtt.tls)?"

@@ -1,0 +1,377 @@
+"""The installer cut short at every step that it names, and what then comes of it: run again, restarted, rolled back.
+
+In a folder that stands for the machine (ROOMTONE_ROOT). Commands of the same names stand in for what is not there:
+systemd (which version runs, with which unit), Debian's packages and accounts, pip, the seconds, and the disk. The whole
+of it on a machine that really boots is test_install.py's.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.sounds import ROOT
+
+INSTALLER = ROOT / "deploy" / "install.sh"
+OLDEST, OLD, NEW, NEWEST = "1.0.0+test", "2.0.0+test", "3.0.0+test", "4.0.0+test"
+PROBATION_S = 2
+TRIAL = [f"second-{second}" for second in range(1, PROBATION_S + 1)]
+SWITCH = ["switch", "unit", "daemon-reload", "enable", "restart"]
+PACKAGES = ["policy", "packages", "group", "configuration"]
+BEFORE = ["environment", "ready", "boot"]  # nothing is on trial yet
+UNPROVED = ["on-trial", *SWITCH, *TRIAL]
+PROVED = ["passed", "previous", "end", "forgetting"]
+STEPS = [*BEFORE, *UNPROVED, *PROVED]
+TAKING_BACK = ["failed", *(f"back-{step}" for step in SWITCH), "back-end", "back-forgetting"]
+UNINSTALLING = ["disabled", "units-gone", "data-gone", "links-gone"]
+
+STAND_INS = {
+    # What runs is `running`, a version; it crashes where its folder says so. A unit counts from daemon-reload on.
+    "systemctl": """
+        case "$*" in
+          daemon-reload) cp "$ROOMTONE_ROOT/etc/systemd/system/roomtone.service" "$STATE/loaded" 2>/dev/null || true ;;
+          "restart roomtone")
+            version=$(readlink "$ROOMTONE_ROOT/opt/roomtone/current")
+            echo "$version with $(cat "$STATE/loaded")" >"$STATE/running"
+            [ ! -e "$STATE/crashes-$version" ] || { echo failed >"$STATE/running"; exit 1; } ;;
+          "enable --quiet "*) touch "$STATE/enabled-$3" ;;
+          "disable --now --quiet "*) rm "$STATE/enabled-$4" 2>/dev/null || exit 1 ;;
+          "is-active --quiet roomtone") ! grep -qsx failed "$STATE/running" && [ -e "$STATE/running" ] ;;
+          *NRestarts*) echo 0 ;;
+          *Result*) echo exit-code ;;
+          *WatchdogTimestampMonotonic*) echo 0 ;;
+        esac""",
+    "python3": """
+        case "$*" in
+          "-m venv --without-pip "*) mkdir -p "$4/bin"; cp /bin/true "$4/bin/python" ;;
+          *monotonic*) echo 0 ;;
+        esac""",
+    "id": '[ -e "$STATE/user" ]',
+    "useradd": 'touch "$STATE/user"',
+    "userdel": 'rm "$STATE/user" "$STATE/group"',
+    "groupadd": 'touch "$STATE/group"',
+    "groupdel": 'rm "$STATE/group"',
+    "getent": '[ -e "$STATE/group" ]',
+    "dpkg": '[ "$1" = --configure ] || echo amd64',
+    "dpkg-deb": "echo mosquitto",
+    "dpkg-query": 'cat "$STATE/packages" 2>/dev/null || exit 1',
+    "apt-get": """
+        [ -e "$ROOMTONE_ROOT/usr/sbin/policy-rc.d" ] || exit 1
+        echo installed >"$STATE/packages"; touch "$STATE/enabled-mosquitto" """,
+    "journalctl": "true",
+    "sleep": "true",
+    "sync": 'echo "$@" >>"$STATE/synced"',
+}
+
+
+@dataclass(frozen=True)
+class Computer:
+    """A folder that stands for a machine with systemd, and bundles of three versions."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "Computer":
+        made = cls(folder)
+        for path in ("bin", "state", "root/run/systemd/system", "root/etc/systemd/system", "root/usr/local/bin",
+                     "root/usr/sbin", "root/var/lib"):  # fmt: skip
+            (folder / path).mkdir(parents=True)
+        (folder / "root/etc/os-release").write_text("VERSION_CODENAME=bookworm\n")
+        for name, text in STAND_INS.items():
+            (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
+            (folder / "bin" / name).chmod(0o755)
+        for version in (OLDEST, OLD, NEW, NEWEST):
+            made._bundle(version)
+        return made
+
+    def _bundle(self, version: str) -> None:
+        bundle = self.folder / version
+        (bundle / "deploy").mkdir(parents=True)
+        for name in ("install.sh", "durable.sh", "roomtone.service", "roomtone-trial.service"):
+            shutil.copy(ROOT / "deploy" / name, bundle / "deploy" / name)
+        with (bundle / "deploy" / "roomtone.service").open("a") as unit:
+            unit.write(f"# of {version}\n")
+        for name in ("config.yaml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, bundle / name)
+        for name in ("wheels/pip-1-py3-none-any.whl", "debs/mosquitto_1_amd64.deb"):
+            (bundle / name).parent.mkdir()
+            (bundle / name).touch()
+        (bundle / "VERSION").write_text(f"{version}\n")
+        (bundle / "SUITE").write_text("bookworm\n")
+        sums = "find . -type f ! -name SHA256SUMS -print0 | xargs -0 sha256sum >SHA256SUMS"
+        subprocess.run(sums, shell=True, cwd=bundle, check=True)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "root/opt/roomtone"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def copy(self, folder: Path) -> "Computer":
+        """Return this machine once more, as it is now."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Computer(folder)
+
+    def run(
+        self, script: Path, *arguments: str, stop_at: str = "", probation_s: int = PROBATION_S
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "ROOMTONE_ROOT": f"{self.folder}/root",
+                       "STATE": str(self.state), "ROOMTONE_STOP_AT": stop_at,
+                       "ROOMTONE_PROBATION_S": str(probation_s)}  # fmt: skip
+        done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        if stop_at:
+            assert done.returncode == -signal.SIGKILL, f"{stop_at}: {done.returncode} {done.stdout}{done.stderr}"
+        return done
+
+    def install(self, version: str, *arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
+        return self.run(self.folder / version / "deploy/install.sh", *arguments, **how)
+
+    def restart(self) -> None:
+        """What the machine's own start does: what is enabled runs, with what stands on the disk now."""
+        self.systemctl("daemon-reload")
+        self.systemctl("restart", "roomtone")
+        if (self.state / "enabled-roomtone-trial").exists():
+            unit = (self.folder / "root/etc/systemd/system/roomtone-trial.service").read_text()
+            told = dict(re.findall("^(ConditionPathExists|ExecStart)=(.*)$", unit, re.M))
+            root = f"{self.folder}/root"
+            if Path(root + told["ConditionPathExists"]).exists():
+                program, *arguments = told["ExecStart"].split()
+                self.run(Path(root + program), *arguments)
+
+    def systemctl(self, *arguments: str) -> None:
+        self.run(self.folder / "bin/systemctl", *arguments)
+
+    def crashes(self, version: str) -> None:
+        """Have that version not start."""
+        (self.state / f"crashes-{version}").touch()
+
+    def link(self, name: str) -> str | None:
+        return os.readlink(self.home / name) if (self.home / name).is_symlink() else None
+
+    @property
+    def running(self) -> str:
+        """Which version runs, having checked that it runs with its own unit."""
+        version, _, unit = (self.state / "running").read_text().partition(" with ")
+        assert unit.endswith(f"# of {version}\n"), "runs with another version's unit"
+        return version
+
+    def assert_settled(self, current: str, previous: str | None) -> None:
+        """That version runs, is proved, `previous` is the one to go back to, and nothing else is left."""
+        assert (self.running, self.link("current"), self.link("previous")) == (current, current, previous)
+        assert not (self.home / ".trial").exists()
+        versions = {path.name for path in self.home.iterdir() if path.is_dir() and not path.is_symlink()}
+        assert versions == {current, previous} - {None}
+        assert all((self.home / version / ".ready").exists() for version in versions)
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Computer:
+    """OLD runs, OLDEST ran before."""
+    computer = Computer.make(tmp_path_factory.mktemp("computers") / "upgraded")
+    for version in (OLDEST, OLD):
+        done = computer.install(version)
+        assert done.returncode == 0, done.stderr
+    computer.assert_settled(OLD, OLDEST)
+    return computer
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Computer:
+    """Nothing is installed."""
+    return Computer.make(tmp_path / "computer")
+
+
+@pytest.fixture
+def computer(upgraded: Computer, tmp_path: Path) -> Computer:
+    return upgraded.copy(tmp_path / "computer")
+
+
+def test_the_steps_are_those_that_the_installer_names():
+    named = re.findall(r"^ +at (.*)$", INSTALLER.read_text(), re.M)
+    told = {name.strip('"').replace("${way}", "").replace("$second", "1").replace("$1", "passed") for name in named}
+    assert told == {*BEFORE, "on-trial", *SWITCH, "second-1", *PROVED, *PACKAGES, *UNINSTALLING}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_run_again_it_ends_with_the_new_version_proved(computer, step):
+    computer.install(NEW, stop_at=step)
+    assert computer.running in (OLD, NEW)
+    done = computer.install(NEW)
+    assert done.returncode == 0, done.stderr
+    computer.assert_settled(NEW, OLD)
+
+
+def test_run_again_after_each_second_of_the_trial_it_still_goes_back_to_what_was_proved(computer):
+    for second in range(1, 21):
+        computer.install(NEW, stop_at=f"second-{second}", probation_s=20)
+        assert computer.link("previous") == OLDEST
+    before_it_went_on = computer.copy(computer.folder.with_name("again"))
+    computer.install(NEW, "--rollback")
+    computer.assert_settled(OLD, OLDEST)
+    before_it_went_on.install(NEW)
+    before_it_went_on.assert_settled(NEW, OLD)
+
+
+@pytest.mark.parametrize("step", [*UNPROVED, *PROVED])
+def test_the_machines_start_goes_on_with_the_trial(computer, step):
+    computer.install(NEW, stop_at=step)
+    computer.restart()
+    assert (computer.running, computer.link("previous")) == (NEW, OLD)
+    assert computer.install(NEW).returncode == 0
+    computer.assert_settled(NEW, OLD)
+
+
+@pytest.mark.parametrize("step", [*UNPROVED, *PROVED])
+def test_rolled_back_it_is_the_last_version_that_was_proved(computer, step):
+    computer.install(NEW, stop_at=step)
+    done = computer.install(NEW, "--rollback")
+    assert done.returncode == 0, done.stderr
+    computer.assert_settled(OLD, OLDEST if step in UNPROVED else NEW)
+
+
+@pytest.mark.parametrize("step", TAKING_BACK)
+@pytest.mark.parametrize("then", ["run again", "restarted", "rolled back"])
+def test_on_the_way_back_from_a_version_that_crashes(computer, step, then):
+    computer.crashes(NEW)
+    computer.install(NEW, stop_at=step)
+    match then:
+        case "run again":
+            done = computer.install(NEW)
+            assert (done.returncode, f"still on {OLD}" in done.stderr) == (70, True)
+        case "restarted":
+            computer.restart()
+            computer.install(OLD)
+        case "rolled back":
+            # Once the trial is over, the version before is that before it.
+            computer.install(OLD, "--rollback")
+            computer.install(OLD, *["--rollback"] * (step in ("back-end", "back-forgetting")))
+    computer.assert_settled(OLD, OLDEST)
+
+
+@pytest.mark.parametrize("step", ["on-trial", "second-2"])
+@pytest.mark.parametrize("crashes", [False, True], ids=["sound", "crashing"])
+def test_another_version_installed_after_the_cut_goes_back_to_what_was_proved(computer, step, crashes):
+    """And never to the one that was on trial then."""
+    computer.install(NEW, stop_at=step)
+    if crashes:
+        computer.crashes(NEWEST)
+    assert computer.install(NEWEST).returncode == (70 if crashes else 0)
+    computer.assert_settled(*((OLD, OLDEST) if crashes else (NEWEST, OLD)))
+
+
+def test_the_machines_start_takes_back_a_version_that_crashes(computer):
+    computer.crashes(NEW)
+    computer.install(NEW, stop_at="enable")
+    computer.restart()
+    computer.assert_settled(OLD, OLDEST)
+
+
+@pytest.mark.parametrize("step", ["boot", "on-trial", "switch", "unit", "restart", "passed", "previous", "end"])
+@pytest.mark.parametrize("then", ["run again", "restarted"])
+def test_a_rollback_cut_short_is_no_loss_of_a_version(computer, step, then):
+    computer.install(OLD, "--rollback", stop_at=step)
+    if then == "restarted":
+        computer.restart()
+        computer.assert_settled(*((OLD, OLDEST) if step == "boot" else (OLDEST, OLD)))
+        return
+    done = computer.install(OLD, "--rollback")
+    assert done.returncode == 0, done.stderr
+    computer.assert_settled(*((OLD, OLDEST) if step == "end" else (OLDEST, OLD)))  # that was over: this is another
+
+
+def test_a_rollback_to_a_version_that_no_longer_starts_stays_where_it_is(computer):
+    computer.crashes(OLDEST)
+    done = computer.install(OLD, "--rollback")
+    assert (done.returncode, f"still on {OLD}" in done.stderr) == (70, True)
+    computer.assert_settled(OLD, OLDEST)
+
+
+def test_the_first_version_of_all_stays_on_trial_until_it_has_passed(fresh):
+    fresh.crashes(OLD)
+    assert fresh.install(OLD).returncode == 70
+    assert fresh.install(OLD).returncode == 70  # and not: is running already
+    done = fresh.install(OLD, "--rollback")
+    assert (done.returncode, "there is no version before" in done.stderr) == (69, True)
+    (fresh.state / f"crashes-{OLD}").unlink()
+    fresh.restart()
+    fresh.assert_settled(OLD, None)
+
+
+def test_the_first_version_of_all_is_one_to_go_back_to_once_it_runs(fresh):
+    fresh.crashes(OLD)
+    fresh.install(OLD)
+    (fresh.state / f"crashes-{OLD}").unlink()
+    fresh.systemctl("restart", "roomtone")  # somebody mended what was in its way
+    fresh.crashes(NEW)
+    assert fresh.install(NEW).returncode == 70
+    fresh.assert_settled(OLD, None)
+
+
+@pytest.mark.parametrize("step", [*PACKAGES, *BEFORE, *UNPROVED, "passed", "previous", "end"])
+def test_the_first_installation_run_again(fresh, step):
+    fresh.install(OLD, stop_at=step)
+    done = fresh.install(OLD)
+    assert done.returncode == 0, done.stderr
+    fresh.assert_settled(OLD, None)
+    assert not (fresh.folder / "root/usr/sbin/policy-rc.d").exists()  # other services may start again
+    assert not (fresh.state / "enabled-mosquitto").exists()  # which would take the embedded broker's port
+
+
+def test_somebody_elses_policy_is_left_alone(fresh):
+    policy = fresh.folder / "root/usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    assert fresh.install(OLD).returncode == 0
+    assert policy.read_text() == "#!/bin/sh\nexit 101\n"
+
+
+@pytest.mark.parametrize(
+    ("step", "keep"),
+    [(step, keep) for step in (*UNINSTALLING, "forgetting") for keep in ((), ("--keep-data",)) if (step, keep)
+     != ("data-gone", ("--keep-data",))],
+)  # fmt: skip
+def test_uninstalling_run_again_leaves_nothing(computer, step, keep):
+    events = computer.folder / "root/var/lib/roomtone/outbox.sqlite"
+    events.parent.mkdir()
+    events.touch()
+    computer.install(OLD, "--uninstall", *keep, stop_at=step)
+    computer.restart()
+    done = computer.install(OLD, "--uninstall", *keep)
+    assert done.returncode == 0, done.stderr
+    left = {path for path in (computer.folder / "root").rglob("*") if "roomtone" in path.name}
+    kept = {computer.folder / "root" / name for name in ("etc/roomtone", "var/lib/roomtone")}
+    assert left == (kept if keep else set())
+    assert events.exists() == bool(keep)
+    assert {path.name for path in computer.state.glob("enabled-*")} == set()
+
+
+@pytest.mark.parametrize("step", [*UNINSTALLING, "forgetting"])
+def test_installed_again_after_uninstalling_was_cut_short(computer, step):
+    computer.install(OLD, "--uninstall", stop_at=step)
+    done = computer.install(OLD)
+    assert done.returncode == 0, done.stderr
+    assert (computer.running, computer.link("current")) == (OLD, OLD)
+    assert (computer.home / OLD / "install.sh").exists()
+
+
+@pytest.mark.parametrize("word", ["--keepdata", "now"])
+def test_a_wrong_word_uninstalls_nothing(computer, word):
+    assert computer.install(OLD, "--uninstall", word).returncode == 2
+    computer.assert_settled(OLD, OLDEST)
+
+
+def test_what_is_on_trial_is_on_disk_before_anything_is_switched(computer):
+    (computer.state / "synced").unlink()
+    computer.install(NEW, stop_at="on-trial")
+    home = "root/opt/roomtone"
+    synced = [line.replace(f"{computer.folder}/", "") for line in (computer.state / "synced").read_text().splitlines()]
+    assert synced[-2:] == [f"{home}/.trial.new", home]
+    # An environment is called ready only when all of it is there.
+    assert synced.index(f"-f {home}/{NEW}") < synced.index(f"{home}/{NEW}/.ready.new")

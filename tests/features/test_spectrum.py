@@ -1,0 +1,58 @@
+"""The spectrum's shape against librosa's spectra and numpy's own fits."""
+
+import librosa
+import numpy as np
+from scipy.stats import gmean
+
+from edge.features.mfcc import MfccSpec
+from edge.features.spectrum import NAMES
+from edge.features.voice import DESCRIPTORS, voice_frames
+from tests.support.sounds import chirp
+
+SPEC = MfccSpec()
+FIRST = SPEC.coefficients + DESCRIPTORS.index(NAMES[0])
+SOUND = chirp(seconds=2.0, seed=7)
+POWER = np.abs(librosa.stft(SOUND, n_fft=512, hop_length=320, center=False)).T.astype(np.float64) ** 2 + 1e-10
+HZ = librosa.fft_frequencies(sr=16_000, n_fft=512)
+
+
+def shape(name: str, sound: np.ndarray = SOUND) -> np.ndarray:
+    return voice_frames(sound, SPEC)[:, FIRST + NAMES.index(name)]
+
+
+def decibels(power: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(power)
+
+
+def within(low_hz: float, high_hz: float) -> np.ndarray:
+    return (low_hz <= HZ) & (high_hz > HZ)
+
+
+def test_ratios_of_bands():
+    low, high = POWER[:, within(50, 1_000)].sum(axis=1), POWER[:, within(1_000, 5_000)].sum(axis=1)
+    np.testing.assert_allclose(shape("alpha_ratio"), decibels(low / high), atol=1e-2)
+    np.testing.assert_allclose(shape("level"), decibels(low + high), atol=1e-2)
+    low, high = POWER[:, within(0, 2_000)].max(axis=1), POWER[:, within(2_000, 5_000)].max(axis=1)
+    np.testing.assert_allclose(shape("hammarberg"), decibels(low / high), atol=1e-2)
+
+
+def test_slopes_are_least_squares():
+    for name, low, high in (("slope_low", 50, 500), ("slope_middle", 500, 1_500), ("slope_high", 1_500, 5_000)):
+        bins = (low <= HZ) & (high >= HZ)
+        wanted = np.polyfit(HZ[bins] / 1_000, decibels(POWER[:, bins]).T, 1)[0]
+        np.testing.assert_allclose(shape(name), wanted, atol=2e-2, err_msg=name)
+
+
+def test_flux_is_the_change_of_the_magnitudes_shares():
+    share = np.sqrt(POWER) / np.sqrt(POWER).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shape("flux")[1:], np.linalg.norm(np.diff(share, axis=0), axis=1), atol=1e-5)
+
+
+def test_flatness_is_the_geometric_over_the_arithmetic_mean_of_the_bands():
+    bands = np.maximum(POWER @ librosa.filters.mel(sr=16_000, n_fft=512, n_mels=40).T, 1e-10)
+    np.testing.assert_allclose(shape("flatness"), decibels(gmean(bands, axis=1) / bands.mean(axis=1)), atol=1e-2)
+
+
+def test_a_louder_sound_has_the_same_shape():
+    for name in ("alpha_ratio", "hammarberg", "slope_low", "slope_middle", "slope_high", "flux"):
+        np.testing.assert_allclose(shape(name, SOUND * 4), shape(name), atol=0.05, err_msg=name)

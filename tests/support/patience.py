@@ -1,0 +1,22 @@
+"""How long a test waits for what must come, and how: a condition ends the wait, and only a fault lets it run out.
+
+What must come *soon* is measured where nothing else runs, by tests/bench/promptness.py.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE_S = 120.0  # a busy core takes ten times as long as a free one, and more
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], seen: Callable[[], object] | str = "") -> T:
+    """Return what `condition()` gives as soon as it is true. Raises TimeoutError with what was `seen` instead."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"not within {PATIENCE_S:.0f} s: {seen() if callable(seen) else seen}")
+        time.sleep(0.02)
+    return found

@@ -1,0 +1,1 @@
+"""What training makes of recordings: other voices, rooms, distances, channels, noises; scenes for the speech gate."""

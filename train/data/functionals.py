@@ -1,0 +1,42 @@
+"""Functionals of clips, computed by edge's own code and kept on disk."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edge.errors import InputError
+from edge.features.functionals import Functionals
+from edge.features.mfcc import MfccSpec
+from edge.features.voice import voice_frames
+from edge.sound.recording import load_recording
+from train.data.features import Cache, key_of
+from train.data.index import Clip
+
+
+def clip_functionals(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
+    """Return the functionals of a whole clip, float32 (functionals,). Raises InputError for a bad recording."""
+
+    def make() -> np.ndarray:
+        frames = voice_frames(load_recording(clip.path), spec)
+        if not len(frames):
+            raise InputError(f"{clip.path}: shorter than one frame")
+        heard = Functionals(spec)
+        heard.process(frames)
+        return heard.values()
+
+    return cache.get(key_of("functionals", clip.sha256, spec), make)
+
+
+def with_functionals(
+    clips: Sequence[Clip], spec: MfccSpec, cache: Cache, tell: Callable[[int, int, str], None]
+) -> tuple[list[Clip], np.ndarray, list[str]]:
+    """Return the clips that can be read, their functionals (clips, functionals), and a line for each that cannot."""
+    kept, rows, left_out = [], [], []
+    for number, clip in enumerate(clips, start=1):
+        try:
+            rows.append(clip_functionals(clip, spec, cache))
+            kept.append(clip)
+        except InputError as error:
+            left_out.append(f"{error}; left out")
+        tell(number, len(clips), "")
+    return kept, np.array(rows), left_out

@@ -1,0 +1,148 @@
+"""Arrays by key in a few large files: appended by one process each, memory-mapped by all.
+
+A file per array costs a lookup, an inode and half a disk block each; a corpus of 100,000 clips has a million arrays.
+Each process that writes has a pair of files of its own: NNN.data, the arrays one after the other, and NNN.keys, a
+record for each (_RECORD). A record is written after its array, so whatever was cut short is not there.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+_DIMENSIONS = 4
+_RECORD = np.dtype(
+    [("key", "V20"), ("crc", "<u4"), ("offset", "<u8"), ("bytes", "<u8"), ("dtype", "S8"), ("dims", "u1"),
+     ("shape", "<u4", _DIMENSIONS)]
+)  # fmt: skip
+_ALIGNED = 16  # bytes
+_MOST_FILES = 1_000
+
+
+class _Part(NamedTuple):
+    """A pair of files as far as it has been read: `order` sorts `prefixes`, the first 8 bytes of each record's key."""
+
+    records: np.ndarray
+    prefixes: np.ndarray
+    order: np.ndarray
+
+
+class Store:
+    """A folder of such pairs. Arrays come as read-only views of the files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._parts: dict[str, _Part] = {}
+        self._maps: dict[str, mmap.mmap] = {}
+        self._writing: tuple[str, BinaryIO, BinaryIO] | None = None
+
+    def __getstate__(self) -> Path:
+        return self._folder
+
+    def __setstate__(self, folder: Path) -> None:
+        self.__init__(folder)
+
+    def get(self, key: str) -> np.ndarray | None:
+        """Return the array under a key (40 hexadecimal digits), or None where there is none that is whole."""
+        wanted = bytes.fromhex(key)
+        with self._lock:
+            if (found := self._found(wanted)) is not None:
+                return found
+            return self._found(wanted) if self._refresh() else None
+
+    def put(self, key: str, array: np.ndarray) -> None:
+        """Keep an array under a key. Raises OSError where it cannot be written; then nothing of it is there."""
+        if array.ndim > _DIMENSIONS:
+            raise ValueError(f"an array of {array.ndim} dimensions, at most {_DIMENSIONS} can be kept")
+        content = np.ascontiguousarray(array).tobytes()
+        with self._lock:
+            _, data, keys = self._writing = self._writing or self._own()
+            offset = data.seek(0, 2)
+            try:
+                data.write(b"\0" * (-offset % _ALIGNED) + content)
+                data.flush()
+                shape = (*array.shape, *[0] * (_DIMENSIONS - array.ndim))
+                place = (offset + -offset % _ALIGNED, len(content))
+                record = (bytes.fromhex(key), zlib.crc32(content), *place, array.dtype.str, array.ndim, shape)
+                keys.write(np.array([record], _RECORD).tobytes())
+                keys.flush()
+            except OSError:
+                self._give_up(offset)
+                raise
+
+    def _give_up(self, offset: int) -> None:
+        """Take back what was written in part; the next array goes into files opened anew."""
+        _, data, keys = self._writing
+        self._writing = None
+        for file, end in ((data, offset), (keys, None)):
+            with contextlib.suppress(OSError):  # what is left in its buffer fits no more than before
+                file.close()
+            path = Path(file.name)
+            size = path.stat().st_size
+            with open(path, "r+b") as again:
+                again.truncate(size - size % _RECORD.itemsize if end is None else min(size, end))
+
+    def _own(self) -> tuple[str, BinaryIO, BinaryIO]:
+        """Return a pair of files that no other process writes, open at their ends."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for number in range(_MOST_FILES):
+            name = f"{number:03}"
+            data = open(self._folder / f"{name}.data", "ab")  # noqa: SIM115 (kept open: it is locked)
+            try:
+                fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                data.close()
+                continue
+            keys = open(self._folder / f"{name}.keys", "ab")  # noqa: SIM115
+            keys.truncate(keys.tell() - keys.tell() % _RECORD.itemsize)
+            return name, data, keys
+        raise OSError(f"{self._folder}: {_MOST_FILES} processes write here already")
+
+    def _refresh(self) -> bool:
+        """Read what was written since; return whether there is any."""
+        anew = False
+        for path in sorted(self._folder.glob("*.keys")):
+            known, there = self._parts.get(path.stem), path.stat().st_size // _RECORD.itemsize
+            if known is None or there != len(known.records):
+                records = np.fromfile(path, _RECORD, count=there)
+                prefixes = np.ascontiguousarray(records["key"]).view(np.uint8).reshape(-1, 20)[:, :8]
+                prefixes = np.ascontiguousarray(prefixes).view("<u8").ravel()
+                order = np.argsort(prefixes, kind="stable")
+                self._parts[path.stem] = _Part(records, prefixes[order], order)
+                anew = True
+        return anew
+
+    def _found(self, wanted: bytes) -> np.ndarray | None:
+        for name, record in self._records(wanted):
+            content = self._bytes(name, int(record["offset"]), int(record["bytes"]))
+            if content is not None and zlib.crc32(content) == record["crc"]:
+                shape = record["shape"][: record["dims"]]
+                return np.frombuffer(content, record["dtype"].decode()).reshape(shape)
+        return None
+
+    def _records(self, wanted: bytes) -> Iterator[tuple[str, np.void]]:
+        prefix = np.frombuffer(wanted, "<u8", count=1)[0]
+        for name, part in self._parts.items():
+            first, last = np.searchsorted(part.prefixes, prefix), np.searchsorted(part.prefixes, prefix, "right")
+            for number in part.order[first:last][::-1]:  # the newest first
+                if part.records[number]["key"].tobytes() == wanted:
+                    yield name, part.records[number]
+
+    def _bytes(self, name: str, offset: int, count: int) -> memoryview | None:
+        """Return a part of a file, mapped; None where the file ends before."""
+        if offset + count > len(self._maps.get(name, b"")):
+            try:
+                with open(self._folder / f"{name}.data", "rb") as file:
+                    self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError):  # gone, or empty
+                return None
+            if offset + count > len(self._maps[name]):
+                return None
+        return memoryview(self._maps[name])[offset : offset + count]

@@ -1,0 +1,1 @@
+"""What was found, for people: pages, pictures and tables, from the figures of a study."""

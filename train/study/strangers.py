@@ -1,0 +1,164 @@
+"""The yardstick of strangers: voices of corpora that nobody trained on, heard in rooms, by models that need no GPU."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from edge.errors import InputError
+from edge.features.baseline import Baseline, Prior
+from train.data.index import Clip
+from train.fitting import metrics
+from train.fitting.prior import prior_of
+from train.study.heard_before import Room, Setting, rooms
+
+JUDGED = Setting(voices=1, moods="neutral", heard=20)
+SETTINGS = (
+    *(Setting(voices=1, moods="neutral", heard=heard) for heard in (0, 1, 5)),
+    JUDGED,
+    Setting(voices=1, moods="neutral", heard=150),
+    Setting(voices=1, moods="balanced", heard=20),
+    Setting(voices=1, moods="one mood", heard=20),
+    Setting(voices=2, moods="neutral", heard=20),
+    Setting(voices=4, moods="neutral", heard=20),
+)
+_TRAINED_HEARD, _TRAINED_MOODS = (5, 20, 150), ("neutral", "neutral", "neutral", "balanced", "one mood")
+_TRAINED_TIMES = 3  # every clip is heard so often, each time in another room
+_JUDGED_CLIPS = 1_500  # at least: small corpora are judged in several sets of rooms
+_STRENGTH = 5.0  # of the evidence of all clips beside the penalty on weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """columns: which functionals it sees. knows_rooms: whether they are heard against the room or the training."""
+
+    columns: Sequence[int]
+    knows_rooms: bool
+    model: Callable[[int], Any]
+
+
+def contestants(names: Sequence[str]) -> dict[str, Contestant]:
+    """Return the table's rows: MFCC statistics alone, what they lack alone, and both, by `names` of functionals."""
+    of_mfcc = [place for place, name in enumerate(names) if name.startswith("mfcc_")]
+    beside = [place for place, name in enumerate(names) if not name.startswith("mfcc_")]
+    both = range(len(names))
+    return {
+        "MFCC, linear, as they are": Contestant(columns=of_mfcc, knows_rooms=False, model=linear),
+        "MFCC, linear": Contestant(columns=of_mfcc, knows_rooms=True, model=linear),
+        "beside MFCC, linear": Contestant(columns=beside, knows_rooms=True, model=linear),
+        "both, linear, as they are": Contestant(columns=both, knows_rooms=False, model=linear),
+        "both, linear": Contestant(columns=both, knows_rooms=True, model=linear),
+        "both, perceptron": Contestant(columns=both, knows_rooms=True, model=perceptron),
+    }
+
+
+def linear(rows: int) -> LogisticRegression:
+    """Return logistic regression for so many rows, which are of mean weight 1."""
+    return LogisticRegression(C=_STRENGTH / rows, max_iter=100)
+
+
+def perceptron(rows: int) -> MLPClassifier:
+    """Return a perceptron with one layer of 64."""
+    return MLPClassifier((64,), alpha=3.0, batch_size=min(256, rows), max_iter=12, random_state=0)
+
+
+def measure(
+    contestants: dict[str, Contestant],
+    clips: Sequence[Clip],
+    functionals: np.ndarray,
+    *,
+    never_trained: Sequence[str] = (),
+    settings: Sequence[Setting] = SETTINGS,
+    tell: Callable[[int, int, str], None] = lambda done, total, note: None,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return UAR by contestant, setting and corpus, each corpus judged by models of the others'.
+
+    UAR is over the labels that a corpus has, and no other is answered. All contestants meet the same rooms.
+    Raises InputError where fewer than two corpora may be trained on.
+    """
+    corpora = list(dict.fromkeys(clip.corpus for clip in clips))
+    truth = np.array([clip.label for clip in clips])
+    if len([corpus for corpus in corpora if corpus not in never_trained]) < 2:
+        raise InputError("strangers: needs two corpora or more to train on (one is heard by a model of the others)")
+    found = {name: {str(setting): {} for setting in settings} for name in contestants}
+    for done, corpus in enumerate(corpora):
+        training = [i for i, clip in enumerate(clips) if clip.corpus not in (corpus, *never_trained)]
+        strange = [i for i, clip in enumerate(clips) if clip.corpus == corpus]
+        prior = prior_of(clips, training, functionals)
+        lessons = list(_training_rooms(clips, training))
+        exams = {setting: list(_judged_rooms(clips, strange, setting)) for setting in settings}
+        learned = _judged(lessons)
+        weights = weights_of(clips, learned)
+        for knows_rooms in (False, True):
+            taught = _heard(prior, functionals, lessons, knows_rooms)
+            asked = {setting: _heard(prior, functionals, exam, knows_rooms) for setting, exam in exams.items()}
+            for name, contestant in contestants.items():
+                if contestant.knows_rooms != knows_rooms:
+                    continue
+                tell(done, len(corpora), f"{corpus}: {name}")
+                model = contestant.model(len(taught))
+                model.fit(taught[:, contestant.columns], truth[learned], sample_weight=weights)
+                for setting, exam in exams.items():
+                    right = truth[_judged(exam)]
+                    said = _said(model, asked[setting][:, contestant.columns], np.unique(right))
+                    found[name][str(setting)][corpus] = metrics.uar(right, said)
+    tell(len(corpora), len(corpora), "")
+    return found
+
+
+def weights_of(clips: Sequence[Clip], rows: Sequence[int]) -> np.ndarray:
+    """Return the weight of each row, 1 in the mean: corpora weigh as the root of their voices, their clips alike."""
+    corpora = np.array([clips[index].corpus for index in rows])
+    weights = np.zeros(len(rows))
+    for corpus in np.unique(corpora):
+        mine = corpora == corpus
+        voices = {clips[index].speaker for index, is_mine in zip(rows, mine, strict=True) if is_mine}
+        weights[mine] = len(voices) ** 0.5 / mine.sum()
+    return weights / weights.mean()
+
+
+def _training_rooms(clips: Sequence[Clip], training: Sequence[int]) -> list[Room]:
+    """Return rooms in which every clip is heard a few times, against pasts of several lengths and moods."""
+    generator = np.random.default_rng(0)
+    found = []
+    for corpus in sorted({clips[index].corpus for index in training}):
+        mine = [index for index in training if clips[index].corpus == corpus]
+        for _ in range(_TRAINED_TIMES):
+            setting = Setting(
+                voices=1,
+                moods=str(generator.choice(_TRAINED_MOODS)),
+                heard=int(generator.choice(_TRAINED_HEARD)),
+            )
+            found += rooms(clips, mine, setting, generator, most_mixes=1)
+    return found
+
+
+def _judged_rooms(clips: Sequence[Clip], strange: Sequence[int], setting: Setting) -> list[Room]:
+    generator = np.random.default_rng(1)
+    times = -(-_JUDGED_CLIPS // len(strange))
+    return [room for _ in range(times) for room in rooms(clips, strange, setting, generator)]
+
+
+def _judged(among: Sequence[Room]) -> np.ndarray:
+    return np.concatenate([room.judged for room in among])
+
+
+def _heard(prior: Prior, functionals: np.ndarray, among: Sequence[Room], knows_rooms: bool) -> np.ndarray:
+    """Return the judged clips' functionals against each room's past, by the sensor's own baseline, or against the
+    training's alone: float32 (n, functionals)."""
+    baseline, parts = Baseline(prior), []
+    for room in among:
+        baseline.reset()
+        for index in room.past if knows_rooms else ():
+            baseline.hear(functionals[index])
+        parts.append(baseline.relative(functionals[room.judged]))
+    return np.concatenate(parts)
+
+
+def _said(model: Any, asked: np.ndarray, open_labels: np.ndarray) -> np.ndarray:
+    """Return a label for each row, of those that are open."""
+    is_open = np.isin(model.classes_, open_labels)
+    return model.classes_[is_open][model.predict_proba(asked)[:, is_open].argmax(axis=1)]
