@@ -25,7 +25,7 @@ main() {
     arm64-machine) arm64_machine_programs ;;
     edge) sensor_environment ;;
     dev) development_environment ;;
-    mutants) environment .venv "the mutation tester" deploy/locks/requirements.txt mutmut==3.8.1 ;;
+    mutants) mutation_environment ;;
     tflite-runtime) tflite_runtime_environment ;;
     homeassistant) home_assistant_environment ;;
     *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | machine | arm64-machine | make" ;;
@@ -56,6 +56,11 @@ development_environment() {
   install_missing
   find_python 3.11 3.12 3.13 || no_python
   environment .venv "everything, TensorFlow too: 2.4 GB" deploy/locks/requirements.txt -e '.[dev]'
+}
+
+mutation_environment() {
+  find_python 3.11 3.12 3.13 || no_python
+  environment .venv "the mutation tester" deploy/locks/requirements.txt mutmut==3.8.1
 }
 
 tflite_runtime_environment() {

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -13,7 +12,7 @@ from edge.commands.doctor import _secrets, _sound_cards
 from edge.config import EdgeConfig, Mqtt
 from tests.support.broker import HOST, free_port
 from tests.support.patience import PATIENCE_S
-from tests.support.sounds import ROOT, chirp
+from tests.support.sounds import ROOT, chirp, to_int16
 
 
 def doctor(folder: Path, edge: dict, **environment: str) -> tuple[int, dict[str, str]]:
@@ -34,12 +33,8 @@ def settings(port: int, folder: Path, **more) -> dict:
 
 
 def test_a_healthy_sensor(tmp_path, broker, virtual_microphone):
-    player = subprocess.Popen(["pacat", "--playback", "--raw", "--rate=16000", "--channels=1", "--format=s16le"],
-                              env=virtual_microphone.env, stdin=subprocess.PIPE)  # fmt: skip
-    player.stdin.write(np.tile((chirp(seconds=2.0) * 32_767).astype("<i2"), 30).tobytes())
-    status, lines = doctor(tmp_path, settings(broker.port, tmp_path), **virtual_microphone.variables)
-    player.kill()
-    player.wait()
+    with virtual_microphone.humming(to_int16(chirp(seconds=2.0))):
+        status, lines = doctor(tmp_path, settings(broker.port, tmp_path), **virtual_microphone.variables)
     assert status == 0, lines
     assert set(lines) == {
         "configuration", "model", "microphone", "level", "sound cards", "clock", "disk", "broker", "secrets"

@@ -7,6 +7,9 @@
 import os
 import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -100,6 +103,27 @@ class VirtualMicrophone:
             ["pacat", "--playback", "--raw", *shape],
             input=sound.tobytes(), env=self.env, check=True, timeout=PATIENCE_S,
         )  # fmt: skip
+
+    @contextmanager
+    def humming(self, sound: np.ndarray) -> Iterator[None]:
+        """Play a sound, int16 (samples,) at the source's rate, over and over without a gap while the context lasts."""
+        shape = [f"--rate={self.rate_hz}", "--channels=1", "--format=s16le"]
+        player = subprocess.Popen(["pacat", "--playback", "--raw", *shape], env=self.env, stdin=subprocess.PIPE)
+
+        def pour() -> None:
+            with suppress(OSError):  # until it is killed
+                while True:
+                    player.stdin.write(sound.tobytes())
+
+        pouring = threading.Thread(target=pour, daemon=True)
+        pouring.start()
+        try:
+            wait_until(lambda: self.ask("list", "short", "sink-inputs"))
+            yield
+        finally:
+            player.kill()
+            pouring.join()
+            player.wait()
 
     def listeners(self) -> int:
         """Return how many programs have the microphone open, by the server's own account, without the one of ours."""
