@@ -117,10 +117,11 @@ def test_devices_lists_and_meters(
         assert (found["stubborn"].rates_hz, found["stubborn"].channels) == ([44_100], 2)
         assert 16_000 in found["default"].rates_hz
         assert [device.name for device in found.values() if device.chosen] == ["stubborn"]
-        # A full-scale square wave is 0 dBFS, a tenth of it -20.
         assert require_device("STUBB") == "stubborn"
         assert input_devices("nobody")[1].reason == "absent"
-        with microphone.humming(np.full(SAMPLE_RATE_HZ, 3_277, np.int16)):
+        # A full-scale square wave is 0 dBFS; a tenth of it is -20, and so is this tone, whose peaks are higher by 3 dB.
+        tone = 3_277 * np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ)
+        with microphone.humming(tone.astype(np.int16)):
             wait_until(lambda: shown(capsys, "loudest  -20.0"))
     assert main(["devices"]) == UnavailableError.exit_status
     gone = capsys.readouterr().err

@@ -42,6 +42,7 @@ def test_a_healthy_sensor(tmp_path, broker, virtual_microphone):
     assert all(line.startswith(("ok   ", "warn ")) for line in lines.values()), lines
     assert lines["level"].startswith("ok")
     assert "dBFS" in lines["level"]
+    assert "Hz" in lines["level"] or "speak to learn" in lines["level"]
     assert "golden replay within" in lines["model"]
     assert f"{HOST}:{broker.port}: connected" in lines["broker"]
     assert not (tmp_path / "state").exists()  # looking leaves nothing behind
