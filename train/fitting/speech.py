@@ -160,10 +160,12 @@ class _Epoch(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         those = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-        first = int(self._first[number])
-        frames = self._of.frames[those, first * (self._of.frames.shape[1] // self._of.speech.shape[1]) :]
-        frames = frames.astype(np.float32) + self._offsets[those][:, None]
-        truth, weight = self._of.speech[those, first:], self._of.weight[those, first:]
+        frames = self._of.frames[those].astype(np.float32) + self._offsets[those][:, None]
+        truth, weight = self._of.speech[those], self._of.weight[those]
+        if first := int(self._first[number]):  # what came before moves to the end, where it counts nothing
+            frames = np.roll(frames, -first * (frames.shape[1] // truth.shape[1]), axis=1)
+            truth, weight = np.roll(truth, -first, axis=1), np.roll(weight, -first, axis=1)
+            weight[:, -first:] = 0.0
         return _standardized(frames, self._normalization), truth, weight
 
 
