@@ -21,6 +21,10 @@ def payload(*runs, ts: float = NOON) -> bytes:
     return json.dumps({"schema": 1, "ts": rfc3339(ts), "runs": [[rfc3339(run[0]), *run[1:]] for run in runs]}).encode()
 
 
+def test_times_are_utc_to_the_millisecond():
+    assert rfc3339(1_780_000_000.25) == "2026-05-28T20:26:40.250Z"
+
+
 def test_runs_are_the_changes_of_the_last_day():
     recorder = TimelineRecorder()
     recorder.add(NOON - SPAN_S - 500, "sad", 0.9)
