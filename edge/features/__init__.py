@@ -1,1 +1,1 @@
-"""From samples to MFCC frames, and how frames are normalized."""
+"""From samples to features: MFCC frames, what a voice tells beside them, an utterance in numbers, a room's baseline."""

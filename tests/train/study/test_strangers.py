@@ -15,9 +15,9 @@ from train.study.strangers import Contestant, linear, measure, perceptron, weigh
 
 LABELS = ("angry", "happy", "neutral", "sad")
 CLIPS = [
-    *clips_of("one", voices=6, labels=LABELS, each=12),
-    *clips_of("two", voices=5, labels=LABELS, each=12),
-    *clips_of("three", voices=4, labels=LABELS[1:], each=12),
+    *clips_of("one", voices=6, labels=LABELS, each=8),
+    *clips_of("two", voices=5, labels=LABELS, each=8),
+    *clips_of("three", voices=4, labels=LABELS[1:], each=8),
 ]
 KNOWN = Setting(voices=1, moods="neutral", heard=20)
 UNKNOWN = Setting(voices=1, moods="neutral", heard=0)
