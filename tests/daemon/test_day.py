@@ -53,7 +53,7 @@ def one_life(tmp_path, broker: Broker, watcher: Subscriber, *, lasts_s: float, e
     """Run a sensor on the recording; return when it began to hear, and when it ended."""
     before = len(watcher.on("event"))
     with Daemon(tmp_path, broker.port) as daemon:
-        watcher.wait_for(lambda w: len(w.on("event")) > before + 1, 90.0)
+        watcher.wait_for(lambda w: len(w.on("event")) > before + 1)
         began_at = first_sound(watcher, daemon.began_at)
         time.sleep(max(0.0, began_at + lasts_s - time.time()))
         if end == "kill":
@@ -124,7 +124,7 @@ def run(tmp_path, broker: Broker, ends: tuple[str, ...], *, lasts_s: float) -> N
 def test_the_same_label_after_a_gap_begins_anew(tmp_path, broker, virtual_microphone):
     """Nobody listened in between: neither state nor timeline may say that it was quiet all along."""
     with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port, recording=None):
-        watcher.wait_for(lambda w: w.on("state") and w.on("state")[-1].json["microphone"] == "ok", 60.0)
+        watcher.wait_for(lambda w: w.on("state") and w.on("state")[-1].json["microphone"] == "ok")
         for word, microphone in (("OFF", "off"), ("ON", "ok")):
             time.sleep(2.0)
             switched_at = time.time()
@@ -132,7 +132,7 @@ def test_the_same_label_after_a_gap_begins_anew(tmp_path, broker, virtual_microp
                 ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", "roomtone/room/listening/set", "-m", word],
                 check=True,
             )
-            watcher.wait_for(lambda w, told=microphone: w.on("state")[-1].json["microphone"] == told, 30.0)
+            watcher.wait_for(lambda w, told=microphone: w.on("state")[-1].json["microphone"] == told)
             state = watcher.on("state")[-1].json
             assert state["emotion"] == "quiet"
             assert unix_s(state["since"]) > switched_at - 0.5

@@ -175,21 +175,21 @@ def is_off(watcher: Subscriber) -> bool:
 
 def switch_off(port: int) -> None:
     with Subscriber(port) as watcher:
-        watcher.wait_for(hears, 60.0)
+        watcher.wait_for(hears)
         command(port, "OFF")
-        watcher.wait_for(is_off, 30.0)
+        watcher.wait_for(is_off)
 
 
 def stays_off(port: int, sensor: Traced, microphone) -> None:
     """Wait until it says that it is off, and a moment more: nothing was opened. Switched on, it is (the trace sees)."""
     with Subscriber(port) as watcher:
-        watcher.wait_for(is_off, 90.0)
+        watcher.wait_for(is_off)
         time.sleep(1.0)
         assert sensor.opened == []
         assert microphone.listeners() == 0
         assert not [message for message in watcher.on("event") if message.json["event_type"] != "quiet"]
         command(port, "ON")
-        watcher.wait_for(hears, 60.0)
+        watcher.wait_for(hears)
         assert sensor.opened != []
 
 
@@ -243,7 +243,7 @@ def test_a_broker_that_remembers_but_is_away_at_the_start(tmp_path, virtual_micr
         if not kept:
             (tmp_path / "state" / "listening-room.json").unlink()
         with traced(tmp_path, virtual_microphone, broker.port) as sensor:
-            sensor.daemon.wait_for_status("switched off.*connection refused", 60.0)
+            sensor.daemon.wait_for_status("switched off.*connection refused")
             time.sleep(1.0)
             assert sensor.opened == []
             broker.start()
@@ -267,7 +267,7 @@ def test_power_that_is_cut_between_the_command_and_its_writing(tmp_path, virtual
             traced(tmp_path, virtual_microphone, broker.port, inject=cut) as sensor,
             Subscriber(broker.port) as watcher,
         ):
-            watcher.wait_for(hears, 60.0)
+            watcher.wait_for(hears)
             command(broker.port, "OFF")
             if cut is None:
                 time.sleep(0.002 * number)
@@ -276,7 +276,7 @@ def test_power_that_is_cut_between_the_command_and_its_writing(tmp_path, virtual
                 sensor.daemon.process.wait(30)
         kept = json.loads((state / "listening-room.json").read_text())  # whole, the old or the new
         with traced(tmp_path, virtual_microphone, broker.port) as sensor, Subscriber(broker.port) as watcher:
-            watcher.wait_for(is_off, 60.0)
+            watcher.wait_for(is_off)
             if kept["listening"] == "OFF":
                 assert sensor.opened == []
             virtual_microphone_closed = time.monotonic() + 10
@@ -291,7 +291,7 @@ def test_in_quiet_hours_nothing_is_opened_at_the_start(tmp_path, virtual_microph
     edge = {"quiet_hours": hours}
     switched(tmp_path / "state", "ON")
     with traced(tmp_path, virtual_microphone, broker.port, edge=edge) as sensor, Subscriber(broker.port) as watcher:
-        watcher.wait_for(lambda w: w.on("state") and told(w, "state").json["microphone"] == "quiet-hours", 60.0)
+        watcher.wait_for(lambda w: w.on("state") and told(w, "state").json["microphone"] == "quiet-hours")
         watcher.wait_for(lambda w: w.on("listening") and told(w, "listening").payload == "ON")
         assert sensor.opened == []
 
@@ -299,10 +299,10 @@ def test_in_quiet_hours_nothing_is_opened_at_the_start(tmp_path, virtual_microph
 def test_a_command_beats_everything_and_carries_its_time(tmp_path, broker):
     """On the wire: the bare word, and beside it, as a user property, when it was switched."""
     with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port):
-        watcher.wait_for(lambda w: w.on("listening"), 60.0)
+        watcher.wait_for(lambda w: w.on("listening"))
         began_at = time.time()
         command(broker.port, "OFF")
-        watcher.wait_for(is_off, 30.0)
+        watcher.wait_for(is_off)
     shown = ["mosquitto_sub", "-p", str(broker.port), "-V", "5", "-C", "1", "-F", "%p %P"]
     shown += ["-t", "roomtone/room/listening"]
     said = subprocess.run(shown, capture_output=True, text=True, timeout=20, check=True).stdout.split()

@@ -39,7 +39,7 @@ def test_a_renamed_device_leaves_no_ghost(tmp_path, broker):
             Subscriber(broker.port, f"roomtone/{name}/#") as watcher,
             Daemon(tmp_path, broker.port, edge={"device": {"id": name}}),
         ):
-            watcher.wait_for(lambda w: w.on("health") and w.on("timeline") and w.on("listening"), 60.0)
+            watcher.wait_for(lambda w: w.on("health") and w.on("timeline") and w.on("listening"))
     retain(broker.port, "roomtone/attic/of/another/version")
     retain(broker.port, "roomtone/attic-2/status", "offline")
     kinds = ("status", "state", "timeline", "health", "listening")

@@ -73,7 +73,7 @@ def test_what_is_too_large_is_held_back_once_and_all_events_arrive(tmp_path, cap
                 link.retain("timeline", a_day())
                 link.retain("state", state(number))
                 link.resend()
-        watcher.wait_for(lambda w: len(delivered(w)) == len(said), 20.0)
+        watcher.wait_for(lambda w: len(delivered(w)) == len(said))
         assert delivered(watcher) == [each.event_id for each in said]
         known = retained(broker, "roomtone/attic/status", "roomtone/attic/state", "roomtone/attic/timeline")
         assert link.reconnects == 0
@@ -109,7 +109,7 @@ def test_packets_of_just_the_largest_size_are_sent_and_none_beyond(tmp_path):
         for size in range(limit - 60, limit + 20):
             link.retain(f"of-{size}", b"x" * size)
         link.retain("last", b"1")
-        watcher.wait_for(lambda w: w.on("last"), 20.0)
+        watcher.wait_for(lambda w: w.on("last"))
         assert (link.reconnects, link.address in link.problem) == (0, False)
         link.stop()
         sizes = [len(message.payload) for message in watcher.messages if "/of-" in message.topic]
@@ -142,7 +142,7 @@ def test_an_event_that_is_too_large_waits_on_disk_for_a_broker_that_takes_it(tmp
         broker.stop()
         broker._extra = ""
         broker.start()
-        watcher.wait_for(lambda w: len(delivered(w)) == 100, 60.0)
+        watcher.wait_for(lambda w: len(delivered(w)) == 100)
         late = [message.json for message in watcher.on("event")][50:]
         assert [each["event_id"] for each in late] == [e.event_id for e in said if e.event_type != "surprise"]
         assert all(each["late"] for each in late)

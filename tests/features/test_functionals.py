@@ -73,7 +73,7 @@ def test_voiced_runs():
     assert value("voiced_share") == pytest.approx(IS_VOICED.sum() / LOUD.sum(), rel=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 60), max_size=12))
 def test_block_by_block_is_the_same_as_at_once(sizes):
     chunks = np.split(FRAMES, np.minimum(np.cumsum([0, *sizes]), len(FRAMES)))

@@ -55,7 +55,7 @@ def test_sides_do_not_change_while_both_are_alike():
     assert np.corrcoef(both, VOICE)[0, 1] > 0.9 or np.corrcoef(both, -VOICE)[0, 1] > 0.9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 9_000), min_size=1, max_size=30), st.sampled_from([8_000, 16_000, 44_100]))
 def test_it_does_not_matter_how_the_sound_was_cut(sizes, rate_hz):
     frames = np.stack([VOICE, np.where(np.arange(len(VOICE)) > 30_000, -VOICE, VOICE)], axis=1)

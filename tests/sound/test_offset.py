@@ -68,7 +68,7 @@ def test_a_jump_is_followed_within_blocks():
         assert np.abs(sound[after : after + 1_000].mean()) < 2e-4
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 9_000), min_size=1, max_size=40), st.sampled_from([0.0, 0.05]))
 def test_it_does_not_matter_how_the_sound_was_cut(sizes, offset):
     sound = (chirp(seconds=6.0) + offset).astype(np.float32)
