@@ -102,10 +102,12 @@ def test_a_microphone_that_delivers_zeros_is_opened_anew_now_and_then(broker, mo
 
 def test_the_timelines_last_minute_is_published_at_the_end(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
-        deadline = time.monotonic() + 60
-        while not watcher.on("timeline") and time.monotonic() < deadline:
+
+        def told() -> bool:
             sensor.process(next(blocks))
-            time.sleep(0.02)
+            return bool(watcher.on("timeline"))
+
+        wait_until(told)
         events = []
         sensor._on_event = events.append
         while not events:  # within the minute in which no other is published

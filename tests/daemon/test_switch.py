@@ -18,6 +18,7 @@ from edge.delivery.packets import Word
 from edge.voice.payloads import rfc3339, unix_s
 from tests.support.broker import Broker, free_port
 from tests.support.daemon import Daemon, switched
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 from tests.support.system import require_program
@@ -135,7 +136,7 @@ class Traced:
         pid = self.daemon.process.pid
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             os.kill(int(child), number)
-        self.daemon.process.wait(30)
+        self.daemon.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -273,16 +274,13 @@ def test_power_that_is_cut_between_the_command_and_its_writing(tmp_path, virtual
                 time.sleep(0.002 * number)
                 sensor.end(signal.SIGKILL)
             else:
-                sensor.daemon.process.wait(30)
+                sensor.daemon.process.wait(PATIENCE_S)
         kept = json.loads((state / "listening-room.json").read_text())  # whole, the old or the new
         with traced(tmp_path, virtual_microphone, broker.port) as sensor, Subscriber(broker.port) as watcher:
             watcher.wait_for(is_off)
             if kept["listening"] == "OFF":
                 assert sensor.opened == []
-            virtual_microphone_closed = time.monotonic() + 10
-            while virtual_microphone.listeners() and time.monotonic() < virtual_microphone_closed:
-                time.sleep(0.05)
-            assert virtual_microphone.listeners() == 0
+            wait_until(lambda: virtual_microphone.listeners() == 0)
             assert json.loads((state / "listening-room.json").read_text())["listening"] == "OFF"
 
 

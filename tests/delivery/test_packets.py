@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 
 import msgspec
 import pytest
@@ -17,6 +16,7 @@ from edge.voice.payloads import Event, State, Timeline, rfc3339
 from edge.voice.sequence import uuid7
 from tests.support.broker import HOST, Broker
 from tests.support.daemon import Daemon
+from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -135,10 +135,8 @@ def test_an_event_that_is_too_large_waits_on_disk_for_a_broker_that_takes_it(tmp
             link.event(each)
         watcher.wait_for(lambda w: len(delivered(w)) == 50)
         assert delivered(watcher) == [each.event_id for each in said if each.event_type == "surprise"]
-        deadline = time.monotonic() + 10
-        while outbox._store.rows < 50 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert (outbox._store.rows, outbox.depth, link.reconnects) == (50, 50, 0)
+        wait_until(lambda: outbox._store.rows == 50)
+        assert (outbox.depth, link.reconnects) == (50, 0)
         broker.stop()
         broker._extra = ""
         broker.start()
@@ -159,10 +157,7 @@ def test_a_flood_of_events_that_are_all_too_large_is_not_kept_in_memory(tmp_path
             link.event(event(seq))
         link.retain("last", b"1")
         watcher.wait_for(lambda w: w.on("last"))
-        deadline = time.monotonic() + 20
-        while outbox._store.rows < 2 * MOST_HELD_EVENTS and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert outbox._store.rows == outbox.depth == 2 * MOST_HELD_EVENTS
+        wait_until(lambda: outbox._store.rows == outbox.depth == 2 * MOST_HELD_EVENTS)
         assert len(outbox._flying) == MOST_HELD_EVENTS
         link.stop()
         assert outbox.depth == 2 * MOST_HELD_EVENTS
