@@ -90,7 +90,7 @@ ROOMS = {
     "metrics": Room(changed=("train/fitting/metrics.py",), tests=("tests/train/fitting/test_metrics.py",)),
     "splits": Room(
         changed=("train/data/split.py", *(f"train/study/{name}.py" for name in ("protocols", "sides", "folds"))),
-        tests=("tests/train/study/test_protocols.py", "tests/train/data/test_index.py"),
+        tests=("tests/train/study/test_sides.py", "tests/train/study/test_protocols.py"),
     ),
 }
 NOTICED = {"killed", "timeout", "segfault"}
@@ -118,6 +118,8 @@ def prepare(name: str) -> Path:
         if source.is_file() and (not copy.exists() or copy.read_bytes() != source.read_bytes()):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, copy)
+            if source.suffix != ".py" and (mutated := workspace / "mutants" / path).exists():
+                shutil.copyfile(source, mutated)  # mutmut copies what it does not change only once
     lines = {
         "source_paths": ("edge", "train", "convert"),
         "only_mutate": room.changed,

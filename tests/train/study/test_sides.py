@@ -1,0 +1,132 @@
+"""Who is on which side of each fold, and what the folds are called: written out for small data."""
+
+import numpy as np
+import pytest
+
+from edge.errors import InputError
+from tests.train.study.test_protocols import clip, many
+from train.config import LABELS, Protocols, TrainConfig
+from train.data.index import Clip
+from train.data.split import SIDES, Split
+from train.study.folds import group_of, is_unseen, speakers_fold, unseen_fold
+from train.study.protocols import splits
+from train.study.sides import validation_speakers
+
+
+def with_protocols(**settings) -> TrainConfig:
+    return TrainConfig(protocols=Protocols(**settings))
+
+
+def told(fold: Split, clips: list[Clip]) -> tuple:
+    """Return a fold's name, and the speakers (and words, where they tell more) of each side."""
+    return fold.fold, *(sorted({f"{clips[i].corpus}/{clips[i].speaker}" for i in fold.side(side)}) for side in SIDES)
+
+
+def test_the_names_of_folds_and_what_they_say():
+    assert speakers_fold("A", ["x", "y"], ["z"], both=True) == "A:x+y->z"
+    assert speakers_fold("A", ["x"], ["y", "z"], both=True) == "A:x->y+z"
+    assert speakers_fold("A", ["x"], ["y", "z"], both=False) == "A:y+z"
+    assert unseen_fold("A") == "unseen:A"
+    assert [group_of(fold) for fold in ("A:x->y:z", "unseen:A", "0")] == ["A", "unseen", None]
+    assert [is_unseen(fold) for fold in ("A:x", "unseen:A", "0", "unseen")] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "validating"), [(0, ""), (2, ""), (3, "c"), (4, "c"), (6, "c"), (8, "c"), (9, "ci"), (15, "cio")]
+)
+def test_a_sixth_of_the_speakers_validates_and_none_of_two(speakers, validating):
+    assert validation_speakers("abcdefghijklmno"[:speakers]) == set(validating)
+
+
+def test_folds_by_speaker_within_each_corpus():
+    clips = many({"A": 2, "B": 7}, words=1)
+    folds = splits("speaker", clips, with_protocols(folds=3))
+    assert {(fold.protocol, fold.seed) for fold in folds} == {("speaker", 0)}
+    assert [told(fold, clips) for fold in folds] == [
+        ("A:s1->s0", ["A/s1"], [], ["A/s0"]),
+        ("A:s0->s1", ["A/s0"], [], ["A/s1"]),
+        ("B:s0+s3+s6", ["B/s1", "B/s2", "B/s5"], ["B/s4"], ["B/s0", "B/s3", "B/s6"]),
+        ("B:s1+s4", ["B/s0", "B/s2", "B/s5", "B/s6"], ["B/s3"], ["B/s1", "B/s4"]),
+        ("B:s2+s5", ["B/s0", "B/s1", "B/s4", "B/s6"], ["B/s3"], ["B/s2", "B/s5"]),
+    ]
+
+
+def test_folds_by_speaker_over_all_corpora():
+    clips = many({"A": 3, "B": 3}, words=1)
+    folds = splits("kfold", clips, with_protocols(folds=2))
+    assert {(fold.protocol, fold.seed) for fold in folds} == {("kfold", 0)}
+    # Speakers of one name in two corpora are two.
+    assert [told(fold, clips) for fold in folds] == [
+        ("0", ["A/s1", "B/s0"], ["B/s2"], ["A/s0", "A/s2", "B/s1"]),
+        ("1", ["A/s0", "A/s2"], ["B/s1"], ["A/s1", "B/s0", "B/s2"]),
+    ]
+    assert len(splits("kfold", many({"A": 3}, words=1), with_protocols(folds=8))) == 3
+
+
+@pytest.mark.parametrize(("words", "held"), [(3, 1), (12, 1), (20, 2)])
+def test_a_tenth_of_the_words_is_tested_another_validates(words, held):
+    clips = many({"A": 1}, words=words)
+    (fold,) = splits("word", clips, with_protocols(random_seed=5))
+    assert (fold.protocol, fold.fold, fold.seed) == ("word", "0", 5)
+    shuffled = np.random.default_rng(5).permutation(sorted({each.text for each in clips})).tolist()
+    train, validation, test = ({clips[index].text for index in fold.side(side)} for side in SIDES)
+    assert (test, validation) == (set(shuffled[:held]), set(shuffled[held : 2 * held]))
+    assert train == set(shuffled[2 * held :])
+
+
+def test_two_words_or_a_clip_without_one_are_no_words():
+    for clips in (many({"A": 1}, words=2), [*many({"A": 1}), clip(0, text="")]):
+        with pytest.raises(InputError, match=r"^protocol word: needs clips of at least 3 known words, found (2|12)$"):
+            splits("word", clips, TrainConfig())
+
+
+def test_each_corpus_is_tested_over_the_labels_that_all_have():
+    clips = [each for each in many({"A": 3, "B": 3, "C": 3}, words=1) if each.label in LABELS[:3]]
+    clips = [each for each in clips if each.corpus != "C" or each.label in LABELS[:2]]
+    folds = splits("corpus", clips, TrainConfig())
+    assert {(fold.protocol, fold.seed) for fold in folds} == {("corpus", 0)}
+    assert {clips[index].label for fold in folds for side in SIDES for index in fold.side(side)} == set(LABELS[:2])
+    everybody = {name: [f"{name}/s{number}" for number in range(3)] for name in "ABC"}
+    for fold, name in zip(folds, "ABC", strict=True):
+        others = [speaker for other in "ABC" if other != name for speaker in everybody[other]]
+        assert told(fold, clips) == (name, [o for o in others if o != others[2]], [others[2]], everybody[name])
+
+
+def test_two_corpora_of_one_speaker_each_are_enough_and_two_labels():
+    clips = [each for each in many({"A": 1, "B": 1}, words=1) if each.label in LABELS[:2]]
+    assert [told(fold, clips) for fold in splits("corpus", clips, TrainConfig())] == [
+        ("A", ["B/s0"], [], ["A/s0"]), ("B", ["A/s0"], [], ["B/s0"]),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"^protocol corpus: the corpora share fewer than two labels$"):
+        splits("corpus", [each for each in clips if each.corpus == "A" or each.label == LABELS[0]], TrainConfig())
+
+
+def test_named_speakers_are_tested_and_validate_everybody_else_trains():
+    clips = many({"A": 4, "B": 2}, words=1)
+    config = with_protocols(default_test={"A": ["s0"]}, default_validation={"A": ["s1"]}, speech_test={"B": ["s1"]})
+    (default,), (speech,) = (splits(name, clips, config) for name in ("default", "speech"))
+    assert told(default, clips) == ("0", ["A/s2", "A/s3", "B/s0", "B/s1"], ["A/s1"], ["A/s0"])
+    assert (default.protocol, default.seed) == ("default", 0)
+    assert told(speech, clips) == ("0", ["A/s0", "A/s1", "A/s2", "A/s3", "B/s0"], [], ["B/s1"])
+    assert (speech.protocol, speech.seed) == ("speech", 0)
+
+
+def test_one_corpus_is_never_unseen():
+    folds = splits("unheard", many({"A": 3}, words=1), TrainConfig())
+    assert [(fold.protocol, fold.fold, fold.seed) for fold in folds] == [
+        ("unheard", "A:s0", 0), ("unheard", "A:s1", 0), ("unheard", "A:s2", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["speaker", "kfold", "corpus", "unheard"])
+def test_a_clip_without_a_speaker_is_named_with_the_protocol_that_needs_one(name):
+    clips = [*many({"A": 2, "B": 2}), clip(9, corpus="A", speaker="")]
+    with pytest.raises(InputError, match=rf"^protocol {name}: 9.wav: its speaker is not known$"):
+        splits(name, clips, TrainConfig())
+
+
+def test_what_a_protocol_lacks_is_said():
+    with pytest.raises(InputError, match=r"^protocol corpus: needs two corpora, found A$"):
+        splits("corpus", many({"A": 2}), TrainConfig())
+    with pytest.raises(InputError, match=r"^protocol kfold: needs 2 speakers, there is none$"):
+        splits("kfold", [], TrainConfig())
