@@ -1,6 +1,7 @@
 """The command line. A user's mistake becomes one line on standard error and an exit status (edge/errors.py)."""
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -18,7 +19,8 @@ FAULT_OF_OURS = 70
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a name or a label that the terminal cannot show is no fault
+        if isinstance(stream, io.TextIOWrapper):  # a name or a label that the terminal cannot show is no fault
+            stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
         return _COMMANDS[options.command](options) or 0
