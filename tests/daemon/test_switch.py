@@ -212,11 +212,11 @@ def test_an_embedded_broker_after_a_restart(tmp_path, virtual_microphone, times)
     how = {"mqtt": {"host": "embedded", "websockets_port": free_port()}}
     for number in range(times):
         with traced(tmp_path, virtual_microphone, port, **how) as sensor:
-            sensor.daemon.wait_until_ready(60.0)
+            sensor.daemon.wait_until_ready()
             switch_off(port)
             sensor.end(ENDS[number % 2])
         with traced(tmp_path, virtual_microphone, port, **how) as sensor:
-            sensor.daemon.wait_until_ready(60.0)
+            sensor.daemon.wait_until_ready()
             stays_off(port, sensor, virtual_microphone)
 
 
