@@ -1,5 +1,7 @@
 """Who is on which side of each fold, and what the folds are called: written out for small data."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from edge.errors import InputError
 from tests.train.study.test_protocols import clip, many
 from train.config import LABELS, Protocols, TrainConfig
 from train.data.index import Clip
-from train.data.split import SIDES, Split
+from train.data.split import SIDES, Split, unheard_labels
 from train.study.folds import group_of, is_unseen, speakers_fold, unseen_fold
 from train.study.protocols import splits
 from train.study.sides import validation_speakers
@@ -130,3 +132,31 @@ def test_what_a_protocol_lacks_is_said():
         splits("corpus", many({"A": 2}), TrainConfig())
     with pytest.raises(InputError, match=r"^protocol kfold: needs 2 speakers, there is none$"):
         splits("kfold", [], TrainConfig())
+
+
+def test_random_is_stratified_and_the_same_for_a_seed():
+    clips = many({"A": 1}, words=20)
+    (fold,) = splits("random", clips, with_protocols(random_seed=3))
+    assert (fold.protocol, fold.fold, fold.seed) == ("random", "0", 3)
+    assert [len(fold.side(side)) for side in SIDES] == [112, 14, 14]
+    for side, each in zip(SIDES, (16, 2, 2), strict=True):
+        assert Counter(clips[index].label for index in fold.side(side)) == dict.fromkeys(LABELS, each)
+    assert splits("random", clips, with_protocols(random_seed=3)) == [fold]
+    (other,) = splits("random", clips, with_protocols(random_seed=4))
+    assert other.test != fold.test
+    assert other.validation != fold.validation
+    (uneven,) = splits("random", clips, with_protocols(random_ratios=(0.7, 0.1, 0.2)))
+    assert [len(uneven.side(side)) for side in SIDES] == [98, 14, 28]
+
+
+def test_three_clips_of_a_label_are_enough_for_three_sides():
+    (fold,) = splits("random", many({"A": 1}, words=3), TrainConfig())
+    assert [len(fold.side(side)) for side in SIDES] == [7, 7, 7]
+    with pytest.raises(InputError, match=r"^protocol random: label 'rare' has 2 clip\(s\), a stratified split needs 3$"):
+        splits("random", [*many({"A": 1}), clip(0, label="rare"), clip(1, label="rare")], TrainConfig())
+
+
+def test_labels_that_nobody_trained_on_are_told():
+    clips = [clip(number, label=label) for number, label in enumerate(("sad", "happy", "fear", "angry", "sad"))]
+    split = Split(protocol="x", fold="0", seed=0, train=[0, 1], validation=[2], test=[3, 4])
+    assert unheard_labels(split, clips) == ["angry", "fear"]
