@@ -152,7 +152,8 @@ def test_random_is_stratified_and_the_same_for_a_seed():
 def test_three_clips_of_a_label_are_enough_for_three_sides():
     (fold,) = splits("random", many({"A": 1}, words=3), TrainConfig())
     assert [len(fold.side(side)) for side in SIDES] == [7, 7, 7]
-    with pytest.raises(InputError, match=r"^protocol random: label 'rare' has 2 clip\(s\), a stratified split needs 3$"):
+    says = r"^protocol random: label 'rare' has 2 clip\(s\), a stratified split needs 3$"
+    with pytest.raises(InputError, match=says):
         splits("random", [*many({"A": 1}), clip(0, label="rare"), clip(1, label="rare")], TrainConfig())
 
 
