@@ -5,7 +5,8 @@ from 3 m away, and through narrow bands, with a second of nothing after them. A 
 anything of it (a label, or `unknown`), and where silero has 0.25 s over .5. Onsets: the same clips in pink noise at
 20 dB, with pauses. Not fooled: recordings kept out of the training (train/data/sounds.py), joined by cross-fades.
 
-What is measured is kept, line by line (--work), and not measured again; a figure goes by the hash of the gate.
+What is measured is kept, line by line (--work), and not measured again; a figure goes by the hash of the gate and its
+settings.
 Writes report.json, and the table of it as report.md.
 """
 
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from scipy.signal import fftconvolve
 
+from edge.config import Gate
 from edge.errors import RoomtoneError
 from edge.hearing.gate import load_speech_gate
 from edge.hearing.pipeline import Pipeline
@@ -302,7 +305,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/ears-everybody"), help="folder of the report")
     options = parser.parse_args()
     try:
-        hash_ = hashlib.sha256(options.speech.read_bytes()).hexdigest()[:12]
+        settings = msgspec.json.encode(Gate())
+        hash_ = hashlib.sha256(options.speech.read_bytes() + settings).hexdigest()[:12]
         name = load(options.speech)[0].manifest.model_id
         found = measured(Sensor(options.speech), hash_, Notes(options.work), options.clips, options.parts)
     except (RoomtoneError, OSError) as error:
