@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from convert.report.tables import artifact_table
+from tests.bench import everybody_table
 from tests.bench.cost import table
 from tests.support.sounds import ROOT
 from train.study.tables import TABLES
@@ -29,6 +30,13 @@ def test_the_readme_has_each_reports_table(path: Path):
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
 def test_the_readme_has_the_artifacts_table(path: Path):
     assert artifact_table(json.loads(path.read_text())) in README
+
+
+def test_what_is_said_of_the_ears_is_in_their_report():
+    reports = ROOT / "tests" / "bench" / "reports"
+    report = json.loads((reports / "everybody.json").read_text())
+    assert everybody_table.table(report) == (reports / "everybody.md").read_text()
+    assert everybody_table.fooled(report["totals"]) in README
 
 
 def test_the_readme_has_the_bench_s_table():
