@@ -7,7 +7,7 @@ def table(found: dict) -> str:
     lines = [
         "# Whom the sensor hears, and what fools it",
         "",
-        f"Speech gate `{found['gate']}`. Written by `make ears-everybody`; all figures: [everybody.json](everybody.json).",
+        f"Speech gate `{found['gate']}`. Written by `make ears-everybody`, with [all figures](everybody.json).",
         "",
         "Heard: share of clips in which speech was found, by the sensor / by silero-vad. In bold: more than 2 points",
         "less than silero.",
