@@ -89,7 +89,7 @@ ears: $(DEV)  ## how well speech is told from other sound, on the corpora (10 mi
 	@$(PYTHON_DEV) -m tests.bench.ears $(ARGS)
 
 ears-everybody: $(DEV)  ## whom the sensor hears and what fools it, beside silero-vad, on the corpora (half an hour) [ARGS=--clips 20]
-	@$(PYTHON_DEV) -m tests.bench.everybody --out train/reports/ears $(ARGS)
+	@$(PYTHON_DEV) -m tests.bench.everybody --out tests/bench/reports $(ARGS)
 
 soak: $(DEV)  ## a day of sound through the sensor, faster than real time (half an hour) [ARGS=--hours 2]
 	@$(PYTHON_DEV) -m tests.bench.soak $(ARGS)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from convert.report.tables import artifact_table
+from tests.bench import everybody_table
 from tests.bench.cost import table
 from tests.support.sounds import ROOT
 from tests.test_house import HOUSES
@@ -34,6 +35,20 @@ def test_the_readme_has_each_reports_table(path: Path):
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
 def test_the_readme_has_the_artifacts_table(path: Path):
     assert artifact_table(json.loads(path.read_text())) in (ROOT / "convert" / "README.md").read_text()
+
+
+def test_what_is_said_of_the_ears_is_in_their_report():
+    reports = ROOT / "tests" / "bench" / "reports"
+    report = json.loads((reports / "everybody.json").read_text())
+    assert everybody_table.table(report) == (reports / "everybody.md").read_text()
+    assert everybody_table.fooled(report["totals"]) in (ROOT / "tests" / "bench" / "README.md").read_text()
+    false = report["totals"]["other sounds"]["sensor"]["emotion_events_per_hour"]
+    assert f"| {int(false)} false emotions" in README
+    heard = {who: [row["clean"][who] for row in report["heard"].values()] for who in ("sensor", "silero")}
+    (low, high), (silero_low, silero_high) = (
+        (round(100 * min(found)), round(100 * max(found))) for found in heard.values()
+    )
+    assert f"heard in {low} (Amharic) to {high} % of the clips (silero-vad: {silero_low} to {silero_high})" in README
 
 
 def test_the_readme_has_the_bench_s_table():

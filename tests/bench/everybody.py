@@ -5,8 +5,9 @@ from 3 m away, and through narrow bands, with a second of nothing after them. A 
 anything of it (a label, or `unknown`), and where silero has 0.25 s over .5. Onsets: the same clips in pink noise at
 20 dB, with pauses. Not fooled: recordings kept out of the training (train.augmentation.sounds), joined by cross-fades.
 
-What is measured is kept, line by line (--work), and not measured again; a figure goes by the hash of the gate.
-Writes report.json, and the table of it as report.md.
+What is measured is kept, line by line (--work), and not measured again; a figure goes by the hash of the gate and its
+settings.
+Writes everybody.json, and the table of it as everybody.md.
 """
 
 import argparse
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from scipy.signal import fftconvolve
 
+from edge.config import Gate
 from edge.errors import RoomtoneError
 from edge.hearing.gate import load_speech_gate
 from edge.hearing.pipeline import Pipeline
@@ -31,6 +34,7 @@ from edge.section import load_section
 from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
 from edge.sound.recording import load_recording
 from tests.bench.ears import joined, laid_into_noise, poisson_upper
+from tests.bench.everybody_table import table
 from tests.bench.silero import SETTINGS, Silero, SileroGate
 from tests.support.sounds import CORPORA, ROOT
 from train.augmentation import channel
@@ -257,43 +261,6 @@ def _some(clips: list[Clip], count: int, name: str) -> list[Clip]:
     return [clips[index] for index in sorted(rng.permutation(len(clips))[:count])]
 
 
-def table(found: dict) -> str:
-    """Return the report as Markdown."""
-    names = [name for name in next(iter(found["heard"].values())) if name != "clips"]
-    lines = [
-        "# Whom the sensor hears, and what fools it",
-        "",
-        f"Speech gate `{found['gate']}`. Written by `make ears-everybody`; figures from `report.json`.",
-        "",
-        "Heard: share of clips in which speech was found, by the sensor / by silero-vad. In bold: more than 2 points",
-        "less than silero.",
-        "",
-        "| voices not trained on | clips | " + " | ".join(names) + " |",
-        "|---|---:|" + "---:|" * len(names),
-    ]
-    for voice, row in found["heard"].items():
-        cells = [f"{row[name]['sensor']:.2f} / {row[name]['silero']:.2f}" for name in names]
-        low = [row[name]["sensor"] < row[name]["silero"] - 0.02 for name in names]
-        cells = [f"**{cell}**" if less else cell for cell, less in zip(cells, low, strict=True)]
-        lines.append(f"| {voice} | {row['clips']} | " + " | ".join(cells) + " |")
-    lines += ["", "Onsets in pink noise at 20 dB: share found within 300 ms, and the median delay.", "",
-              "| voices not trained on | sensor | median | silero | median |", "|---|---:|---:|---:|---:|"]  # fmt: skip
-    for voice, row in found["onset"].items():
-        cells = [f"{row[who]['within_300_ms']:.2f} | {row[who]['median_ms']} ms" for who in ("sensor", "silero")]
-        lines.append(f"| {voice} | " + " | ".join(cells) + " |")
-    lines += ["", "Not fooled: recordings that no training heard. In brackets: 95 % bound. The last column is silero",
-              "in front of the same network.", "",
-              "| sounds | hours | emotion events an hour | segments | silero's segments | events an hour with silero |",
-              "|---|---:|---:|---:|---:|---:|"]  # fmt: skip
-    for kind, one in found["totals"].items():
-        own, other = one["sensor"], one["silero"]
-        lines.append(
-            f"| {kind} | {one['hours']:.2f} | {own['emotion_events_per_hour']} ({own['per_hour_95_bound']}) | "
-            f"{own['segments']} | {other['silero_segments']} | {other['emotion_events_per_hour']} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure whom the sensor hears and what fools it, beside silero-vad.")
     parser.add_argument("--speech", type=Path, default=SPEECH_MODEL, help="an artifact; default: the bundled one")
@@ -303,7 +270,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/ears-everybody"), help="folder of the report")
     options = parser.parse_args()
     try:
-        hash_ = hashlib.sha256(options.speech.read_bytes()).hexdigest()[:12]
+        settings = msgspec.json.encode(Gate())
+        hash_ = hashlib.sha256(options.speech.read_bytes() + settings).hexdigest()[:12]
         name = load(options.speech)[0].manifest.model_id
         found = measured(Sensor(options.speech), hash_, Notes(options.work), options.clips, options.parts)
     except (RoomtoneError, OSError) as error:
@@ -312,8 +280,8 @@ def main() -> int:
     if set(options.parts) == set(PARTS):
         found = {"gate": name, **found}
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "report.json").write_text(json.dumps(found, indent=1) + "\n")
-        (options.out / "report.md").write_text(table(found))
+        (options.out / "everybody.json").write_text(json.dumps(found, indent=1) + "\n")
+        (options.out / "everybody.md").write_text(table(found))
         print(table(found))
     else:
         print(json.dumps(found["totals"], indent=1))
