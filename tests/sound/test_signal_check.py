@@ -74,6 +74,23 @@ def test_a_few_samples_at_full_scale_are_no_clipping(percent: float, reason: str
     assert [check.process(block) for block in blocks_of(np.tile(samples, 60))][-1] == reason
 
 
+@pytest.mark.parametrize(
+    ("level", "offset", "reason"), [(-0.25, 0.25, "zeros"), (0.0, 0.25, "constant"), (0.25, 0.25, "constant")]
+)
+def test_what_counts_is_the_sound_before_its_offset_was_taken_away(level: float, offset: float, reason: str) -> None:
+    check, samples = SignalCheck(), np.full(BLOCK_SAMPLES, level, np.float32)
+    blocks = [Block(samples=samples, end_s=0.08 * n, captured_at=0, offset=offset) for n in range(1, 130)]
+    assert [check.process(block) for block in blocks][-1] == reason
+
+
+def test_full_scale_is_that_of_the_converter() -> None:
+    samples = ROOM[:BLOCK_SAMPLES].astype(np.float32)
+    samples[:50] = 0.75  # as captured: 1.0
+    check = SignalCheck()
+    told = [check.process(Block(samples=samples, end_s=0.08 * n, captured_at=0, offset=0.25)) for n in range(1, 60)]
+    assert told[-1] == "clipped"
+
+
 @pytest.mark.slow
 def test_zeros_constant_and_clipping_through_the_microphone(virtual_microphone: VirtualMicrophone) -> None:
     loud = np.clip(1e9 * ROOM, -32_768, 32_767).astype(np.int16)

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import softmax
 
 from convert.verification.calibrate import ENTER_RANGE, MIN_MISTAKES, MIN_SAID, calibrate, reliability, threshold
+from train.fitting import metrics
 
 
 def answers(factor: float, count: int = 4_000) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +60,11 @@ def test_where_no_threshold_is_good_enough_there_is_none():
     assert threshold(truth, highest, 0.7) == (0.95, 0.75, 0.5)
 
 
+def test_no_threshold_above_the_range_is_tried():
+    probs = np.array([[0.99, 0.01]] * 40 + [[0.96, 0.04]] * 40)
+    assert threshold(np.repeat([0, 1], 40), probs, 0.9) is None
+
+
 def test_a_calibration_says_what_it_found():
     truth, logits = answers(2.0)
     found = calibrate(truth, logits, abstain_precision=0.7)
@@ -71,6 +77,7 @@ def test_a_calibration_says_what_it_found():
     assert found.coverage == pytest.approx(said.mean(), abs=0.005)
     assert found.exit == round(0.7 * found.enter, 2)
     assert found.temperature == round(found.temperature, 4)
+    assert found.ece_before == pytest.approx(metrics.ece(truth, softmax(logits, axis=1)))
     assert found.before == reliability(truth, softmax(logits, axis=1))
     assert [bar.count for bar in found.after] != [bar.count for bar in found.before]
     gaps = [bar.count * abs(bar.confidence - bar.accuracy) for bar in found.after]
