@@ -26,11 +26,10 @@ _MOST_FILES = 1_000
 
 
 class _Part(NamedTuple):
-    """A pair of files as far as it has been read: `order` sorts `prefixes`, the first 8 bytes of each record's key."""
+    """Some records of a pair of files, by `prefixes`, the first 8 bytes of their keys, ascending."""
 
     records: np.ndarray
     prefixes: np.ndarray
-    order: np.ndarray
 
 
 class Store:
@@ -39,7 +38,9 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, list[_Part]] = {}  # the oldest first, each less than half of the one before
+        self._read: dict[str, int] = {}  # records known of each pair
+        self._ours: dict[bytes, np.void] = {}  # written by this object, and in no part
         self._maps: dict[str, mmap.mmap] = {}
         self._writing: tuple[str, BinaryIO, BinaryIO] | None = None
 
@@ -63,24 +64,27 @@ class Store:
             raise ValueError(f"an array of {array.ndim} dimensions, at most {_DIMENSIONS} can be kept")
         content = np.ascontiguousarray(array).tobytes()
         with self._lock:
-            _, data, keys = self._writing = self._writing or self._own()
+            name, data, keys = self._writing = self._writing or self._own()
             offset = data.seek(0, 2)
             try:
                 data.write(b"\0" * (-offset % _ALIGNED) + content)
                 data.flush()
                 shape = (*array.shape, *[0] * (_DIMENSIONS - array.ndim))
                 place = (offset + -offset % _ALIGNED, len(content))
-                record = (bytes.fromhex(key), zlib.crc32(content), *place, array.dtype.str, array.ndim, shape)
-                keys.write(np.array([record], _RECORD).tobytes())
+                written = (bytes.fromhex(key), zlib.crc32(content), *place, array.dtype.str, array.ndim, shape)
+                record = np.array([written], _RECORD)
+                keys.write(record.tobytes())
                 keys.flush()
             except OSError:
                 self._give_up(offset)
                 raise
+            self._ours[bytes.fromhex(key)] = record[0]
+            self._read[name] += 1
 
     def _give_up(self, offset: int) -> None:
         """Take back what was written in part; the next array goes into files opened anew."""
-        _, data, keys = self._writing
-        self._writing = None
+        name, data, keys = self._writing
+        self._writing, self._ours, self._read[name], self._parts[name] = None, {}, 0, []  # read anew, from the disk
         for file, end in ((data, offset), (keys, None)):
             with contextlib.suppress(OSError):  # what is left in its buffer fits no more than before
                 file.close()
@@ -102,6 +106,8 @@ class Store:
                 continue
             keys = open(self._folder / f"{name}.keys", "ab")  # noqa: SIM115
             keys.truncate(keys.tell() - keys.tell() % _RECORD.itemsize)
+            self._refresh()
+            self._read.setdefault(name, 0)
             return name, data, keys
         raise OSError(f"{self._folder}: {_MOST_FILES} processes write here already")
 
@@ -109,14 +115,19 @@ class Store:
         """Read what was written since; return whether there is any."""
         anew = False
         for path in sorted(self._folder.glob("*.keys")):
-            known, there = self._parts.get(path.stem), path.stat().st_size // _RECORD.itemsize
-            if known is None or there != len(known.records):
-                records = np.fromfile(path, _RECORD, count=there)
-                prefixes = np.ascontiguousarray(records["key"]).view(np.uint8).reshape(-1, 20)[:, :8]
-                prefixes = np.ascontiguousarray(prefixes).view("<u8").ravel()
-                order = np.argsort(prefixes, kind="stable")
-                self._parts[path.stem] = _Part(records, prefixes[order], order)
-                anew = True
+            known, there = self._read.get(path.stem, 0), path.stat().st_size // _RECORD.itemsize
+            if there <= known:
+                continue
+            parts = self._parts.setdefault(path.stem, [])
+            records = np.fromfile(path, _RECORD, count=there - known, offset=known * _RECORD.itemsize)
+            while parts and len(parts[-1].records) < 2 * len(records):
+                records = np.concatenate([parts.pop().records, records])
+            prefixes = np.frombuffer(records["key"].tobytes(), np.uint8).reshape(-1, 20)[:, :8]
+            prefixes = np.ascontiguousarray(prefixes).view("<u8").ravel()
+            order = np.argsort(prefixes, kind="stable")
+            parts.append(_Part(records[order], prefixes[order]))
+            self._read[path.stem] = there
+            anew = True
         return anew
 
     def _found(self, wanted: bytes) -> np.ndarray | None:
@@ -128,12 +139,16 @@ class Store:
         return None
 
     def _records(self, wanted: bytes) -> Iterator[tuple[str, np.void]]:
+        """Yield what is known of a key, of each pair the newest first."""
+        if self._writing and wanted in self._ours:
+            yield self._writing[0], self._ours[wanted]
         prefix = np.frombuffer(wanted, "<u8", count=1)[0]
-        for name, part in self._parts.items():
-            first, last = np.searchsorted(part.prefixes, prefix), np.searchsorted(part.prefixes, prefix, "right")
-            for number in part.order[first:last][::-1]:  # the newest first
-                if part.records[number]["key"].tobytes() == wanted:
-                    yield name, part.records[number]
+        for name, parts in self._parts.items():
+            for part in reversed(parts):
+                first, last = np.searchsorted(part.prefixes, prefix), np.searchsorted(part.prefixes, prefix, "right")
+                for record in part.records[first:last][::-1]:
+                    if record["key"].tobytes() == wanted:
+                        yield name, record
 
     def _bytes(self, name: str, offset: int, count: int) -> memoryview | None:
         """Return a part of a file, mapped; None where the file ends before."""
