@@ -77,8 +77,8 @@ class Gate(Section, kw_only=True):
     speech_probability: Ratio = 0.8
     doubtful_probability: Ratio = 0.5
     strong_margin_db: Decibels = 10.0
-    certain_probability: Ratio = 0.9
-    certain_ms: Annotated[int, msgspec.Meta(ge=0, le=5_000)] = 480
+    certain_probability: Ratio = 0.98
+    certain_ms: Annotated[int, msgspec.Meta(ge=0, le=5_000)] = 400
     pre_roll_ms: Annotated[int, msgspec.Meta(ge=0, le=2_000)] = 800
     hang_over_ms: Annotated[int, msgspec.Meta(ge=80, le=5_000)] = 640
 
