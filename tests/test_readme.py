@@ -43,7 +43,7 @@ def test_what_is_said_of_the_ears_is_in_their_report():
     assert everybody_table.table(report) == (reports / "everybody.md").read_text()
     assert everybody_table.fooled(report["totals"]) in (ROOT / "tests" / "bench" / "README.md").read_text()
     false = report["totals"]["other sounds"]["sensor"]["emotion_events_per_hour"]
-    assert f"| {int(false)} false emotions" in README
+    assert f"| {false:.0f} false emotions" in README
     heard = {who: [row["clean"][who] for row in report["heard"].values()] for who in ("sensor", "silero")}
     (low, high), (silero_low, silero_high) = (
         (round(100 * min(found)), round(100 * max(found))) for found in heard.values()
