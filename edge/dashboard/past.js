@@ -61,7 +61,7 @@ class Past {
     this._heard = heard;
     const known = this._present;
     if (since === null || (known && known.label === emotion && Math.abs(known.start - since) < Past.SAME_MS)) return;
-    this._present = { start: since, label: emotion, confidence: null, late: false, vague: true };
+    this._present = { start: since, label: emotion, confidence: null, late: false, vague: true, heard };
     this._add(`since ${since}`, this._present);
   }
 
@@ -103,10 +103,11 @@ class Past {
     const merged = [];
     for (const item of items.filter((each) => each.start > newest - DAY_MS).sort((a, b) => a.start - b.start)) {
       const last = merged.at(-1);
-      /* The state does not tell whether a `quiet` is one in which nobody listened. */
+      /* A state of a microphone that does not work does not tell whether its `quiet` is one in which nobody listened. */
       const vague = last && (last.vague || item.vague) && item.start - last.start < Past.SAME_MS;
       if (last?.label === item.label && (vague || (Past.isGap(last) === Past.isGap(item) && this._sawAll(last.start, item.start)))) {
         last.late ||= item.late;
+        if (item.heard && Past.isGap(last)) last.confidence = null; // one that hears does
         last.confidence ??= item.confidence;
       } else merged.push({ ...item });
     }
