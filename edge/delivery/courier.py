@@ -150,7 +150,8 @@ class Courier:
             return
         window = 1 if self._cautious and now_s - self._opened_s < _CAUTIOUS_S else self._window
         paused = self._refusals.paused(now_s)
-        for topic in [topic for topic in self._unsent if topic not in self._flying.retained | paused]:
+        busy = self._flying.retained | paused
+        for topic in [topic for topic in self._unsent if topic not in busy]:
             if len(self._flying) >= window:
                 return
             del self._unsent[topic]
