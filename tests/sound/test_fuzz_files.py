@@ -92,9 +92,10 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 
 LISTEN = """
-import json, resource, sys
+import json, sys
 from edge.errors import InputError
 from edge.sound import recording
+from tests.support.memory import peak_mb
 for line in sys.stdin:
     path = json.loads(line)
     seconds, error, worst = 0.0, None, 0.0
@@ -104,8 +105,7 @@ for line in sys.stdin:
             worst = max(worst, float(abs(chunk).max(initial=0.0)))
     except InputError as told:
         error = str(told)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(json.dumps({"seconds": seconds, "error": error, "worst": worst, "peak_mb": peak}), flush=True)
+    print(json.dumps({"seconds": seconds, "error": error, "worst": worst, "peak_mb": peak_mb()}), flush=True)
 """
 
 
