@@ -13,6 +13,7 @@ from tests.support.lab import run_train, start_train, write_config
 from tests.support.patience import PATIENCE_S
 from tests.support.tiny_corpus import write_corpus
 from train.fitting import checkpoint
+from train.pages import report
 
 VARYING = ("seconds", "seconds_per_epoch", "created", "training_seconds", "device", "commit")
 
@@ -52,9 +53,18 @@ def test_the_report_holds_everything(compared):
         assert set(found["robustness"][name]) == {"clean", "bedroom", "living room", "hall", "3 m"}
     assert [sample["label"] for sample in found["samples"]] == sorted({sample["label"] for sample in found["samples"]})
     page = (folder / "here" / "compare-random" / "report.html").read_text()
-    assert "1.1745" not in page  # the study's GRU, which is none of these networks
+    assert "<td>0.9976" in page  # the study's ANN
+    assert "1.1745" not in page  # its GRU, which is none of these networks
     assert 'src="http' not in page
     assert page.count("data:image/png;base64,") == len(list((folder / "here" / "compare-random").glob("*.png"))) == 6
+
+
+def test_beside_a_gru_stands_what_the_studys_loss_is_worth(compared, tmp_path):
+    _, _, found = compared
+    table = found["table"] | {"gru": found["table"]["rnn"]}
+    page = report.write(tmp_path, found | {"table": table}).read_text()
+    assert "1.1745" in page
+    assert "1.1654" in page
 
 
 def test_seeds_differ_and_their_spread_is_theirs(compared):
