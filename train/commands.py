@@ -10,6 +10,7 @@ from edge.features.mfcc import MfccSpec
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data import index
+from train.data.clip import reasons
 from train.data.features import Cache
 from train.data.functionals import with_functionals
 from train.fitting.job import job_of
@@ -66,7 +67,7 @@ def run_speech(options: argparse.Namespace) -> int:
     config = load_section(options.config, "train", TrainConfig)
     spec = load_section(options.config, "features", MfccSpec)
     found = index.scan(options.data, config, labelled=False)
-    warn(found.left_out)
+    warn(reasons(found.left_out))
     clips, folds = found.clips, protocols.splits("speech", found.clips, config)
     name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
@@ -162,8 +163,9 @@ def run_strangers(options: argparse.Namespace) -> int:
     found = index.scan(options.data, config)
     with bar("functionals") as tell:
         clips, functionals, unusable = with_functionals(found.clips, spec, Cache(config.cache), tell)
-    warn(found.left_out + unusable)
-    from train.study import strangers, strangers_report
+    warn(reasons(found.left_out + unusable))
+    from train.pages import strangers as strangers_report
+    from train.study import strangers
 
     contestants = strangers.contestants(names(spec))
     with bar("strangers") as tell:

@@ -1,6 +1,5 @@
 """What a verb of `python -m train` works on, from its words: settings, clips, folds, trainings."""
 
-
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from train.study import protocols
 
 
 def settings_of(options: argparse.Namespace) -> tuple[TrainConfig, MfccSpec]:
+    """Return what config.yaml says, with the noise that was named instead of its own. Raises ConfigError."""
     config = load_section(options.config, "train", TrainConfig)
     if getattr(options, "noise", None):
         augmentation = msgspec.structs.replace(config.augmentation, noise=options.noise)
@@ -54,23 +54,27 @@ def loaded(
 
 
 def recipe_of(options: argparse.Namespace, config: TrainConfig) -> str:
+    """Return the recipe's name: as asked for, else that of the protocol's name, else `study`. Raises ConfigError."""
     name = options.recipe or (options.protocol if options.protocol in config.recipes else "study")
     config.recipe(name, getattr(options, "network", None) or config.compare.networks[0])
     return name
 
 
 def job_for(options: argparse.Namespace, split: Split, config: TrainConfig, *, name: str | None) -> Job:
+    """Return the training of the network, the seed and the epochs that were asked for, on a split."""
     recipe = recipe_of(options, config)
     return job_of(options.network, recipe, split, config, seed=options.seed, epochs=options.epochs, name=name)
 
 
 def fold_of(folds: Sequence[Split], options: argparse.Namespace) -> Split:
+    """Return the fold that was asked for. Raises InputError where there is none of that number."""
     if options.fold not in range(len(folds)):
         raise InputError(f"protocol {options.protocol}: no fold {options.fold} (there are {len(folds)})")
     return folds[options.fold]
 
 
 def epochs(tell: Tell):
+    """Return what shows a training its epochs and figures on a progress bar."""
     def report(epoch: int, epochs: int, figures: dict[str, float]) -> None:
         tell(epoch, epochs, " ".join(f"{name} {value:.4f}" for name, value in figures.items()))
 
@@ -78,5 +82,6 @@ def epochs(tell: Tell):
 
 
 def warn(lines: Iterable[str]) -> None:
+    """Say on standard error what whoever trains has to know."""
     for line in lines:
         print(f"warning: {line}", file=sys.stderr)

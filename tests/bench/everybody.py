@@ -43,7 +43,8 @@ from train.augmentation.rooms import ROOMS, impulse_response, rms
 from train.augmentation.sounds import judging
 from train.config import TrainConfig
 from train.data import corpora
-from train.data.index import Clip, scan
+from train.data.clip import Clip
+from train.data.index import scan
 from train.study.protocols import splits
 
 DATA = ("TESS", "RAVDESS", "CREMA-D", "nEMO", "voices")

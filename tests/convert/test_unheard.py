@@ -15,7 +15,8 @@ from convert.verification.calibrate import calibrate
 from tests.support.lab import run_train, write_config
 from tests.support.tiny_corpus import write_corpus
 from train.config import LABELS
-from train.data.index import COLUMNS, Clip
+from train.data.clip import Clip
+from train.data.index import COLUMNS
 from train.fitting import runs
 
 

@@ -11,7 +11,8 @@ from edge.features.mfcc import MfccSpec
 from tests.support.sounds import ROOT
 from tests.support.tiny_corpus import write_corpus
 from train.config import Recipe, TrainConfig
-from train.data.index import Clip, scan
+from train.data.clip import Clip
+from train.data.index import scan
 from train.fitting.job import Job
 from train.sizes import Ann, CausalCnn, Cnn, Networks, Recurrent, Speech
 from train.study.protocols import splits

@@ -21,8 +21,8 @@ from train.augmentation.rooms import rms
 from train.augmentation.sounds import Sounds
 from train.augmentation.teacher import SPEECH, TEN_MS, UNCLEAR, kept, silero
 from train.augmentation.voices import Voices
+from train.data.clip import Clip
 from train.data.features import Cache, key_of
-from train.data.index import Clip
 
 BLOCKS = 80  # 6.4 s
 PER_SHARD = 100  # scenes that are kept in the cache together

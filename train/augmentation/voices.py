@@ -11,7 +11,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
 from train.augmentation import teacher
-from train.data.index import Clip
+from train.data.clip import Clip
 
 MOST_OF_A_CORPUS = 1_500  # clips that are drawn from, as many of each voice: more of the same voices teach little
 _SPEED = (0.85, 1.15)

@@ -75,17 +75,24 @@ def utterance_frames(clips: Sequence[Clip], spec: MfccSpec, cache: Cache | None 
     return [clip_frames(clip, spec, cache) for clip in clips]
 
 
-def usable(
-    clips: Sequence[Clip], spec: MfccSpec, cache: Cache, tell: Callable[[int, int, str], None]
+def readable(
+    clips: Sequence[Clip], make: Callable[[Clip], np.ndarray], tell: Callable[[int, int, str], None]
 ) -> tuple[list[Clip], list[np.ndarray], list[LeftOut]]:
-    """Return the clips that can be read, their frames, and those that cannot."""
-    kept, frames, unusable = [], [], []
+    """Return the clips that can be read, what `make` gives of each, and those that cannot."""
+    kept, made, unusable = [], [], []
     for number, clip in enumerate(clips, start=1):
         if number % 100 == 0 or number == len(clips):
             tell(number, len(clips), "")
         try:
-            frames.append(clip_frames(clip, spec, cache))
+            made.append(make(clip))
             kept.append(clip)
         except InputError as error:
             unusable.append(left_out(clip.path, error))
-    return kept, frames, unusable
+    return kept, made, unusable
+
+
+def usable(
+    clips: Sequence[Clip], spec: MfccSpec, cache: Cache, tell: Callable[[int, int, str], None]
+) -> tuple[list[Clip], list[np.ndarray], list[LeftOut]]:
+    """Return the clips that can be read, their frames, and those that cannot."""
+    return readable(clips, lambda clip: clip_frames(clip, spec, cache), tell)

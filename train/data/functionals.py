@@ -9,8 +9,8 @@ from edge.features.functionals import Functionals
 from edge.features.mfcc import MfccSpec
 from edge.features.voice import voice_frames
 from edge.sound.recording import load_recording
-from train.data.features import Cache, key_of
-from train.data.index import Clip
+from train.data.clip import Clip, LeftOut
+from train.data.features import Cache, key_of, readable
 
 
 def clip_functionals(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
@@ -29,14 +29,7 @@ def clip_functionals(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
 
 def with_functionals(
     clips: Sequence[Clip], spec: MfccSpec, cache: Cache, tell: Callable[[int, int, str], None]
-) -> tuple[list[Clip], np.ndarray, list[str]]:
-    """Return the clips that can be read, their functionals (clips, functionals), and a line for each that cannot."""
-    kept, rows, left_out = [], [], []
-    for number, clip in enumerate(clips, start=1):
-        try:
-            rows.append(clip_functionals(clip, spec, cache))
-            kept.append(clip)
-        except InputError as error:
-            left_out.append(f"{error}; left out")
-        tell(number, len(clips), "")
-    return kept, np.array(rows), left_out
+) -> tuple[list[Clip], np.ndarray, list[LeftOut]]:
+    """Return the clips that can be read, their functionals (clips, functionals), and those that cannot."""
+    kept, rows, unusable = readable(clips, lambda clip: clip_functionals(clip, spec, cache), tell)
+    return kept, np.array(rows), unusable

@@ -12,7 +12,7 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
 from train.config import Augmentation
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.fitting import checkpoint, runs
 from train.fitting.device import device
 from train.fitting.job import Job

@@ -17,8 +17,8 @@ from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
 from edge.section import Section
 from train.config import Recipe, TrainConfig
+from train.data.clip import Clip
 from train.data.features import Cache, Shipped
-from train.data.index import Clip
 from train.fitting import checkpoint, metrics, runs
 from train.fitting.batches import Batches
 from train.fitting.costs import multiply_adds

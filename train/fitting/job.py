@@ -10,7 +10,7 @@ import numpy as np
 from edge.errors import InputError
 from edge.section import Section
 from train.config import Recipe, TrainConfig
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.data.split import Split
 
 

@@ -9,8 +9,8 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from train.augmentation.augment import Variants, drawn, masked, shifted
 from train.config import Recipe, TrainConfig
+from train.data.clip import Clip
 from train.data.features import Cache, Shipped, clip_frames
-from train.data.index import Clip
 from train.data.split import Split
 from train.data.windows import along, normalization_of, speech_bounds, standardized, windowed, windows_of
 from train.networks import registry

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.features.baseline import Prior
-from train.data.index import Clip
+from train.data.clip import Clip
 
 _LEAST = 1e-3  # a functional that never varies must not divide by nothing
 

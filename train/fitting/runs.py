@@ -18,8 +18,9 @@ from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
 from edge.model.manifest import Corpus
 from train.config import Augmentation, Recipe
+from train.data.clip import Clip
 from train.data.corpora import LICENCES
-from train.data.index import COLUMNS, Clip
+from train.data.index import COLUMNS
 from train.data.split import SIDES, Split
 from train.networks import registry
 

@@ -18,8 +18,8 @@ from train.augmentation.augment import sounds_in
 from train.augmentation.scenes import Scenes, scenes
 from train.augmentation.sounds import judging
 from train.config import Recipe, TrainConfig
+from train.data.clip import Clip
 from train.data.features import Cache, key_of
-from train.data.index import Clip
 from train.data.windows import normalization_of, standardized
 from train.fitting import checkpoint, runs
 from train.fitting.finish import finished

@@ -66,9 +66,9 @@ def _beside(found: dict[str, Any], part: str, name: str) -> list[str]:
     return [f"{100 * row[part][name]:.1f}" for row in found["baselines"].values()]
 
 
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table, figures to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def markdown(head: list[str], rows: list[list[str]], *, words: int = 1) -> str:
+    """Return a Markdown table: `words` columns to the left, figures to the right."""
+    lines = [head, [*["---"] * words, *["---:"] * (len(head) - words)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

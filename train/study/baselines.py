@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.data.split import Split
 from train.fitting import metrics
 

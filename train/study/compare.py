@@ -11,8 +11,8 @@ from scipy.special import softmax
 
 from edge.features.mfcc import MfccSpec
 from train.config import TrainConfig
+from train.data.clip import Clip
 from train.data.features import Cache
-from train.data.index import Clip
 from train.data.split import Split
 from train.data.windows import windows_of
 from train.fitting import metrics, runs

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from train.data.index import Clip
+from train.data.clip import Clip
 
 Moods = Literal["balanced", "neutral", "one mood"]
 MAIN_SHARE = 0.7  # of what is said most where the moods are not balanced

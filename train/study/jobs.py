@@ -15,8 +15,8 @@ from edge.errors import UnavailableError
 from edge.features.mfcc import MfccSpec
 from edge.model.artifact import write_atomically
 from train.config import TrainConfig
+from train.data.clip import Clip
 from train.data.features import Cache, Shipped, clip_key
-from train.data.index import Clip
 from train.fitting import runs
 from train.fitting.checkpoint import epochs_done
 from train.fitting.job import Job

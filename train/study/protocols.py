@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from edge.errors import InputError
 from train.config import TrainConfig
 from train.data import corpora
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.data.split import Split, require_apart, require_labels
 from train.study.folds import speakers_fold, unseen_fold
 from train.study.sides import all_but, by_speaker, named, speakers_of, split_of, validation_speakers, whole_name
@@ -45,10 +45,6 @@ def _speaker(clip: Clip) -> str:
 
 def _word(clip: Clip) -> str:
     return f"word {clip.text!r}"
-
-
-def _corpus(clip: Clip) -> str:
-    return f"corpus {clip.corpus}"
 
 
 def _random(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:

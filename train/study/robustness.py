@@ -11,8 +11,8 @@ from edge.features.mfcc import MfccSpec, mfcc
 from edge.sound.recording import load_recording
 from train.augmentation.augment import TEST_FOLD, sounds_in
 from train.augmentation.rooms import ROOMS, impulse_response, reverberant, rms
+from train.data.clip import Clip
 from train.data.features import Cache, clip_frames, key_of
-from train.data.index import Clip
 from train.data.windows import speech_bounds
 
 CLEAN = "clean"

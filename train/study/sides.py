@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edge.errors import InputError
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.data.split import SIDES, Split
 
 

@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPClassifier
 
 from edge.errors import InputError
 from edge.features.baseline import Baseline, Prior
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.fitting import metrics
 from train.fitting.prior import prior_of
 from train.study.heard_before import Room, Setting, rooms

@@ -10,8 +10,8 @@ import msgspec
 
 from edge.features.mfcc import MfccSpec
 from train.config import TrainConfig
+from train.data.clip import Clip
 from train.data.features import Cache
-from train.data.index import Clip
 from train.fitting import metrics
 from train.fitting.fit import logits_of, network_for, steps_of, train_epoch
 from train.fitting.job import Job

@@ -17,9 +17,9 @@ from tests.support.sounds import chirp
 from train.augmentation import rooms
 from train.augmentation.augment import Variants, drawn, masked, noise_files, shifted, sounds_in
 from train.config import Augmentation, TrainConfig
-from train.data.clip import reasons
+from train.data.clip import Clip, reasons
 from train.data.features import Cache
-from train.data.index import Clip, scan
+from train.data.index import scan
 from train.data.windows import normalization_of, speech_bounds, windows_of
 from train.fitting.prepare import balanced
 from train.study import robustness

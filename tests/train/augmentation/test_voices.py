@@ -11,7 +11,7 @@ from edge.sound.recording import load_recording
 from tests.support.sounds import CORPORA
 from train.augmentation.teacher import NONE, SPEECH, TEN_MS, UNCLEAR, by_level, by_teacher
 from train.augmentation.voices import Voices
-from train.data.index import Clip
+from train.data.clip import Clip
 
 
 def words(count: int = 3, *, floor: float) -> np.ndarray:

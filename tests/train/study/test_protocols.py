@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from edge.errors import InputError
 from tests.support.sounds import CORPORA, corpus_clips
 from train.config import LABELS, Protocols, TrainConfig
-from train.data.index import Clip, scan
+from train.data.clip import Clip
+from train.data.index import scan
 from train.data.split import SIDES, Split, require_apart
 from train.study.protocols import _speaker, splits
 

@@ -8,7 +8,7 @@ import pytest
 from edge.errors import InputError
 from tests.train.study.test_protocols import clip, many
 from train.config import LABELS, Protocols, TrainConfig
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.data.split import SIDES, Split, unheard_labels
 from train.study.folds import group_of, is_unseen, speakers_fold, unseen_fold
 from train.study.protocols import splits

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.data.index import Clip
+from train.data.clip import Clip
 
 CORPUS = "here"
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 
 from edge.model.artifact import write_atomically
-from train.data.index import Clip
+from train.data.clip import Clip
 from train.fitting import runs
+from train.pages.tables import markdown
 
 
 def write(folder: Path, found: dict[str, dict[str, dict[str, float]]], clips: Sequence[Clip]) -> str:
@@ -28,10 +29,9 @@ def write(folder: Path, found: dict[str, dict[str, dict[str, float]]], clips: Se
 
 def _table(found: dict[str, dict[str, dict[str, float]]]) -> str:
     corpora = list(next(iter(next(iter(found.values())).values())))
-    lines = [f"| | room | {' | '.join(corpora)} |", f"|---|---|{'---:|' * len(corpora)}"]
-    lines += [
-        f"| {name} | {setting} | {' | '.join(f'{100 * uar[corpus]:.1f}' for corpus in corpora)} |"
+    rows = [
+        [name, setting, *(f"{100 * uar[corpus]:.1f}" for corpus in corpora)]
         for name, settings in found.items()
         for setting, uar in settings.items()
     ]
-    return "\n".join(lines) + "\n"
+    return markdown(["", "room", *corpora], rows, words=2)
