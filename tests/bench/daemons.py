@@ -23,9 +23,10 @@ import soundfile
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.bench.cost import sounds
-from tests.bench.peers import GRAPHS, RATE_HZ, peak_rss_mb
+from tests.bench.peers import GRAPHS, RATE_HZ
 from tests.support.broker import HOST, Broker
 from tests.support.daemon import Daemon
+from tests.support.memory import peak_mb
 
 SETTLED_S = 2.0
 LAST_S = 1.0  # before the first of them ends, their memory is read
@@ -56,7 +57,7 @@ def run_together(count: int, seconds: float, cores: set[int]) -> dict:
             for daemon in daemons:
                 daemon.wait_until_ready()
             time.sleep(max(0.0, daemons[0].began_at + seconds - LAST_S - time.time()))
-            peaks = [peak_rss_mb(daemon.process.pid) for daemon in daemons]
+            peaks = [peak_mb(daemon.process.pid) for daemon in daemons]
             usages = [daemon.finish() for daemon in daemons]
         observer.disconnect()
         observer.loop_stop()

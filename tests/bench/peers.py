@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.support.memory import peak_mb
+
 RATE_HZ = 16_000
 BLOCK = 1_280
 GRAPHS = Path("runs/bench")
@@ -196,12 +198,6 @@ def librosa_per_hop() -> AbstractContextManager[Hear]:
     return nullcontext(lambda samples: every(samples, 512, 320, lambda window: librosa_mfcc(librosa, window)))
 
 
-def peak_rss_mb(process: int | str = "self") -> float:
-    """Return a living process's own; getrusage's figure is its parent's, where the parent was larger."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) / 1_000
-
-
 WINDOW = (2 * RATE_HZ, RATE_HZ // 2)
 
 
@@ -253,7 +249,7 @@ def main() -> None:
         hear(samples)
         cpu_s = time.process_time() - cpu_s
     seconds = len(samples) / RATE_HZ
-    print(json.dumps({"cpu_per_audio_s": cpu_s / seconds, "first_result_s": first_s, "rss_mb": peak_rss_mb()}))
+    print(json.dumps({"cpu_per_audio_s": cpu_s / seconds, "first_result_s": first_s, "rss_mb": peak_mb()}))
 
 
 if __name__ == "__main__":
