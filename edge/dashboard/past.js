@@ -57,7 +57,7 @@ class Past {
     this._lastMs = ts;
     const heard = microphone === null || microphone === "ok";
     if (this._heard !== null && this._heard !== heard)
-      this._add(`heard ${ts}`, { start: ts, label: emotion, confidence: heard ? null : 0, late: false });
+      this._add(`heard ${ts}`, { start: ts, label: emotion, confidence: heard ? null : 0, late: false, heard });
     this._heard = heard;
     const known = this._present;
     if (since === null || (known && known.label === emotion && Math.abs(known.start - since) < Past.SAME_MS)) return;

@@ -48,8 +48,8 @@ def test_the_page_follows_a_sensor_from_its_first_word_to_its_death(
         expect(word(page)).to_have_text(QUIET)
         told = [message.json["event_type"] for message in watcher.messages]
         assert len(told) >= 4
-        expect(page.locator("#changes li")).to_have_count(len(told) + 1)
-        assert labels(page) == [QUIET, *told]
+        # The digital silence that follows is a line of its own as soon as it is known to be no microphone's.
+        wait_until(lambda: labels(page)[: len(told) + 1] == [QUIET, *told], lambda: labels(page))
 
         assert virtual_microphone.listeners() == 1
         page.get_by_role("switch", name="Listening").click()

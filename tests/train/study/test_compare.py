@@ -9,11 +9,11 @@ import numpy as np
 import psutil
 import pytest
 
-import train.pages.report
 from tests.support.lab import run_train, start_train, write_config
 from tests.support.patience import PATIENCE_S
 from tests.support.tiny_corpus import write_corpus
 from train.fitting import checkpoint
+from train.pages.report import write as write_page
 
 VARYING = ("seconds", "seconds_per_epoch", "created", "training_seconds", "device", "commit")
 
@@ -62,7 +62,7 @@ def test_the_report_holds_everything(compared):
 def test_beside_a_gru_stands_what_the_studys_loss_is_worth(compared, tmp_path):
     _, _, found = compared
     table = found["table"] | {"gru": found["table"]["rnn"]}
-    page = train.pages.report.write(tmp_path, found | {"table": table}).read_text()
+    page = write_page(tmp_path, found | {"table": table}).read_text()
     assert "1.1745" in page
     assert "1.1654" in page
 
