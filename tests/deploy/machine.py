@@ -18,6 +18,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
@@ -162,14 +163,9 @@ class Machine:
         """Return a property of the service."""
         return self.run(f"systemctl show -P {name} roomtone").stdout.strip()
 
-    def wait_for(self, condition, what: str, timeout_s: float = 60.0):
+    def wait_for(self, condition, what: str, timeout_s: float = PATIENCE_S):
         """Return what `condition()` gives as soon as it is true."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if found := condition():
-                return found
-            time.sleep(0.5)
-        raise AssertionError(f"{what}: not within {timeout_s:.0f} s\n{self.journal()}")
+        return wait_until(condition, lambda: f"{what}\n{self.journal()}", patience_s=timeout_s, every_s=0.5)
 
     @contextmanager
     def drop_in(self, lines: str) -> Iterator[None]:

@@ -26,6 +26,8 @@ from edge.config import Mqtt, Tls
 from edge.delivery.link import Link
 from edge.errors import UnavailableError
 from tests.support.broker import HOST, free_port
+from tests.support.chromium import launch
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
@@ -104,14 +106,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def wait_until_listening(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
+    def listens() -> bool:
         try:
             socket.create_connection((HOST, port), 1).close()
-            return
         except OSError:
-            assert time.monotonic() < deadline, f"nobody listens on {port}"
-            time.sleep(0.05)
+            return False
+        return True
+
+    wait_until(listens, f"nobody listens on {port}")
 
 
 def certificate(folder: Path, *, authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None,
@@ -253,9 +255,7 @@ def test_publishing_under_anothers_name_is_refused_and_reported(house):
     link.start()
     link.require(timeout_s=10)
     link.retain("state", b"{}")
-    deadline = time.monotonic() + 10
-    while not (link.problem or "").startswith("may not publish") and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: (link.problem or "").startswith("may not publish"), lambda: link.problem)
     refused = r"may not publish roomtone/cellar/(status|state): Not authorized"
     assert all(re.fullmatch(refused, problem) for problem in link.problem.split("; "))
     assert re.search(refused, link.condition().problem)
@@ -287,10 +287,7 @@ class Page:
         self.client.loop_start()
 
     def wait_for(self, condition) -> None:
-        deadline = time.monotonic() + 10
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert condition(), vars(self)
+        wait_until(condition, lambda: vars(self))
 
 
 def test_a_dashboard_reads_and_switches_listening_and_nothing_else(house):
@@ -318,12 +315,10 @@ def test_a_dashboard_with_a_wrong_password_is_refused(house):
 
 def test_the_page_opens_in_a_browser(house):
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=require_program("chromium", "chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = launch(driver)
         # Chromium has its own store of authorities; that the chain is sound is proven by the clients above.
         page = browser.new_context(ignore_https_errors=True).new_page()
-        answer = page.goto(f"https://localhost:{house.page_port}/")
+        answer = page.goto(f"https://localhost:{house.page_port}/", timeout=1_000 * PATIENCE_S)
         assert (answer.status, page.title()) == (200, "roomtone")
         browser.close()
 
@@ -335,9 +330,9 @@ def test_a_sensors_account_does_not_open_the_browsers_port(house):
     client.username_pw_set("attic", (house.given("attic") / "password").read_text().strip())
     client.on_connect = lambda client, data, flags, reason, properties: answers.append(str(reason))
     client.connect("localhost", house.page_port)
-    deadline = time.monotonic() + 10
-    while not answers and time.monotonic() < deadline:
-        client.loop(0.1)
+    client.loop_start()
+    wait_until(lambda: answers)
+    client.loop_stop()
     assert answers == ["Not authorized"]
 
 

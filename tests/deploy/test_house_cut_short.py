@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker import free_port
+from tests.support.patience import wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
@@ -59,11 +59,8 @@ class House:
         program = require_program("mosquitto", "mosquitto")
         process = subprocess.Popen([program, "-c", self.folder.parent / "mosquitto.conf"])
         try:
-            deadline = time.monotonic() + 30
-            while not (log.exists() and " running" in log.read_text()):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, "mosquitto does not start"
-                time.sleep(0.05)
+            wait_until(lambda: process.poll() is not None or (log.exists() and " running" in log.read_text()))
+            assert process.poll() is None, log.read_text()
             yield
         finally:
             process.terminate()

@@ -33,6 +33,7 @@ class Visit:
     def begin(cls, browser: Browser, url: str, **context: Any) -> Self:
         """Open the address in a context of its own, 1280 by 800 unless told otherwise."""
         opened = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 800}, **context})
+        opened.set_default_timeout(1_000 * PATIENCE_S)
         visit = cls(opened.new_page())
         visit._watch()
         visit.page.goto(url)

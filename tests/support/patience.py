@@ -12,11 +12,17 @@ PATIENCE_S = 120.0  # a busy core takes ten times as long as a free one, and mor
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seen: Callable[[], object] | str = "") -> T:
+def wait_until(
+    condition: Callable[[], T],
+    seen: Callable[[], object] | str = "",
+    *,
+    patience_s: float = PATIENCE_S,
+    every_s: float = 0.02,
+) -> T:
     """Return what `condition()` gives as soon as it is true. Raises TimeoutError with what was `seen` instead."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
     while not (found := condition()):
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"not within {PATIENCE_S:.0f} s: {seen() if callable(seen) else seen}")
-        time.sleep(0.02)
+            raise TimeoutError(f"not within {patience_s:.0f} s: {seen() if callable(seen) else seen}")
+        time.sleep(every_s)
     return found

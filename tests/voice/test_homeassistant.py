@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,7 +20,7 @@ from edge.delivery.link import Link
 from edge.voice.homeassistant import discovery
 from edge.voice.payloads import Event, Health, State
 from tests.support.broker import HOST, free_port
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
@@ -163,15 +162,17 @@ class Home:
     def call(self, domain: str, service: str, entity: str) -> None:
         self._ask(f"/api/services/{domain}/{service}", json.dumps({"entity_id": entity}).encode())
 
-    def wait_for(self, condition, timeout_s: float = 30):
+    def wait_for(self, condition, timeout_s: float = PATIENCE_S):
         """Return what `condition` gives as soon as it is true. Raises TimeoutError with Home Assistant's words."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+
+        def holds():
             with contextlib.suppress(urllib.error.URLError, ConnectionError, KeyError):
-                if found := condition():
-                    return found
-            time.sleep(0.25)
-        raise TimeoutError(f"after {timeout_s} s; Home Assistant says:\n{self.log()}\n{self._known()}")
+                return condition()
+
+        def seen() -> str:
+            return f"Home Assistant says:\n{self.log()}\n{self._known()}"
+
+        return wait_until(holds, seen, patience_s=timeout_s, every_s=0.25)
 
     def _known(self) -> str:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
@@ -213,7 +214,7 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
         sensor = sense()
         count = len(described["components"])
-        entities = home.wait_for(lambda: len(found := home.states()) >= count and found, timeout_s=60)
+        entities = home.wait_for(lambda: len(found := home.states()) >= count and found)
         assert len(entities) == count
         emotion, switch, speech = "sensor.attic_emotion", "switch.attic_listening", "binary_sensor.attic_speech"
 
@@ -229,7 +230,7 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
                 followed.add(last["emotion"])
             return len(followed) >= 3 and "quiet" in followed
 
-        home.wait_for(in_step, timeout_s=60)
+        home.wait_for(in_step)
         states = home.states()
         assert states["binary_sensor.attic_microphone_problem"]["state"] == "off"
         assert float(states["sensor.attic_memory"]["state"]) > 10
@@ -248,9 +249,9 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         # Killed, it is unavailable; back, it is available.
         sensor.kill()
         sensor.wait()
-        home.wait_for(lambda: {s["state"] for s in home.states().values()} == {"unavailable"}, timeout_s=60)
+        home.wait_for(lambda: {s["state"] for s in home.states().values()} == {"unavailable"})
         sensor = sense()
-        home.wait_for(lambda: home.states()[emotion]["state"] not in ("unavailable", "unknown"), timeout_s=60)
+        home.wait_for(lambda: home.states()[emotion]["state"] not in ("unavailable", "unknown"))
         sensor.terminate()
         sensor.wait()
 
