@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.config import EdgeConfig
-from edge.errors import InputError, printable
+from edge.errors import InputError, utf8
 from edge.hearing.affect import affect
 from edge.hearing.decision import settings
 from edge.hearing.observation import Observation
@@ -45,13 +45,13 @@ def classify(
         summary.add(observation)
         also(block, observation)
         if observation.change is not None:
-            yield {"file": printable(path), **event(pipeline, observation)}
+            yield {"file": utf8(path), **event(pipeline, observation)}
     if not summary.blocks:
         raise InputError(f"{path}: too short: less than one block of 80 ms")
     duration_s = summary.duration_s
     yield {
         "summary": {
-            "file": printable(path),
+            "file": utf8(path),
             "duration_s": round(duration_s, 3),
             **summary.result(),
             "realtime_factor": round((time.process_time() - start_s) / duration_s, 5),
