@@ -32,15 +32,17 @@ def classify(
     config: EdgeConfig,
     *,
     also: Callable[[Block, Observation], None] = nobody,
+    tell: Callable[[str], None] = lambda remark: None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a dict per event, then `{"summary": {...}}`; `also` is given every block and observation on the way.
+    """Yield a dict per event, then `{"summary": {...}}`; `also` is given every block and observation on the way,
+    and `tell` a line about what of the recording is not there.
 
     Raises InputError for a recording that cannot be read.
     """
     pipeline = Pipeline(model, manifest, gate=config.gate, decision=config.decision)
     summary = _Summary(manifest.labels, settings(manifest.decision, config.decision).enter)
     start_s = time.process_time()
-    for block in timed_blocks(summary.measured(read_recording(path)), started_at=0.0):
+    for block in timed_blocks(summary.measured(read_recording(path, tell)), started_at=0.0):
         observation = pipeline.process(block)
         summary.add(observation)
         also(block, observation)

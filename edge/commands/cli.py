@@ -37,6 +37,10 @@ def _complain(message: str, status: int) -> int:
     return complain(CALLED, message, status)
 
 
+def _remark(remark: str) -> None:
+    _complain(remark, 0)
+
+
 def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
     """Return the configuration, and what to call it; logging follows it."""
     config, name = _read_config(options, file or options.config)
@@ -84,7 +88,10 @@ def _classify(options: argparse.Namespace) -> int:
             track = Track() if options.plot else None
             if not options.json:
                 print(printable(file))
-            for line in classify(file, model, artifact.manifest, config, also=track.add if track else nobody):
+            heard = classify(
+                file, model, artifact.manifest, config, also=track.add if track else nobody, tell=_remark
+            )
+            for line in heard:
                 print(as_json(line) if options.json else as_text(line), flush=True)
             if track:
                 print(f"  drawn in {printable(_plot(file, track, artifact.manifest, config))}")
