@@ -67,7 +67,7 @@ _FORMS = {
 def laid_out(kind: str | None, read: Read, size: int) -> Layout:
     """Return what the container of `size` bytes (a huge number where nobody knows) says."""
     if kind == "FLAC":
-        return Layout(end=_next_flac(read, size))
+        return Layout(end=_next_flac(read))
     if kind == "AU":
         return _au(read, size)
     if kind in _FORMS:
@@ -109,6 +109,8 @@ def _chunked(kind: str, read: Read, size: int) -> Layout:
             patches = {large: struct.pack("<Q", follow)}
     elif not length and kind in ("WAV", "RF64") and not size <= place <= size + 1:  # not just further chunks
         patches = {sound - 4: struct.pack(f"{order}I", min(follow, 0xFFFF_FFFF))}
+    if kind == "CAF" and told > follow:  # which libsndfile refuses
+        patches = {sound - 8: struct.pack(">Q", follow)}
     if not told or told >= (1 << 62 if large or header_bytes > 8 else _NEVER_WRITTEN):
         return Layout(fault=fault, patches=patches)
     joined, spare = place < size and _begins(read, place), size - place
@@ -159,11 +161,13 @@ def _aiff_fault(described: bytes, length: int) -> str:
     return f"{frames:,} times {channels} of {bits} bits in {length:,} bytes"
 
 
-def _next_flac(read: Read, size: int) -> int | None:
+def _next_flac(read: Read) -> int | None:
     """Return where another FLAC begins."""
-    for place in range(4, size, _PIECE_BYTES):
-        if found := _NEXT_FLAC.search(read(place, _PIECE_BYTES + 7)):
+    place = 4
+    while piece := read(place, _PIECE_BYTES + 7):
+        if found := _NEXT_FLAC.search(piece):
             return place + found.start()
+        place += _PIECE_BYTES
     return None
 
 

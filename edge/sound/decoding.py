@@ -55,7 +55,7 @@ class Decoding:
         frames = round(self.rate_hz * (_READ_PASSING_S if self._passing else _READ_S))
         self._at_once = max(1, min(frames, _READ_SAMPLES // self.channels))
         self._whole_numbers = sound.subtype in _FLOATS  # so far
-        self._cut = False
+        self._cut = self._beyond = False
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Yield float32 (frames, channels), full scale 1.0, to the end.
@@ -84,10 +84,11 @@ class Decoding:
             with self._hush():
                 return self._sound.read(out=chunk)
         except soundfile.LibsndfileError as error:
-            if not self._source.exhausted:
+            self._beyond = self._kind in _COUNTED and before >= self._sound.frames
+            if not self._source.exhausted and not self._beyond:
                 after_s = before / self.rate_hz
                 raise InputError(f"{self._name}: damaged (after {after_s:.1f} s: {_why(error)})") from error
-            self._cut = True
+            self._cut = not self._beyond
             decoded = np.flatnonzero(~np.isnan(chunk[:, 0]))
             return chunk[: decoded[-1] + 1 if len(decoded) else 0]
 
@@ -95,7 +96,7 @@ class Decoding:
         """Yield what is to be said of a sound of which so many frames were heard."""
         pages, layout, heard_s = self._pages, self._layout, frames / self.rate_hz
         if pages and pages.damaged:
-            yield "damaged: parts of it are missing"
+            yield "damaged, parts of it are missing"
         told_s = 0.0
         if layout.there < layout.told and not self._passing:
             told_s = heard_s * layout.told / max(1, layout.there)
@@ -103,13 +104,13 @@ class Decoding:
             told_s = self._sound.frames / self.rate_hz
         exact = self._sound.subtype in _EXACT
         if told_s > heard_s + (0 if exact else _INEXACT_S):
-            yield f"cut short: of {told_s:.2f} s, {heard_s:.2f} s are there"
+            yield f"cut short ({heard_s:.2f} s of {told_s:.2f} s are there)"
         elif self._cut or (pages and pages.cut):
-            yield f"cut short after {heard_s:.2f} s"
+            yield f"cut short ({heard_s:.2f} s are there)"
         if layout.spare and not self._passing:
-            yield f"{layout.spare:,} bytes behind the sound that its header counts are not heard"
-        if self._passing and ((pages and pages.end) or self._source.goes_on()):
-            yield "more follows after its end, and is not heard: of joined recordings, give a file, or raw PCM"
+            yield f"what follows the sound that its header counts is not heard ({layout.spare:,} bytes)"
+        if self._passing and (self._beyond or (pages and pages.end) or self._source.goes_on()):
+            yield "what follows its end is not heard (joined recordings are, from a file)"
 
     def _require_sense(self, chunk: np.ndarray, before: int) -> None:
         """Raise InputError for samples that no microphone gives: one of them would spoil all that follow."""
@@ -131,21 +132,25 @@ class Decoding:
 @contextmanager
 def decoding(name: str, source: Stored | Passing, tell: Tell = untold) -> Iterator[Decoding]:
     """Open a sound for decoding. Raises InputError for what is no sound, or none that this can read."""
-    stored = isinstance(source, Stored)
-    head = source.at(0, HEAD_BYTES) if stored else source.await_head(TELLING_BYTES)
+    named = isinstance(source, Stored)
+    head = source.at(0, HEAD_BYTES) if named else source.await_head(TELLING_BYTES)
     kind = kind_of(head)
-    if kind is None and (not stored or not head or foreign_or_mpeg(head)):
-        raise refused(name, head, kind, "", stored=stored)
-    layout = laid_out(kind, source.peek if stored else lambda place, count: head[place : place + count], source.size)
-    if layout.fault:
-        raise InputError(f"{name}: its header names samples that no recorder writes ({layout.fault})")
-    pages = OggPages() if kind == "Ogg" else None
-    end, following = layout.end, None
-    if pages:
-        end = _paged(pages, source)
-    if stored and end is not None:
-        source, following = source.parted(end)
+    if kind is None and (not named or not head or foreign_or_mpeg(head)):
+        raise refused(name, head, kind, "", stored=named)
     with ExitStack() as held:
+        if not named and kind not in STREAMED:
+            source = Stored(_spooled(name, source, held))
+        stored = isinstance(source, Stored)
+        read = source.peek if stored else lambda place, count: head[place : place + count]
+        layout = laid_out(kind, read, source.size)
+        if layout.fault:
+            raise InputError(f"{name}: its header names samples that no recorder writes ({layout.fault})")
+        pages = OggPages() if kind == "Ogg" else None
+        end, following = _paged(pages, source) if pages else layout.end, None
+        if stored and end is not None:
+            source, following = source.parted(end)
+        elif stored and layout.spare:
+            source, _ = source.parted(source.size - layout.spare)
         try:
             sound, tape = _opened(name, source, kind, layout, head, held)
             if stored and sound.subtype in _FLOATS:
@@ -154,7 +159,7 @@ def decoding(name: str, source: Stored | Passing, tell: Tell = untold) -> Iterat
                     pass
                 sound, tape = _opened(name, source, kind, layout, head, held)
         except soundfile.LibsndfileError as error:
-            raise refused(name, head, kind, _why(error), stored=stored) from error
+            raise refused(name, head, kind, _why(error), stored=named) from error
         yield Decoding(name, sound, kind, source, tape, layout, pages, following, tell)
 
 
@@ -179,7 +184,7 @@ def _opened(
     name: str, source: Stored | Passing, kind: str | None, layout: Layout, head: bytes, held: ExitStack
 ) -> tuple[soundfile.SoundFile, Tape | None]:
     """Open what libsndfile is to read. Raises LibsndfileError, and InputError for what cannot be in a header."""
-    given = _given(name, source, kind, layout, head, held)
+    given = _given(source, kind, layout, head)
     with unheard(output=True):
         sound = held.enter_context(_Forward(given, closefd=False))
     if isinstance(source, Passing):
@@ -194,9 +199,7 @@ def _opened(
     return sound, given if isinstance(given, Tape) else None
 
 
-def _given(
-    name: str, source: Stored | Passing, kind: str | None, layout: Layout, head: bytes, held: ExitStack
-) -> int | Tape:
+def _given(source: Stored | Passing, kind: str | None, layout: Layout, head: bytes) -> int | Tape:
     """Return what libsndfile is to read from: a descriptor where it can, a tape where it must be told something."""
     if isinstance(source, Stored):
         if kind == MP3:
@@ -206,9 +209,7 @@ def _given(
             return Tape(source, layout.patches, endless=False)
         os.lseek(source.descriptor, 0, os.SEEK_SET)
         return source.descriptor
-    if kind in STREAMED:
-        return Tape(source, layout.patches, endless=True, last=last_ogg_page(head) if kind == "Ogg" else b"")
-    return _spooled(name, source, held)
+    return Tape(source, layout.patches, endless=True, last=last_ogg_page(head) if kind == "Ogg" else b"")
 
 
 def _spooled(name: str, source: Passing, held: ExitStack) -> int:

@@ -160,7 +160,7 @@ def _mpeg_frame_bytes(header: bytes) -> int | None:
 
 def outgrown_mp3(rest: Callable[[int, int], bytes], size: int) -> dict[int, bytes]:
     """Return what to read at which place instead, where an MP3 goes on after what its own table (Xing, Info) counts: as
-    when recordings were joined end to end. Without that table it is read to its end. Arguments as of `mended_wav`."""
+    when recordings were joined end to end. Without that table it is read to its end."""
     tag = rest(0, 10)
     begin = 0
     if tag[:3] == b"ID3" and len(tag) == 10:
@@ -171,4 +171,6 @@ def outgrown_mp3(rest: Callable[[int, int], bytes], size: int) -> dict[int, byte
         return {}
     place = found.end() + (4 if found[2][0] & 1 else 0)
     told = int.from_bytes(frame[place : place + 4], "big")
-    return {begin + found.start(): bytes(4)} if size - begin > told + _MP3_TAGS_BYTES else {}
+    end = begin + told
+    joined = size > end + _MP3_TAGS_BYTES or (end > begin and kind_of(rest(end, TELLING_BYTES)) == MP3)
+    return {begin + found.start(): bytes(4)} if joined else {}

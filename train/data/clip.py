@@ -45,13 +45,13 @@ def left_out(path: str, error: Exception) -> LeftOut:
     return LeftOut(path=path, why=why, detail=bracket + detail)
 
 
-def reasons(files: Iterable[LeftOut]) -> list[str]:
-    """Return a line per kind of reason: how many files, and the first of them."""
+def reasons(files: Iterable[LeftOut], what: str = "left out") -> list[str]:
+    """Return a line per kind of reason: how many files, and the first of them; `what` became of them."""
     kinds: dict[str, list[LeftOut]] = defaultdict(list)
     for file in files:
         kinds[file.why].append(file)
     return [
-        f"left out: {alike[0]}" if len(alike) == 1
-        else f"left out: {len(alike)} files: {why} (first: {printable(alike[0].path)}{alike[0].detail})"
+        f"{what}: {alike[0]}" if len(alike) == 1
+        else f"{what}: {len(alike)} files: {why} (first: {printable(alike[0].path)}{alike[0].detail})"
         for why, alike in kinds.items()
     ]  # fmt: skip

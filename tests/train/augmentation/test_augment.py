@@ -69,13 +69,13 @@ def test_speed_changes_length_by_as_much(clip, tmp_path):
     assert len(made) == pytest.approx(len(mfcc(load_recording(clip.path), SPEC)) / 1.25, abs=1)
 
 
-def test_the_last_fold_of_noise_is_never_trained_with(noise):
-    assert [path.name for path in noise_files(str(noise))] == ["1-rain.wav"]
+def test_the_last_fold_of_noise_is_never_trained_with(noise, tmp_path):
+    assert [path.name for path in noise_files(str(noise), tmp_path)] == ["1-rain.wav"]
     with pytest.raises(InputError, match="nowhere: no such folder of noise"):
-        noise_files(str(noise / "nowhere"))
+        noise_files(str(noise / "nowhere"), tmp_path)
     (noise / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no noise recordings in it$"):
-        noise_files(str(noise / "empty"))
+        noise_files(str(noise / "empty"), tmp_path)
 
 
 def test_noise_that_cannot_be_heard_is_left_out_by_name(noise, clip, tmp_path):
@@ -85,8 +85,8 @@ def test_noise_that_cannot_be_heard_is_left_out_by_name(noise, clip, tmp_path):
     for litter in ("._1-rain.wav", "__MACOSX/1-rain.wav"):
         (noise / litter).parent.mkdir(exist_ok=True)
         (noise / litter).write_bytes(b"\0\5\26\7")
-    assert [path.name for path in noise_files(str(noise))] == ["1-rain.wav"]
-    lines = reasons(sounds_in(str(noise)).left_out)
+    assert [path.name for path in noise_files(str(noise), tmp_path)] == ["1-rain.wav"]
+    lines = reasons(sounds_in(str(noise), str(tmp_path)).left_out)
     assert [Path(line.split(": ")[1]).name for line in lines] == ["3-phone.m4a", "1-bad.wav", "2-empty.wav"]
     settings = Augmentation(noise=str(noise), noise_share=1.0)
     assert len(Variants(settings, SPEC, Cache(tmp_path / "cache"), trim=True).frames(clip, 1))
@@ -96,7 +96,7 @@ def test_of_noise_of_which_nothing_can_be_heard_the_reason_is_said(tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "1-bad.wav").write_text("no sound")
     with pytest.raises(InputError, match=r"bad: no noise recordings in it: .*1-bad\.wav: not a readable sound file"):
-        noise_files(str(tmp_path / "bad"))
+        noise_files(str(tmp_path / "bad"), tmp_path)
 
 
 def test_gain_of_features_is_gain_of_sound():
@@ -187,8 +187,8 @@ def test_windows_are_the_sensor_s(kind):
 
 
 @pytest.mark.parametrize("snr_db", [20.0, 0.0])
-def test_noise_is_as_loud_as_it_says(noise, snr_db):
-    noises = robustness.noise_recordings(noise)
+def test_noise_is_as_loud_as_it_says(noise, snr_db, tmp_path):
+    noises = robustness.noise_recordings(noise, tmp_path)
     assert list(noises) == ["5-sea.wav"]
     sound = chirp(seconds=1.0)
     added = robustness.noisy(sound, noises, snr_db, seed="a") - sound
