@@ -60,7 +60,7 @@ _FOREIGN = (
     (rb"PK\x03\x04", "a zip archive: unpack it", False),
     (rb"\x1f\x8b\x08[\x00-\x1f]|BZh[1-9]1AY&SY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|.{257}ustar",
      "an archive: unpack it", False),
-    (rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff[\xc0-\xfe]|GIF8[79]a|RIFF....WEBP|II\*\x00|MM\x00\*|BM.{4}\x00{4}.\x00\x00\x00|"
+    (rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff(\xe0..JFIF|\xe1..(Exif|http)|\xdb\x00[\x43\x84]|\xee\x00\x0eAdobe)|GIF8[79]a|RIFF....WEBP|II\*\x00|MM\x00\*|BM.{4}\x00{4}.\x00\x00\x00|"
      rb"8BPS\x00\x01", "a picture", False),
     (rb"%PDF-", "a PDF document", False),
     (rb"\x7fELF|MZ.{58}[\x40-\xff]\x00\x00\x00", "a program", False),

@@ -56,7 +56,8 @@ def test_any_name_is_heard_on_any_terminal(tmp_path, sound, terminal):
         if how == ["--json"]:
             summaries = [line["summary"] for line in map(json.loads, done.stdout.splitlines()) if "summary" in line]
             assert len(summaries) == len(NAMES)
-            assert {"plain.wav", "caf\u00e9.wav", "caf\\xe9.wav", os.fsdecode(NAMES[-1])} <= {summary["file"] for summary in summaries}
+            names = {"plain.wav", "caf\u00e9.wav", "caf\\xe9.wav", os.fsdecode(NAMES[-1])}
+            assert names <= {summary["file"] for summary in summaries}
             assert {summary["emotion"] for summary in summaries} == {summaries[0]["emotion"]}
         else:
             assert done.stdout.count(b"  in all: ") == len(NAMES)
@@ -76,7 +77,7 @@ def test_pipes_are_heard_and_what_is_no_sound_leaves_the_others_their_answer(tmp
     writer.wait(60)
     assert done.returncode == 66
     (line,) = done.stderr.splitlines()
-    assert line.startswith(b"roomtone: headless.raw: not a readable sound file (of no kind that is known; `roomtone run")
+    assert line.startswith(b"roomtone: headless.raw: not a readable sound file (of no kind that is known; `")
     summaries = [line["summary"] for line in map(json.loads, done.stdout.splitlines()) if "summary" in line]
     assert [summary["file"] for summary in summaries] == ["fifo", "/dev/stdin", "named.raw"]
     assert {(summary["duration_s"], summary["emotion"]) for summary in summaries} == {(4.0, summaries[0]["emotion"])}

@@ -82,7 +82,7 @@ def test_joined_recordings_are_all_heard(tmp_path, container, subtype):
     alone = heard(tmp_path / "x")
     (tmp_path / "x").write_bytes(3 * content)
     together = heard(tmp_path / "x")
-    assert len(together) == pytest.approx(3 * len(alone), abs=0.2 * RATE_HZ)
+    assert len(together) == pytest.approx(3 * len(alone), abs=0.4 * RATE_HZ)  # joints may be padded
     if container != "MP3":  # whose decoder goes on without beginning anew
         np.testing.assert_array_equal(together, np.tile(alone, 3))
 
@@ -157,16 +157,17 @@ NO_SOUND = {
 
 @pytest.mark.parametrize("what", NO_SOUND)
 def test_what_is_clearly_something_else_is_not_heard_as_samples(tmp_path, what):
-    with pytest.raises(InputError, match="^standard input: not a readable sound file, but ") as refused:
+    with pytest.raises(InputError, match="standard input: not a readable sound file, but") as refused:
         told_of_a_pipe(NO_SOUND[what])
-    assert ("`roomtone run --input -` takes" in str(refused.value)) or ("`ffmpeg -i pipe:0 -f wav -`" in str(refused.value))
+    helps = ("`roomtone run --input -` takes", "`ffmpeg -i pipe:0 -f wav -` makes one")
+    assert any(words in str(refused.value) for words in helps)
     (tmp_path / "x.wav").write_bytes(NO_SOUND[what])
     with pytest.raises(InputError, match=r"x\.wav: not a readable sound file, but "):
         heard(tmp_path / "x.wav")
 
 
 def test_samples_are_never_taken_for_something_else():
-    """The demo from each of 3,000 places, silence, faint dither, noise of any level, and constants, in both alignments."""
+    """The demo from 3,000 places, silence, faint dither, noise of any level, and constants, in both alignments."""
     speech = to_int16(soundfile.read(RECORDING, dtype="float32")[0])
     chance = np.random.default_rng(0)
     pieces = [speech[start : start + 750] for start in range(0, len(speech) - 750, len(speech) // 3_000)]
@@ -194,7 +195,7 @@ def test_of_a_float_file_of_another_scale_nothing_is_passed_on(tmp_path, subtype
 
 def test_and_in_a_pipe_whole_numbers_tell_it_at_once():
     quiet = np.rint(np.random.default_rng(0).normal(0, 2.0, 5 * RATE_HZ))
-    with pytest.raises(InputError, match="a whole number, as are all before it.* at 0.0"):
+    with pytest.raises(InputError, match=r"a whole number, as are all before it.* at 0.0"):
         told_of_a_pipe(written("WAV", "FLOAT", sound=np.concatenate([quiet, np.rint(LONG * 32_767)])))
 
 

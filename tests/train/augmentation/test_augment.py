@@ -1,6 +1,8 @@
 """Augmentation and degradation: each change is what its name says, and the same whenever it is asked for."""
 
+import hashlib
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,20 @@ def test_noise_that_cannot_be_heard_is_left_out_by_name(noise, clip, tmp_path):
     assert [Path(line.split(": ")[1]).name for line in lines] == ["3-phone.m4a", "1-bad.wav", "2-empty.wav"]
     settings = Augmentation(noise=str(noise), noise_share=1.0)
     assert len(Variants(settings, SPEC, Cache(tmp_path / "cache"), trim=True).frames(clip, 1))
+
+
+def test_noise_is_decoded_once_by_all_processes(noise, tmp_path):
+    """What is kept says that a file can be read, though it was changed since: by its content, it is another one."""
+    sounds_in.cache_clear()
+    assert len(sounds_in(str(noise), str(tmp_path)).files) == 2
+    table = sqlite3.connect(tmp_path / "recordings.sqlite")
+    assert table.execute("SELECT count(*) FROM heard").fetchone() == (2,)
+    digest = hashlib.sha256(b"no sound").hexdigest()
+    with table:
+        table.execute("UPDATE heard SET sha256 = ? WHERE rowid = 1", [digest])
+    (noise / "1-kept.wav").write_bytes(b"no sound")
+    sounds_in.cache_clear()
+    assert noise / "1-kept.wav" in sounds_in(str(noise), str(tmp_path)).files
 
 
 def test_of_noise_of_which_nothing_can_be_heard_the_reason_is_said(tmp_path):
