@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convert.config import ConvertConfig
-from edge.errors import ArtifactError, ConfigError, InputError, RoomtoneError
+from edge.entry import concluded
+from edge.errors import ArtifactError, ConfigError, InputError
 from edge.model.manifest import FORMS, PRECISIONS
 from edge.section import load_section
 from train.config import TrainConfig
@@ -29,6 +30,10 @@ class Wanted(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     """Convert and return the exit status."""
+    return concluded(lambda: _converted(arguments), called="error")
+
+
+def _converted(arguments: list[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.out and not options.run:
@@ -36,22 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
     if options.calibration and not options.run:
         parser.error("--calibration FILE belongs to a RUN")
     hush()
-    try:
-        config = load_section(options.config, "convert", ConvertConfig)
-        cache = Cache(load_section(options.config, "train", TrainConfig).cache)
-        if options.run:
-            run = load_run(options.run)
-            given = _calibration(options.calibration, run) if options.calibration else None
-            beside = run.folder.resolve() if run.folder.name in ("", "..") else run.folder
-            out = Path(options.out or f"{beside}.tflite")
-            wanted = [Wanted(run, options.form or _form(run), options.precision, out)]
-            return _make(wanted, out.with_suffix(""), config, cache, options.name, given)
-        return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
-    except RoomtoneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
+    config = load_section(options.config, "convert", ConvertConfig)
+    cache = Cache(load_section(options.config, "train", TrainConfig).cache)
+    if options.run:
+        run = load_run(options.run)
+        given = _calibration(options.calibration, run) if options.calibration else None
+        beside = run.folder.resolve() if run.folder.name in ("", "..") else run.folder
+        out = Path(options.out or f"{beside}.tflite")
+        wanted = [Wanted(run, options.form or _form(run), options.precision, out)]
+        return _make(wanted, out.with_suffix(""), config, cache, options.name, given)
+    return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
 
 
 def _parser() -> argparse.ArgumentParser:

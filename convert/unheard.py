@@ -22,7 +22,8 @@ from scipy.special import softmax
 from convert.config import ConvertConfig
 from convert.report.figures import CONDITIONS, Answers, report
 from convert.verification.calibrate import Calibration, calibrate
-from edge.errors import ArtifactError, InputError, RoomtoneError
+from edge.entry import concluded
+from edge.errors import ArtifactError, InputError
 from edge.model.artifact import read_artifact, write_atomically
 from edge.section import load_section
 from train.config import TrainConfig
@@ -38,6 +39,10 @@ from train.study.folds import group_of, is_unseen
 
 def main(arguments: list[str] | None = None) -> int:
     """Convert, measure and write the report; return the exit status."""
+    return concluded(lambda: _measured(arguments), called="error")
+
+
+def _measured(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(prog="python -m convert.unheard", description=__doc__)
     parser.add_argument("folder", help="of the runs: what `python -m train compare --protocol unheard` wrote")
     parser.add_argument("--noise", required=True, help="folder of noise recordings (ESC-10, of which the fifth fold)")
@@ -45,32 +50,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", default="config.yaml", help="default: config.yaml")
     options = parser.parse_args(arguments)
     hush()
-    try:
-        found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
-        if not found:
-            raise InputError(f"{options.folder}: no folders of finished runs in it")
-        if not (Path(options.folder) / "report.json").exists():
-            raise InputError(f"{options.folder}: not finished (no report.json); `python -m train compare` goes on")
-        config = load_section(options.config, "convert", ConvertConfig)
-        cache = Cache(load_section(options.config, "train", TrainConfig).cache)
-        noises = robustness.noise_recordings(options.noise)
-        answers = []
-        with bar("artifacts") as tell:
-            for number, run in enumerate(found, start=1):
-                answers.append(_answers(run, found, config, cache, noises))
-                tell(number, len(found), run.record.fold)
-        made = report(answers) | {
-            "baselines": _baselines(Path(options.folder)),
-            "calibration": msgspec.to_builtins(_calibration(None, found, config)),
-            "runs": [_run(run) for run in found],
-        }
-        written(Path(options.out), made, answers)
-    except RoomtoneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
+    if not found:
+        raise InputError(f"{options.folder}: no folders of finished runs in it")
+    if not (Path(options.folder) / "report.json").exists():
+        raise InputError(f"{options.folder}: not finished (no report.json); `python -m train compare` goes on")
+    config = load_section(options.config, "convert", ConvertConfig)
+    folder = load_section(options.config, "train", TrainConfig).cache
+    cache = Cache(folder)
+    noises = robustness.noise_recordings(options.noise, folder)
+    answers = []
+    with bar("artifacts") as tell:
+        for number, run in enumerate(found, start=1):
+            answers.append(_answers(run, found, config, cache, noises))
+            tell(number, len(found), run.record.fold)
+    made = report(answers) | {
+        "baselines": _baselines(Path(options.folder)),
+        "calibration": msgspec.to_builtins(_calibration(None, found, config)),
+        "runs": [_run(run) for run in found],
+    }
+    written(Path(options.out), made, answers)
 
 
 def _calibration(run: runs.Run | None, found: Sequence[runs.Run], config: ConvertConfig) -> Calibration | None:

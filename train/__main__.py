@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from edge.errors import RoomtoneError
+from edge.entry import concluded
 from train import commands
 from train.data.split import SIDES
 from train.fitting.quiet import hush
@@ -14,18 +14,15 @@ from train.study import protocols
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no fault
-    options = _parser().parse_args(arguments)
-    hush()
-    try:
+
+    def verb() -> int | None:
+        options = _parser().parse_args(arguments)
+        hush()
         return options.verb(options)
-    except RoomtoneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last whole epoch", file=sys.stderr)
-        return 130
+
+    return concluded(
+        verb, called="error", interrupted="stopped; the same command goes on from the last whole epoch"
+    )
 
 
 def _count(text: str) -> int:

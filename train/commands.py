@@ -74,8 +74,8 @@ def run_speech(options: argparse.Namespace) -> int:
     from train.fitting.speech import recordings, require_usable, rooms_in, scenes_of, train_speech
 
     require_usable(job.recipe)
-    noise = recordings(options.noise, options.without)
-    rooms = rooms_in(options.rooms, config.protocols.speech_test_rooms)
+    noise = recordings(options.noise, options.without, config.cache)
+    rooms = rooms_in(options.rooms, config.protocols.speech_test_rooms, config.cache)
     with bar("scenes") as tell:
         made = scenes_of(job, clips, noise, config, spec, tell, rooms=rooms)
     with bar(name) as tell:

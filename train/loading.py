@@ -40,7 +40,7 @@ def loaded(
         found = index.scan(options.data, config, tell)
     # What is lacking is said before features take minutes.
     if config.augmentation.noise is not None:
-        warn(f"noise {line}" for line in reasons(sounds_in(config.augmentation.noise).left_out))
+        warn(f"noise {line}" for line in reasons(sounds_in(config.augmentation.noise, config.cache).left_out))
     protocols.splits(options.protocol, found.clips, config)
     warn(found.remarks(config))
     with bar("features") as tell:

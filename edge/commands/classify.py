@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.config import EdgeConfig
-from edge.errors import InputError, printable
+from edge.errors import InputError, utf8
 from edge.hearing.affect import affect
 from edge.hearing.decision import settings
 from edge.hearing.observation import Observation
@@ -32,26 +32,28 @@ def classify(
     config: EdgeConfig,
     *,
     also: Callable[[Block, Observation], None] = nobody,
+    tell: Callable[[str], None] = lambda remark: None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a dict per event, then `{"summary": {...}}`; `also` is given every block and observation on the way.
+    """Yield a dict per event, then `{"summary": {...}}`; `also` is given every block and observation on the way,
+    and `tell` a line about what of the recording is not there.
 
     Raises InputError for a recording that cannot be read.
     """
     pipeline = Pipeline(model, manifest, gate=config.gate, decision=config.decision)
     summary = _Summary(manifest.labels, settings(manifest.decision, config.decision).enter)
     start_s = time.process_time()
-    for block in timed_blocks(summary.measured(read_recording(path)), started_at=0.0):
+    for block in timed_blocks(summary.measured(read_recording(path, tell)), started_at=0.0):
         observation = pipeline.process(block)
         summary.add(observation)
         also(block, observation)
         if observation.change is not None:
-            yield {"file": printable(path), **event(pipeline, observation)}
+            yield {"file": utf8(path), **event(pipeline, observation)}
     if not summary.blocks:
         raise InputError(f"{path}: too short: less than one block of 80 ms")
     duration_s = summary.duration_s
     yield {
         "summary": {
-            "file": printable(path),
+            "file": utf8(path),
             "duration_s": round(duration_s, 3),
             **summary.result(),
             "realtime_factor": round((time.process_time() - start_s) / duration_s, 5),

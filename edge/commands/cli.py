@@ -1,37 +1,30 @@
 """The command line. A user's mistake becomes one line on standard error and an exit status (edge/errors.py)."""
 
 import argparse
-import io
 import json
 import logging
-import os
 import sys
 import traceback
 from pathlib import Path
 
 from edge.commands.parser import DEFAULT_CONFIG, parser
 from edge.config import EdgeConfig, load_edge
-from edge.errors import InputError, RoomtoneError, printable
+from edge.entry import complain, concluded
+from edge.errors import InputError, printable
 
+CALLED = "roomtone"
 FAULT_OF_OURS = 70
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name or a label that the terminal cannot show is no fault
-            stream.reconfigure(errors="backslashreplace")
-    options = parser().parse_args(arguments)
+
+    def command() -> int | None:
+        options = parser().parse_args(arguments)
+        return _COMMANDS[options.command](options)
+
     try:
-        return _COMMANDS[options.command](options) or 0
-    except RoomtoneError as error:
-        return _complain(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing more to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return concluded(command, called=CALLED)
     except Exception as error:
         if logging.getLogger().isEnabledFor(logging.DEBUG):
             traceback.print_exc()
@@ -41,8 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"roomtone: {' '.join(printable(message).split())}", file=sys.stderr)
-    return status
+    return complain(CALLED, message, status)
+
+
+def _remark(remark: str) -> None:
+    _complain(remark, 0)
 
 
 def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
@@ -92,7 +88,10 @@ def _classify(options: argparse.Namespace) -> int:
             track = Track() if options.plot else None
             if not options.json:
                 print(printable(file))
-            for line in classify(file, model, artifact.manifest, config, also=track.add if track else nobody):
+            heard = classify(
+                file, model, artifact.manifest, config, also=track.add if track else nobody, tell=_remark
+            )
+            for line in heard:
                 print(as_json(line) if options.json else as_text(line), flush=True)
             if track:
                 print(f"  drawn in {printable(_plot(file, track, artifact.manifest, config))}")

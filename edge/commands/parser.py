@@ -1,17 +1,33 @@
 """The words of the command line."""
 
 import argparse
+import os
 import re
+import sys
+from typing import NoReturn
 
 from edge import __version__
 from edge.config import host_name
+from edge.errors import printable
 
 DEFAULT_CONFIG = "config.yaml"
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that says what helps where a file's name was taken for an option."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        files = [one for one in self._given if one.startswith("-") and len(one) > 1 and os.path.lexists(one)]
+        super().error(f"{message} (a file is named so: write it as ./{printable(files[0])})" if files else message)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser; `options.command` names what was asked for, as edge/commands/cli.py has it."""
-    whole = argparse.ArgumentParser(prog="roomtone", description="A room sensor that hears how a room feels.")
+    whole = _Parser(prog="roomtone", description="A room sensor that hears how a room feels.")
     whole.add_argument("--version", action="version", version=f"roomtone {__version__}")
     whole.add_argument("--config", metavar="FILE", help=f"default: {DEFAULT_CONFIG} where there is one")
     whole.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: as configured")

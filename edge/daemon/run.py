@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from edge.config import EdgeConfig, Mqtt
@@ -25,7 +25,7 @@ from edge.delivery.embedded import HOST, Broker, embedded
 from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox
 from edge.delivery.store import Store
-from edge.errors import UnavailableError
+from edge.errors import UnavailableError, printable
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.model.store import current_file
@@ -229,10 +229,14 @@ def stop_signal(told: queue.SimpleQueue[int] | None = None) -> Iterator[Stopping
 def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:
     """Return the blocks of a recording at the pace of its own clock, or of standard input as they come."""
     if recording == "-":
-        return timed_blocks(read_stream(sys.stdin.buffer, stopping), started_at=time.time())
-    chunks = read_recording(recording)
-    first = next(chunks)  # what cannot be read is said before anything starts
-    return paced(timed_blocks(chain((first,), chunks), started_at=time.time()), stopping)
+        return timed_blocks(read_stream(sys.stdin.buffer, stopping, _remark), started_at=time.time())
+    chunks = read_recording(recording, _remark, stopping)
+    first = list(islice(chunks, 1))  # what cannot be read is said before anything starts
+    return paced(timed_blocks(chain(first, chunks), started_at=time.time()), stopping)
+
+
+def _remark(remark: str) -> None:
+    log.warning("%s", printable(remark))
 
 
 @contextmanager

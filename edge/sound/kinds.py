@@ -1,8 +1,12 @@
 """What a file's first bytes say that it is, whatever its name says."""
 
+import codecs
 import re
-import struct
+import shlex
 from collections.abc import Callable
+from pathlib import Path
+
+from edge.errors import InputError
 
 HEAD_BYTES = 1 << 16  # in which every header that counts here ends
 TELLING_BYTES = 1_500  # enough to tell a kind
@@ -42,19 +46,32 @@ _FOREIGN = (
     (rb"ADIF", "AAC", True),
     (rb"RIFF....AVI ", "AVI", True),
     (rb"FLV\x01", "Flash video", True),
+    (rb"\x00\x00\x01\xba[\x21-\x7f]", "an MPEG video", True),
+    (rb"G.{187}G.{187}G.{187}G", "an MPEG transport stream", True),
+    (rb"\.RMF\x00\x00", "RealMedia", True),
     (rb"wvpk", "WavPack", True),
     (rb"MAC ", "Monkey's Audio", True),
     (rb"TTA1", "True Audio", True),
     (rb"DSD |FRM8", "DSD", True),
+    (rb"MThd\x00\x00\x00\x06", "MIDI: notes, no sound", False),
     (rb"\x00\x05\x16\x07", "what macOS keeps beside one (AppleDouble)", False),
     (rb"version https://git-lfs", "a pointer of Git LFS: `git lfs pull` fetches the file", False),
     (rb"\s*<(!DOCTYPE|html|\?xml)", "a page of the web", False),
     (rb"PK\x03\x04", "a zip archive: unpack it", False),
-)
+    (rb"\x1f\x8b\x08[\x00-\x1f]|BZh[1-9]1AY&SY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|.{257}ustar",
+     "an archive: unpack it", False),
+    (rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff(\xe0..JFIF|\xe1..(Exif|http)|\xdb\x00[\x43\x84]|\xee\x00\x0eAdobe)|GIF8[79]a|RIFF....WEBP|II\*\x00|MM\x00\*|BM.{4}\x00{4}.\x00\x00\x00|"
+     rb"8BPS\x00\x01", "a picture", False),
+    (rb"%PDF-", "a PDF document", False),
+    (rb"\x7fELF|MZ.{58}[\x40-\xff]\x00\x00\x00", "a program", False),
+    (rb"SQLite format 3\x00", "a database", False),
+)  # fmt: skip
 _PERHAPS_FOREIGN = (  # or anything else
     (rb"\xff[\xf0\xf1\xf8\xf9]", "AAC", True),
     (rb"\x0b\x77", "AC-3", True),
 )
+_TAKEN = "`roomtone run --input -` takes a sound file (WAV, FLAC, Ogg, MP3, AIFF, ...) or raw PCM (s16le, 16 kHz, mono)"
+_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def kind_of(head: bytes) -> str | None:
@@ -73,7 +90,38 @@ def foreign(head: bytes, *, sure: bool = False) -> tuple[str, bool] | None:
     for magic, what, convertible in _FOREIGN + (() if sure else _PERHAPS_FOREIGN):
         if re.match(magic, head, re.DOTALL | re.IGNORECASE):
             return what, convertible
-    return None
+    return ("text", False) if _is_text(head) else None
+
+
+def foreign_or_mpeg(head: bytes) -> bool:
+    """Whether libsndfile is not even to be asked: it would hear MPEG audio in any bytes that begin like a frame."""
+    return foreign(head) is not None or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0)
+
+
+def refused(name: str, head: bytes, kind: str | None, why: str, *, stored: bool) -> InputError:
+    """Return what a file is instead, and what helps: the kind of trouble first, this file's own in brackets."""
+    no_sound = f"{name}: not a readable sound file"
+    # What stands in a pipe has no name that could be told to ffmpeg.
+    file, made = (shlex.quote(name), shlex.quote(f"{Path(name).stem}.flac")) if stored else ("pipe:0", "-f wav -")
+    makes = f"`ffmpeg -i {file} {made}` makes one of it"
+    if not head:
+        return InputError(f"{no_sound}: it is empty" if stored else f"{no_sound}: nothing came")
+    if kind:
+        return InputError(f"{no_sound}, but a damaged or unknown {kind} ({why}); where it plays elsewhere, {makes}")
+    what, convertible = foreign(head) or ("", False)
+    if convertible:
+        return InputError(f"{no_sound}, but {what} ({makes})")
+    hint = "" if stored else f" ({_TAKEN})"
+    return InputError(f"{no_sound}, but {what}{hint}" if what else f"{no_sound} (of no kind that is known; {_TAKEN})")
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether these bytes are nothing but printable UTF-8, and not one sample again and again."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head[:TELLING_BYTES])  # may be cut in a letter
+    except UnicodeDecodeError:
+        return False
+    return len(set(text)) > 2 and not _NO_TEXT.search(text)
 
 
 def _is_mpeg(head: bytes) -> bool:
@@ -112,7 +160,7 @@ def _mpeg_frame_bytes(header: bytes) -> int | None:
 
 def outgrown_mp3(rest: Callable[[int, int], bytes], size: int) -> dict[int, bytes]:
     """Return what to read at which place instead, where an MP3 goes on after what its own table (Xing, Info) counts: as
-    when recordings were joined end to end. Without that table it is read to its end. Arguments as of `mended_wav`."""
+    when recordings were joined end to end. Without that table it is read to its end."""
     tag = rest(0, 10)
     begin = 0
     if tag[:3] == b"ID3" and len(tag) == 10:
@@ -123,63 +171,6 @@ def outgrown_mp3(rest: Callable[[int, int], bytes], size: int) -> dict[int, byte
         return {}
     place = found.end() + (4 if found[2][0] & 1 else 0)
     told = int.from_bytes(frame[place : place + 4], "big")
-    return {begin + found.start(): bytes(4)} if size - begin > told + _MP3_TAGS_BYTES else {}
-
-
-def mended_wav(head: bytes, rest: Callable[[int, int], bytes], size: int) -> dict[int, bytes]:
-    """Return what to read at which place instead, where a WAV or RF64 says that it holds no sound though some follows.
-
-    A recorder that was killed, or that wrote into a pipe, never came to say how much there is. `rest(place, count)`
-    reads elsewhere in the file, which has `size` bytes (a huge number where nobody knows).
-    """
-    order = ">" if head[:4] == b"RIFX" else "<"
-    place, large = 12, None
-    while place + 8 <= len(head):
-        name, length = head[place : place + 4], struct.unpack_from(f"{order}I", head, place + 4)[0]
-        sound = place + 8
-        if name == b"ds64":
-            large = sound + 8  # of 64 bits, for the data
-        if name == b"data":
-            break
-        place = sound + length + length % 2
-    else:
-        return {}
-    follow = size - sound
-    if large is not None and length == 0xFFFFFFFF and len(head) >= large + 8:
-        told = struct.unpack_from("<Q", head, large)[0]
-        # More than there is: of unknown length.
-        return {} if 0 < told <= follow else {large: struct.pack("<Q", follow)}
-    if length or follow <= 0 or _only_chunks(rest, order, sound, size):
-        return {}
-    return {place + 4: struct.pack(f"{order}I", min(follow, 0xFFFFFFFF))}
-
-
-def _only_chunks(read: Callable[[int, int], bytes], order: str, place: int, size: int) -> bool:
-    """Whether from here to the end there is nothing but further chunks of a file that is truly empty."""
-    while place < size:
-        header = read(place, 8)
-        if len(header) < 8 or not re.fullmatch(rb"[ -~]{4}", header[:4]):
-            return False
-        length = struct.unpack_from(f"{order}I", header, 4)[0]
-        place += 8 + length + length % 2
-    return place <= size + 1
-
-
-def last_ogg_page(head: bytes) -> bytes:
-    """Return a page that ends the stream which `head` begins, an age later: a decoder that looks at the end for the
-    length of what comes through a pipe finds it there (RFC 3533)."""
-    serial = head[14:18]
-    page = b"OggS\x00\x04" + struct.pack("<q", _AGE_SAMPLES) + serial + struct.pack("<II", 0x7FFFFFFF, 0) + b"\x00"
-    return page[:22] + struct.pack("<I", _ogg_checksum(page)) + page[26:]
-
-
-_AGE_SAMPLES = 1 << 48
-
-
-def _ogg_checksum(page: bytes) -> int:
-    register = 0
-    for byte in page:
-        register ^= byte << 24
-        for _ in range(8):
-            register = (register << 1) ^ (0x104C11DB7 if register & 0x80000000 else 0)
-    return register
+    end = begin + told
+    joined = size > end + _MP3_TAGS_BYTES or (end > begin and kind_of(rest(end, TELLING_BYTES)) == MP3)
+    return {begin + found.start(): bytes(4)} if joined else {}

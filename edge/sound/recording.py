@@ -1,5 +1,6 @@
 """Recordings, pipes and raw PCM as 16 kHz mono chunks, such as a microphone gives: the one way in for all files."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -17,18 +18,25 @@ from edge.sound.tape import Passing, Stored
 
 LONGEST_S = 1_800.0  # of what is held in memory as a whole
 _STDIN = "standard input"
+_MEANT = {  # by names that no file has
+    "": ": its name is empty",
+    "-": "; standard input is heard by `roomtone run --input -`, or as /dev/stdin",
+}
 
 
-def read_recording(path: str | Path) -> Iterator[np.ndarray]:
+def read_recording(
+    path: str | Path, tell: Callable[[str], None] = lambda remark: None, stopping: Callable[[], bool] = lambda: False
+) -> Iterator[np.ndarray]:
     """Yield a recording as float32 mono chunks at 16 kHz, whatever its rate, channels and format, to its real end.
 
     Channels become one (edge/sound/channels.py); other rates go through soxr (high quality). Formats are recognised by
-    content, not by name. A pipe is heard as it comes. Memory does not depend on the length.
+    content, not by name; recordings joined end to end are all heard. A pipe is heard as it comes, until `stopping`.
+    Memory does not depend on the length. `tell` is given a line about what is there only in part, or waited for.
     Raises InputError if the file is missing, a folder, not sound, damaged, holds no samples, or samples, a rate or
     channels that no recorder gives.
     """
-    with _opened(path) as source:
-        yield from _heard(str(path), source)
+    with _unless(stopping), _opened(path, tell, stopping) as source:
+        yield from _heard(str(path), source, tell, stopping)
 
 
 def load_recording(path: str | Path) -> np.ndarray:
@@ -47,27 +55,55 @@ def load_recording(path: str | Path) -> np.ndarray:
     return sound
 
 
-def read_stream(stream: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> Iterator[np.ndarray]:
+def read_stream(
+    stream: BinaryIO, stopping: Callable[[], bool] = lambda: False, tell: Callable[[str], None] = lambda remark: None
+) -> Iterator[np.ndarray]:
     """Yield float32 mono chunks at 16 kHz from a stream as it arrives, until `stopping`.
 
-    A sound file (WAV, FLAC, Ogg, ...) is recognised by its header; all else is raw signed 16-bit little-endian mono PCM
-    at 16 kHz. Raises InputError as `read_recording` does, and if the stream ends without a single sample.
+    A sound file (WAV, FLAC, Ogg, ...) is recognised by its header; all else that is not clearly something else, such as
+    text or a picture, is raw signed 16-bit little-endian mono PCM at 16 kHz. `tell` is given a line about what is there
+    only in part. Raises InputError as `read_recording` does, and if the stream ends without a single sample.
     """
+    if os.isatty(stream.fileno()):
+        raise InputError(f"{_STDIN}: is a terminal: pipe sound in (`arecord ... | roomtone run --input -`)")
     source = Passing(stream.fileno(), stopping)
-    head = source.await_head(TELLING_BYTES)
-    chunks = _heard(_STDIN, source) if kind_of(head) or foreign(head, sure=True) else _pcm(source)
+    with _unless(stopping), _read(_STDIN):
+        head = source.await_head(TELLING_BYTES)
+        if kind_of(head) or foreign(head, sure=True):
+            yield from _heard(_STDIN, source, tell, stopping)
+        else:
+            yield from _pcm(source)
+
+
+@contextmanager
+def _unless(stopping: Callable[[], bool]) -> Iterator[None]:
+    """Say nothing of what was cut short by us."""
     try:
-        yield from chunks
+        yield
     except InputError:
-        if not stopping():  # it was cut short by us
+        if not stopping():
             raise
 
 
-def _heard(name: str, source: Stored | Passing) -> Iterator[np.ndarray]:
+@contextmanager
+def _read(name: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = "it is closed" if error.errno == errno.EBADF else error.strerror or error
+        raise InputError(f"{name}: cannot be read ({why})") from error
+
+
+def _heard(
+    name: str, source: Stored | Passing, tell: Callable[[str], None], stopping: Callable[[], bool]
+) -> Iterator[np.ndarray]:
     from edge.sound.decoding import decoding  # a microphone does not need it
 
-    with decoding(name, source) as sound:
-        yield from resample(Downmix(sound.rate_hz).chunks(sound.chunks()), sound.rate_hz)
+    part: Stored | Passing | None = source
+    while part is not None:
+        with decoding(name, part, lambda remark: None if stopping() else tell(remark)) as sound:
+            yield from resample(Downmix(sound.rate_hz).chunks(sound.chunks()), sound.rate_hz)
+            part = sound.following
 
 
 def _pcm(source: Passing) -> Iterator[np.ndarray]:
@@ -81,12 +117,15 @@ def _pcm(source: Passing) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Stored | Passing]:
+def _opened(
+    path: str | Path, tell: Callable[[str], None], stopping: Callable[[], bool]
+) -> Iterator[Stored | Passing]:
     """Open what may be read as a recording, by descriptor: libsndfile would draw conclusions from a name."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not waiting for whoever writes into a pipe: nobody would know what is waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{path}: no such file{_MEANT.get(str(path), '')}") from error
     except (OSError, ValueError) as error:  # the latter for a name that cannot be one
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     try:
@@ -95,8 +134,13 @@ def _opened(path: str | Path) -> Iterator[Stored | Passing]:
             raise InputError(f"{path}: is a folder, expected a sound file")
         if os.isatty(descriptor):
             raise InputError(f"{path}: is a terminal, expected a sound file")
-        yield Stored(descriptor) if stat.S_ISREG(mode) else Passing(descriptor)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        with _read(path):
+            if stat.S_ISREG(mode):
+                yield Stored(descriptor)
+            else:
+                source = Passing(descriptor, stopping)
+                if stat.S_ISFIFO(mode) and not source.has_writer():
+                    tell(f"{path}: waiting for something to write into this pipe")
+                yield source
     finally:
         os.close(descriptor)

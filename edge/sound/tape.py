@@ -14,28 +14,43 @@ _POLL_MS = 250
 
 
 class Stored:
-    """A regular file. size: its bytes. descriptor: from which it may be read directly, too."""
+    """A regular file, or the part of it between `begin` and `end`. size: its bytes. descriptor: of all the file."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.size = os.fstat(descriptor).st_size
+    def __init__(self, descriptor: int, begin: int = 0, end: int | None = None) -> None:
+        self.descriptor, self._begin = descriptor, begin
+        self._file_bytes = os.fstat(descriptor).st_size
+        self.size = (self._file_bytes if end is None else end) - begin
         self._furthest = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the file, which may then be read by its descriptor, too."""
+        return self.size == self._file_bytes
 
     @property
     def exhausted(self) -> bool:
         """Whether the last byte was read."""
-        return max(self._furthest, os.lseek(self.descriptor, 0, os.SEEK_CUR)) >= self.size
+        return max(self._furthest, os.lseek(self.descriptor, 0, os.SEEK_CUR) - self._begin) >= self.size
 
     @property
     def holds_more(self) -> bool:
         """Whether it is longer than a header alone."""
         return self.size > _BARE_BYTES
 
-    def at(self, place: int, count: int) -> bytes:
+    def peek(self, place: int, count: int) -> bytes:
         """Return the bytes at `place`, fewer only at the end."""
-        read = os.pread(self.descriptor, count, place)
+        return os.pread(self.descriptor, max(0, min(count, self.size - place)), self._begin + place)
+
+    def at(self, place: int, count: int) -> bytes:
+        """Return the same, read by a decoder."""
+        read = self.peek(place, count)
         self._furthest = place + len(read)
         return read
+
+    def parted(self, place: int) -> tuple["Stored", "Stored"]:
+        """Return what is before a place, and from there on."""
+        begin, end = self._begin, self._begin + self.size
+        return Stored(self.descriptor, begin, begin + place), Stored(self.descriptor, begin + place, end)
 
 
 class Passing:
@@ -53,6 +68,7 @@ class Passing:
         self._arrivals.register(descriptor, select.POLLIN)
         self._head, self._passed = b"", 0
         self.opening, self.exhausted = True, False
+        self._watch: Callable[[bytes], None] = lambda passed: None
 
     def at(self, place: int, count: int) -> bytes:
         """Return the bytes at `place`, fewer only at the end; none where the past is gone, or, while `opening`, where
@@ -82,8 +98,32 @@ class Passing:
                 read = os.read(self._descriptor, count)
                 self._passed += len(read)
                 self.exhausted = not read
+                self._watch(read)
                 return read
         return b""
+
+    def watched(self, watch: Callable[[bytes], None]) -> None:
+        """Have all that passed, and will, given to `watch`."""
+        watch(self._head)
+        self._watch = watch
+
+    def has_writer(self) -> bool:
+        """Whether anybody has opened a named pipe, of which nothing was read yet, to write into it."""
+        if self._arrivals.poll(0):
+            return True
+        try:
+            self._head = os.read(self._descriptor, HEAD_BYTES)
+        except BlockingIOError:
+            return True
+        self._passed = len(self._head)
+        return bool(self._head)
+
+    def goes_on(self) -> bool:
+        """Whether more than a few bytes come, soon, behind what was taken."""
+        came = 0
+        while came <= _BARE_BYTES and self._arrivals.poll(_POLL_MS) and (more := os.read(self._descriptor, HEAD_BYTES)):
+            came += len(more)
+        return came > _BARE_BYTES
 
     def _take(self, count: int) -> bytes:
         taken = []

@@ -76,7 +76,8 @@ def voices(count: int) -> dict[str, list[Clip]]:
 
 def conditions() -> Conditions:
     """Return what happens to a clip before it is heard, by name."""
-    noise = [load_recording(path) for path in sounds_in(str(CORPORA / "ESC-10")).files if judging(path)]
+    files = sounds_in(str(CORPORA / "ESC-10"), _config().cache).files
+    noise = [load_recording(path) for path in files if judging(path)]
     noise = [sound for sound in noise if rms(sound) > 1e-4]
     kept = [CORPORA / "rooms" / f"{name}.flac" for name in _config().protocols.speech_test_rooms]
     measured = channel.measured_responses(kept)
@@ -166,7 +167,7 @@ def sounds() -> dict[str, dict[str, list[Path]]]:
     """Return the recordings that are kept for judging: human sounds, music and all others, by class."""
     found: dict[str, dict[str, list[Path]]] = {"other sounds": {}, "human sounds": {}, "music": {}}
     for folder in SOUNDS:
-        for path in sounds_in(str(CORPORA / folder)).files:
+        for path in sounds_in(str(CORPORA / folder), _config().cache).files:
             if judging(path):
                 human = folder == "human-sounds" or path.parent.name in HUMAN
                 kind = "music" if folder == "music" else "human sounds" if human else "other sounds"

@@ -98,7 +98,7 @@ def test_an_unreadable_recording_is_66_and_the_others_are_still_answered(tmp_pat
     )
     assert done.returncode == 66
     assert done.stderr.splitlines() == [
-        "roomtone: text.wav: not a readable sound file (Format not recognised)",
+        "roomtone: text.wav: not a readable sound file, but text",
         "roomtone: empty.wav: the recording is empty",
         "roomtone: short.wav: too short: less than one block of 80 ms",
         "roomtone: folder.wav: is a folder, expected a sound file",

@@ -22,26 +22,28 @@ from train.config import Augmentation
 from train.data.clip import Clip, left_out, reasons
 from train.data.features import Cache, Shipped, clip_frames, key_of
 from train.data.folders import Found, recordings
-from train.data.measure import measure
+from train.data.measure import measured
 from train.data.windows import speech_bounds
 
 ROOMS = 100
 TEST_FOLD = "5-"  # ESC-10's fifth fold is kept for the robustness curves
 
 
-def noise_files(folder: str | None) -> list[Path]:
-    """Return the recordings of noise used in training. Raises InputError where the folder is missing or has none."""
+def noise_files(folder: str | None, cache: str | Path) -> list[Path]:
+    """Return the recordings of noise used in training; `cache` as of `sounds_in`. Raises InputError where the folder is
+    missing or has none."""
     if folder is None:
         return []
-    files = [path for path in sounds_in(folder).files if not path.name.startswith(TEST_FOLD)]
+    files = [path for path in sounds_in(folder, str(cache)).files if not path.name.startswith(TEST_FOLD)]
     if not files:
         raise InputError(f"{folder}: no noise recordings in it for training, only of ESC-10's fifth fold")
     return files
 
 
 @functools.cache  # every training of a comparison asks
-def sounds_in(folder: str) -> Found:
-    """Return the recordings anywhere in a folder of noise that can be read, and what was left out.
+def sounds_in(folder: str, cache: str) -> Found:
+    """Return the recordings anywhere in a folder of noise that can be read, and what was left out; `cache` is the
+    features' folder, in which it is kept which can.
 
     Raises InputError where it is missing or has none.
     """
@@ -49,12 +51,11 @@ def sounds_in(folder: str) -> Found:
         raise InputError(f"{folder}: no such folder of noise recordings")
     found = recordings(Path(folder))
     files, bad = [], []
-    for path in found.files:
-        try:
-            measure(str(path))
+    for path, one in zip(found.files, measured(list(map(str, found.files)), cache), strict=True):
+        if isinstance(one, InputError):
+            bad.append(left_out(str(path), one))
+        else:
             files.append(path)
-        except InputError as error:
-            bad.append(left_out(str(path), error))
     if not files:
         reason = "; ".join(line.removeprefix("left out: ") for line in reasons(found.left_out + bad))
         raise InputError(f"{folder}: no noise recordings in it{f': {reason}' if reason else ''}")
@@ -80,7 +81,7 @@ class Variants:
 
         self._settings, self._spec, self._cache, self._trim = settings, spec, cache, trim
         low_db, high_db = settings.snr_db
-        files = noise_files(settings.noise)
+        files = noise_files(settings.noise, cache.folder)
         self._sources = [printable(path.name) for path in files]
         self._rooms = responses(cache) if settings.reverb_share else []
         coloured = aug.AddColorNoise(min_snr_db=low_db, max_snr_db=high_db, p=1.0)

@@ -36,27 +36,22 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"{on_a_line(self.path)}: {self.why}{self.detail}"
+        return f"{printable(self.path)}: {self.why}{self.detail}"
 
 
 def left_out(path: str, error: Exception) -> LeftOut:
     """Return what an InputError says of a file: the kind of reason is what stands before the first bracket."""
-    why, bracket, detail = str(error).removeprefix(f"{on_a_line(path)}: ").partition(" (")
+    why, bracket, detail = str(error).removeprefix(f"{printable(path)}: ").partition(" (")
     return LeftOut(path=path, why=why, detail=bracket + detail)
 
 
-def reasons(files: Iterable[LeftOut]) -> list[str]:
-    """Return a line per kind of reason: how many files, and the first of them."""
+def reasons(files: Iterable[LeftOut], what: str = "left out") -> list[str]:
+    """Return a line per kind of reason: how many files, and the first of them; `what` became of them."""
     kinds: dict[str, list[LeftOut]] = defaultdict(list)
     for file in files:
         kinds[file.why].append(file)
     return [
-        f"left out: {alike[0]}" if len(alike) == 1
-        else f"left out: {len(alike)} files: {why} (first: {on_a_line(alike[0].path)}{alike[0].detail})"
+        f"{what}: {alike[0]}" if len(alike) == 1
+        else f"{what}: {len(alike)} files: {why} (first: {printable(alike[0].path)}{alike[0].detail})"
         for why, alike in kinds.items()
     ]  # fmt: skip
-
-
-def on_a_line(path: object) -> str:
-    """Return a path for people: on one line, whatever is in it."""
-    return " ".join(printable(path).split())

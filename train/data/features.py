@@ -20,8 +20,8 @@ class Cache:
     """Arrays by key in a folder (train/data/store.py). What is not whole is made again."""
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder = Path(folder)
-        self._store = Store(self._folder)
+        self.folder = Path(folder)
+        self._store = Store(self.folder)
 
     def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array kept under `key`, or make and keep it. Raises UnavailableError where it cannot be kept."""
@@ -31,13 +31,18 @@ class Cache:
         try:
             self._store.put(key, array)
         except OSError as error:
-            raise UnavailableError(f"{self._folder}: the feature cache cannot be written ({error.strerror})") from error
+            raise UnavailableError(f"{self.folder}: the feature cache cannot be written ({error.strerror})") from error
         kept = self._store.get(key)  # from the disk: thousands of arrays are held at once
         return array if kept is None else kept
 
 
 class Shipped:
-    """Arrays sent along with a job, for a machine that has no corpora; what is not among them is made, not kept."""
+    """Arrays sent along with a job, for a machine that has no corpora; what is not among them is made, not kept.
+
+    folder: where recordings' measures are kept nevertheless (train/data/measure.py).
+    """
+
+    folder = Path("runs/cache")
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays

@@ -19,15 +19,17 @@ OWN_INDEX = "index.csv"  # of a corpus whose file names do not say everything
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """Clips that can be used, each sound once; what cannot, with its reason; and paths that hold the same sound."""
+    """Clips that can be used, each sound once; what cannot, with its reason; paths that hold the same sound; and what
+    is there only in part."""
 
     clips: list[Clip]
     left_out: list[LeftOut] = []
     twins: list[list[str]] = []
+    in_part: list[LeftOut] = []
 
     def remarks(self, config: TrainConfig) -> list[str]:
         """Return, in a line each, what whoever trains on these clips has to know."""
-        lines = reasons(self.left_out)
+        lines = reasons(self.left_out) + reasons(self.in_part, "heard in part")
         if self.twins:
             lines.append(said(self.twins))
         nameless = Counter(clip.corpus for clip in self.clips if not clip.speaker)
@@ -97,7 +99,7 @@ def _checked(listed: list[tuple[Path, list[Clip]]], passed: list[LeftOut], confi
     """Measure the clips of each source and keep each sound once. Raises InputError where a source has none."""
     paths = [clip.path for _, clips in listed for clip in clips]
     found = measured(paths, config.cache, tell)
-    kept = []
+    kept, in_part = [], []
     for source, clips in listed:
         whole, bad = [], []
         for clip in clips:
@@ -106,6 +108,8 @@ def _checked(listed: list[tuple[Path, list[Clip]]], passed: list[LeftOut], confi
                 bad.append(left_out(clip.path, one))
                 continue
             sha256, measures = one
+            if measures.remark:
+                in_part.append(left_out(clip.path, InputError(measures.remark)))
             whole.append(msgspec.structs.replace(
                 clip, duration_s=measures.duration_s, rate_hz=measures.rate_hz, sha256=sha256,
                 sound_sha256=measures.sound_sha256,
@@ -116,7 +120,7 @@ def _checked(listed: list[tuple[Path, list[Clip]]], passed: list[LeftOut], confi
         kept += whole
         passed = passed + bad
     distinct = once(kept)
-    return Index(clips=distinct.clips, left_out=passed + distinct.left_out, twins=distinct.twins)
+    return Index(clips=distinct.clips, left_out=passed + distinct.left_out, twins=distinct.twins, in_part=in_part)
 
 
 def write(path: str | Path, clips: Iterable[Clip]) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 import soundfile
 
 from edge.errors import InputError, UnavailableError
-from edge.sound.blocks import SAMPLE_RATE_HZ
+from edge.sound.blocks import SAMPLE_RATE_HZ, steady_blocks
 from edge.sound.recording import read_recording
 
-VERSION = 1  # of what is measured and of the sensor's decoding: raise it when either changes
+VERSION = 2  # of what is measured and of the sensor's decoding: raise it when either changes
 FULL_SCALE = 0.999
 _LEVEL_SAMPLES = 320  # 20 ms
 _TOGETHER = 500  # files whose measures are written at once: what a kill costs
@@ -29,7 +29,8 @@ T = TypeVar("T")
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
     """A recording's samples as the sensor hears them (16 kHz, mono): how long, how loud, and their hash.
 
-    rate_hz: as the file says; loudest_dbfs: RMS of the loudest 20 ms; clipped_share: of samples at full scale.
+    rate_hz: as the file says; loudest_dbfs: RMS of the loudest 20 ms, without a constant offset; clipped_share: of
+    samples at full scale; remark: what of the recording is not there, in words.
     """
 
     duration_s: float
@@ -37,29 +38,34 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     sound_sha256: str
     loudest_dbfs: float
     clipped_share: float
+    remark: str = ""
 
 
 def measure(path: str) -> Measures:
     """Decode a recording block by block. Raises InputError as `read_recording` does."""
-    digest, count, clipped, power = hashlib.sha256(), 0, 0, 0.0
-    rest = np.zeros(0, np.float32)
-    for chunk in read_recording(path):
-        digest.update((chunk + np.float32(0)).astype("<f4").tobytes())  # + 0: no zero has a sign
-        count += len(chunk)
-        clipped += int(np.count_nonzero(np.abs(chunk) >= FULL_SCALE))
-        rest = np.concatenate([rest, chunk])
-        whole = len(rest) // _LEVEL_SAMPLES * _LEVEL_SAMPLES
-        if whole:
-            pieces = np.square(rest[:whole], dtype=np.float64).reshape(-1, _LEVEL_SAMPLES)
-            power, rest = max(power, float(pieces.mean(axis=1).max())), rest[whole:]
-    if count < _LEVEL_SAMPLES:
-        power = float(np.square(rest, dtype=np.float64).mean())
+    digest, count, clipped, remarks = hashlib.sha256(), 0, 0, []
+
+    def captured() -> Iterator[np.ndarray]:
+        nonlocal count, clipped
+        for chunk in read_recording(path, remarks.append):
+            digest.update((chunk + np.float32(0)).astype("<f4").tobytes())  # + 0: no zero has a sign
+            count += len(chunk)
+            clipped += int(np.count_nonzero(np.abs(chunk) >= FULL_SCALE))
+            yield chunk
+
+    power = 0.0
+    for block, _ in steady_blocks(captured(), rest=True):
+        whole = len(block) // _LEVEL_SAMPLES * _LEVEL_SAMPLES
+        if whole or count < _LEVEL_SAMPLES:
+            pieces = np.square(block[: whole or None], dtype=np.float64).reshape(-1, min(_LEVEL_SAMPLES, len(block)))
+            power = max(power, float(pieces.mean(axis=1).max()))
     return Measures(
         duration_s=round(count / SAMPLE_RATE_HZ, 3),
         rate_hz=_rate_hz(path),
         sound_sha256=digest.hexdigest(),
         loudest_dbfs=round(10 * float(np.log10(max(power, 1e-20))), 2),
         clipped_share=clipped / count,
+        remark="; ".join(remark.removeprefix(f"{path}: ") for remark in remarks),
     )
 
 

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from train.data.clip import Clip, LeftOut, on_a_line
+from edge.errors import printable
+from train.data.clip import Clip, LeftOut
 
 
 class Once(NamedTuple):
@@ -28,7 +29,7 @@ def once(clips: Sequence[Clip]) -> Once:
     for alike in same.values():
         best = next((clip for clip in alike if clip.speaker), alike[0])
         if len({clip.label for clip in alike}) > 1:
-            said = ", ".join(f"{clip.label} in {on_a_line(clip.path)}" for clip in alike[1:])
+            said = ", ".join(f"{clip.label} in {printable(clip.path)}" for clip in alike[1:])
             why = "the same sound stands under two labels"
             left_out.append(LeftOut(path=alike[0].path, why=why, detail=f" ({alike[0].label} here, {said})"))
             left_out += [LeftOut(path=clip.path, why=why) for clip in alike[1:]]
@@ -42,5 +43,5 @@ def once(clips: Sequence[Clip]) -> Once:
 def said(twins: Sequence[Sequence[str]]) -> str:
     """Return a line that counts them."""
     more = sum(len(paths) - 1 for paths in twins)
-    first = " = ".join(dict.fromkeys(map(on_a_line, twins[0][:2])))
+    first = " = ".join(dict.fromkeys(map(printable, twins[0][:2])))
     return f"{more} clip{'s are' if more > 1 else ' is'} there twice (first: {first}): each sound counts once"

@@ -48,13 +48,13 @@ def require_usable(recipe: Recipe) -> None:
             raise ConfigError(f"train.recipes.speech.{name}: the speech gate's training has none; leave it out")
 
 
-def recordings(folders: Sequence[str], without: Sequence[str]) -> list[Path]:
+def recordings(folders: Sequence[str], without: Sequence[str], cache: str) -> list[Path]:
     """Return the sounds to train with: none kept for judging (train/augmentation/sounds.py), and no class
-    (folder) `without`.
+    (folder) `without`. `cache` as of `sounds_in`.
 
     Raises InputError for a class that is not there, or where nothing is left.
     """
-    files = [path for folder in folders for path in sounds_in(folder).files]
+    files = [path for folder in folders for path in sounds_in(folder, cache).files]
     classes = {path.parent.name for path in files}
     where = ", ".join(folders)
     if unknown := sorted(set(without) - classes):
@@ -65,9 +65,9 @@ def recordings(folders: Sequence[str], without: Sequence[str]) -> list[Path]:
     return kept
 
 
-def rooms_in(folder: str | None, kept: Sequence[str]) -> list[Path]:
+def rooms_in(folder: str | None, kept: Sequence[str], cache: str) -> list[Path]:
     """Return the impulse responses to train with, those `kept` for judging left out. Raises InputError."""
-    return [path for path in sounds_in(folder).files if path.stem not in kept] if folder else []
+    return [path for path in sounds_in(folder, cache).files if path.stem not in kept] if folder else []
 
 
 def scenes_of(

@@ -9,11 +9,11 @@ import jinja2
 import msgspec
 import numpy as np
 
-from edge.errors import InputError
+from edge.errors import InputError, printable
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.model.artifact import write_atomically
 from edge.sound.recording import load_recording
-from train.data.clip import Clip, on_a_line
+from train.data.clip import Clip
 from train.data.index import Index
 from train.data.measure import measured
 from train.pages import pictures
@@ -51,9 +51,9 @@ def examine(index: Index, cache: str | Path) -> Findings:
         if isinstance(found, InputError):
             raise found  # it was readable a moment ago
         if found[1].loudest_dbfs < SILENT_DBFS:
-            silent.append(on_a_line(clip.path))
+            silent.append(printable(clip.path))
         if found[1].clipped_share > CLIPPED_SHARE:
-            clipped.append(on_a_line(clip.path))
+            clipped.append(printable(clip.path))
     return Findings(
         clips=len(index.clips),
         hours=round(sum(clip.duration_s for clip in index.clips) / 3_600, 3),
@@ -65,7 +65,7 @@ def examine(index: Index, cache: str | Path) -> Findings:
         unreadable=[str(one) for one in index.left_out],
         silent=silent,
         clipped=clipped,
-        duplicates=[[on_a_line(path) for path in paths] for paths in index.twins],
+        duplicates=[[printable(path) for path in paths] for paths in index.twins],
     )
 
 
@@ -80,7 +80,7 @@ def write(folder: Path, findings: Findings, clips: list[Clip], spec: MfccSpec) -
     made = {}
     for label, clip in sorted(first.items()):
         samples = load_recording(clip.path)
-        made[label] = pictures.sound(f"{label}: {on_a_line(Path(clip.path).name)}", samples, mfcc(samples, spec), spec)
+        made[label] = pictures.sound(f"{label}: {printable(Path(clip.path).name)}", samples, mfcc(samples, spec), spec)
     write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(findings), indent=1))
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

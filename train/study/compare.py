@@ -103,7 +103,7 @@ def robust(
     """Return accuracy by network and condition, all folds' test sides together, first seeds."""
     from train.fitting.fit import logits_of
 
-    noises = robustness.noise_recordings(noise) if noise else {}
+    noises = robustness.noise_recordings(noise, cache.folder) if noise else {}
     names = robustness.conditions(snrs_db, noise=bool(noise))
     right: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
     by_fold = {fold.fold: [clips[index] for index in fold.test] for fold in folds}

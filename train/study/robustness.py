@@ -24,12 +24,13 @@ def conditions(snrs_db: Sequence[float], *, noise: bool) -> list[str]:
     return [CLEAN, *([f"{snr:g} dB" for snr in snrs_db] if noise else []), *ROOMS]
 
 
-def noise_recordings(folder: str | Path) -> dict[str, np.ndarray]:
+def noise_recordings(folder: str | Path, cache: str | Path) -> dict[str, np.ndarray]:
     """Return the noises of ESC-10's fifth fold (no training hears them); all files of another folder.
+    `cache` as of `sounds_in`.
 
     Raises InputError where the folder is missing or has none.
     """
-    files = sounds_in(str(folder)).files
+    files = sounds_in(str(folder), str(cache)).files
     files = [path for path in files if path.name.startswith(TEST_FOLD)] or files
     sounds = {printable(path.name): load_recording(path) for path in files}
     return {name: sound for name, sound in sounds.items() if rms(sound) > _SILENT_RMS}

@@ -1,6 +1,8 @@
 """Augmentation and degradation: each change is what its name says, and the same whenever it is asked for."""
 
+import hashlib
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +71,13 @@ def test_speed_changes_length_by_as_much(clip, tmp_path):
     assert len(made) == pytest.approx(len(mfcc(load_recording(clip.path), SPEC)) / 1.25, abs=1)
 
 
-def test_the_last_fold_of_noise_is_never_trained_with(noise):
-    assert [path.name for path in noise_files(str(noise))] == ["1-rain.wav"]
+def test_the_last_fold_of_noise_is_never_trained_with(noise, tmp_path):
+    assert [path.name for path in noise_files(str(noise), tmp_path)] == ["1-rain.wav"]
     with pytest.raises(InputError, match="nowhere: no such folder of noise"):
-        noise_files(str(noise / "nowhere"))
+        noise_files(str(noise / "nowhere"), tmp_path)
     (noise / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no noise recordings in it$"):
-        noise_files(str(noise / "empty"))
+        noise_files(str(noise / "empty"), tmp_path)
 
 
 def test_noise_that_cannot_be_heard_is_left_out_by_name(noise, clip, tmp_path):
@@ -85,18 +87,32 @@ def test_noise_that_cannot_be_heard_is_left_out_by_name(noise, clip, tmp_path):
     for litter in ("._1-rain.wav", "__MACOSX/1-rain.wav"):
         (noise / litter).parent.mkdir(exist_ok=True)
         (noise / litter).write_bytes(b"\0\5\26\7")
-    assert [path.name for path in noise_files(str(noise))] == ["1-rain.wav"]
-    lines = reasons(sounds_in(str(noise)).left_out)
+    assert [path.name for path in noise_files(str(noise), tmp_path)] == ["1-rain.wav"]
+    lines = reasons(sounds_in(str(noise), str(tmp_path)).left_out)
     assert [Path(line.split(": ")[1]).name for line in lines] == ["3-phone.m4a", "1-bad.wav", "2-empty.wav"]
     settings = Augmentation(noise=str(noise), noise_share=1.0)
     assert len(Variants(settings, SPEC, Cache(tmp_path / "cache"), trim=True).frames(clip, 1))
+
+
+def test_noise_is_decoded_once_by_all_processes(noise, tmp_path):
+    """What is kept says that a file can be read, though it was changed since: by its content, it is another one."""
+    sounds_in.cache_clear()
+    assert len(sounds_in(str(noise), str(tmp_path)).files) == 2
+    table = sqlite3.connect(tmp_path / "recordings.sqlite")
+    assert table.execute("SELECT count(*) FROM heard").fetchone() == (2,)
+    digest = hashlib.sha256(b"no sound").hexdigest()
+    with table:
+        table.execute("UPDATE heard SET sha256 = ? WHERE rowid = 1", [digest])
+    (noise / "1-kept.wav").write_bytes(b"no sound")
+    sounds_in.cache_clear()
+    assert noise / "1-kept.wav" in sounds_in(str(noise), str(tmp_path)).files
 
 
 def test_of_noise_of_which_nothing_can_be_heard_the_reason_is_said(tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "1-bad.wav").write_text("no sound")
     with pytest.raises(InputError, match=r"bad: no noise recordings in it: .*1-bad\.wav: not a readable sound file"):
-        noise_files(str(tmp_path / "bad"))
+        noise_files(str(tmp_path / "bad"), tmp_path)
 
 
 def test_gain_of_features_is_gain_of_sound():
@@ -187,8 +203,8 @@ def test_windows_are_the_sensor_s(kind):
 
 
 @pytest.mark.parametrize("snr_db", [20.0, 0.0])
-def test_noise_is_as_loud_as_it_says(noise, snr_db):
-    noises = robustness.noise_recordings(noise)
+def test_noise_is_as_loud_as_it_says(noise, snr_db, tmp_path):
+    noises = robustness.noise_recordings(noise, tmp_path)
     assert list(noises) == ["5-sea.wav"]
     sound = chirp(seconds=1.0)
     added = robustness.noisy(sound, noises, snr_db, seed="a") - sound

@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_counted_in_a_line_per_reason(tmp_path, config):
         f"(first: {folder}/happy/a.M4A)"
     )
     assert lines[1].startswith(f"left out: {folder}/happy/c.webm: WEBM")
-    assert lines[2].startswith("left out: 2 files: not a readable sound file (first: ")
+    assert lines[2].startswith("left out: 2 files: not a readable sound file, but text (first: ")
     assert "d.wav" in lines[2]
     assert lines[3] == f"left out: {folder}/happy/f.wav: cannot be opened (No such file or directory)"
     assert lines[4] == f"left out: {folder}/happy/g.wav: not a file"

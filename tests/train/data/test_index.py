@@ -75,6 +75,17 @@ def test_bad_files_are_named_and_the_rest_is_used(corpus):
     assert "not a readable sound file" in found.left_out[1].why
 
 
+def test_what_is_there_only_in_part_is_used_and_said(corpus):
+    whole = scanned(corpus)
+    assert whole.in_part == []
+    path = corpus / "OAF_sad" / "OAF_dog_sad.wav"
+    path.write_bytes(path.read_bytes()[:-1_000])
+    found = scanned(corpus)
+    assert len(found.clips) == len(whole.clips)
+    (line,) = [line for line in found.remarks(TrainConfig()) if "in part" in line]
+    assert line.startswith(f"heard in part: {path}: cut short (")
+
+
 def no_audio(folder: Path) -> list[str]:
     (folder / "notes").mkdir()
     (folder / "notes" / "readme.txt").write_text("hello")

@@ -23,12 +23,30 @@ def test_figures_are_those_of_the_whole_recording(tmp_path, seconds):
     sound = (rng.standard_normal(count) * np.linspace(0.01, 0.6, count)).clip(-1, 1).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", sound, 16_000, subtype="FLOAT")
     found = measure(str(tmp_path / "a.wav"))
-    pieces = [sound[start : start + 320] for start in range(0, max(1, count - 319), 320)]
+    steady = load_recording(tmp_path / "a.wav")
+    pieces = [steady[start : start + 320] for start in range(0, max(1, count - 319), 320)]
     loudest = max(float(np.mean(piece.astype(np.float64) ** 2)) for piece in pieces)
-    assert found.loudest_dbfs == pytest.approx(10 * np.log10(loudest), abs=0.01)
+    assert found.loudest_dbfs == pytest.approx(10 * np.log10(loudest), abs=0.05)
     assert found.clipped_share == pytest.approx(np.mean(np.abs(sound) >= 0.999))
     assert found.sound_sha256 == hashlib.sha256(sound.tobytes()).hexdigest()
     assert (found.duration_s, found.rate_hz) == (round(count / 16_000, 3), 16_000)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.02, 0.1, -0.3])
+def test_an_offset_is_no_sound(tmp_path, offset):
+    """A quiet room at any offset is as loud as without; nothing but an offset is silence."""
+    room = np.random.default_rng(0).normal(0, 1e-4, 40_000)
+    soundfile.write(tmp_path / "room.wav", room + offset, 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "none.wav", np.full(40_000, offset), 16_000, subtype="FLOAT")
+    assert measure(str(tmp_path / "room.wav")).loudest_dbfs == pytest.approx(-79.2, abs=0.6)
+    assert measure(str(tmp_path / "none.wav")).loudest_dbfs < -120
+
+
+def test_what_is_there_only_in_part_is_remarked(tmp_path):
+    path = record(tmp_path / "a.wav")
+    assert measure(str(path)).remark == ""
+    path.write_bytes(path.read_bytes()[:-2_000])
+    assert measure(str(path)).remark == "cut short (0.14 s of 0.20 s are there)"
 
 
 def test_a_recording_at_another_rate_is_as_long_as_the_sensor_hears_it(tmp_path):
