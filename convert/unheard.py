@@ -23,6 +23,7 @@ from convert.config import ConvertConfig
 from convert.report.figures import CONDITIONS, Answers, report
 from convert.verification.calibrate import Calibration, calibrate
 from edge.errors import ArtifactError, InputError, RoomtoneError
+from edge.files import output
 from edge.model.artifact import read_artifact, write_atomically
 from edge.section import load_section
 from train.config import TrainConfig
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     hush()
     try:
+        out = output(options.out, "--out")
         found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
         if not found:
             raise InputError(f"{options.folder}: no folders of finished runs in it")
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
             "calibration": msgspec.to_builtins(_calibration(None, found, config)),
             "runs": [_run(run) for run in found],
         }
-        written(Path(options.out), made, answers)
+        written(out, made, answers)
     except RoomtoneError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

@@ -25,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _COMMANDS[options.command](options) or 0
     except RoomtoneError as error:
-        return _complain(str(error), error.exit_status)
+        read_from = getattr(options, "read_from", None)  # a setting's name alone does not say whose
+        where = f"{read_from}: " if read_from and str(error).startswith("edge.") else ""
+        return _complain(f"{where}{error}", error.exit_status)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -47,15 +49,27 @@ def _complain(message: str, status: int) -> int:
 
 def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
     """Return the configuration, and what to call it; logging follows it."""
-    config, name = _read_config(options, file or options.config)
+    config, name = _read_config(options, options.config if file is None else file)
+    options.read_from = name
     level = options.log_level or config.log_level
     logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
     return config, name
 
 
 def _read_config(options: argparse.Namespace, file: str | None) -> tuple[EdgeConfig, str]:
-    path = file or (DEFAULT_CONFIG if Path(DEFAULT_CONFIG).exists() else None)
-    return load_edge(path), path or "built-in configuration"
+    path = _default_config() if file is None else file
+    return load_edge(path), "built-in configuration" if path is None else path
+
+
+def _default_config() -> str | None:
+    """Return the configuration that lies here; None where there is surely none."""
+    try:
+        os.lstat(DEFAULT_CONFIG)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        pass  # whoever reads it says why it cannot be
+    return DEFAULT_CONFIG
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -78,13 +92,13 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _classify(options: argparse.Namespace) -> int:
     from edge.commands.classify import as_json, as_text, classify, nobody
-    from edge.commands.plot import Track, require_matplotlib
+    from edge.commands.plot import Track, require_drawing
     from edge.daemon.run import model_path
     from edge.model.artifact import load
 
     config, _ = _configured(options)
     if options.plot:
-        require_matplotlib()
+        require_drawing()
     artifact, model = load(model_path(config))
     status = 0
     for file in options.files:

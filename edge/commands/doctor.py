@@ -15,7 +15,8 @@ from edge.commands.ear import listen
 from edge.config import EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.credentials import located
-from edge.errors import RoomtoneError
+from edge.errors import ConfigError, RoomtoneError
+from edge.files import nearest, unwritable
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
@@ -146,13 +147,12 @@ def _disk(config: EdgeConfig) -> Finding:
         return Finding(
             subject="disk", words="no folder for events that wait: a restart loses them", remedy="set edge.state_folder"
         )
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+    if trouble := unwritable(folder, folder=True):
         return Finding(
-            subject="disk", words=f"{folder}: not writable", remedy=f"give this user {there}, or set edge.state_folder",
-            exit_status=69,
+            subject="disk", words=f"{folder}: {trouble}", remedy="give it to this user, or set edge.state_folder",
+            exit_status=ConfigError.exit_status,
         )  # fmt: skip
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(nearest(folder)).free
     words = f"{folder}: {free / 1e9:.1f} GB free"
     if free < config.outbox.bytes + SPARE_BYTES:
         return Finding(subject="disk", words=words, remedy="make room, or lower edge.outbox.bytes")
