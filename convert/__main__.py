@@ -42,10 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_section(options.config, "convert", ConvertConfig)
         cache = Cache(load_section(options.config, "train", TrainConfig).cache)
         if options.run:
+            asked = output(options.out, "--out", folder=False) if options.out else None
             run = load_run(options.run)
             given = _calibration(options.calibration, run) if options.calibration else None
             beside = run.folder.resolve() if run.folder.name in ("", "..") else run.folder
-            out = output(options.out or f"{beside}.tflite", "--out", folder=False)
+            out = asked or output(f"{beside}.tflite", "--out", folder=False)
             wanted = [Wanted(run, options.form or _form(run), options.precision, out)]
             return _make(wanted, out.with_suffix(""), config, cache, options.name, given)
         into = output(config.out, "convert.out")
