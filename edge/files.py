@@ -19,8 +19,8 @@ _LARGEST_BYTES = 1_000_000
 _SPARE = 16  # letters of a name: what is written whole has a longer one until it is
 
 
-class OutputError(RoomtoneError):
-    """What was asked for cannot be written where it was asked for."""
+class PlaceError(RoomtoneError):
+    """Nothing can be kept where it was asked for."""
 
     exit_status = 73
 
@@ -64,11 +64,11 @@ def unwritable(path: str | Path, *, folder: bool) -> str | None:
 def output(path: str | Path, option: str, *, folder: bool = True) -> Path:
     """Return where something is about to be written, `~` expanded, before the work begins that is to end there.
 
-    Raises OutputError, which names the option, where it cannot be.
+    Raises PlaceError, which names the option, where it cannot be.
     """
     place = Path(os.path.expanduser(path))
     if trouble := unwritable(place, folder=folder):
-        raise OutputError(f"{option} {place}: {trouble}: name another place")
+        raise PlaceError(f"{option} {place}: {trouble}: name another place")
     return place
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from edge.errors import ConfigError
-from edge.files import OutputError, contents, output, unwritable
+from edge.files import PlaceError, contents, output, unwritable
 from edge.state_folder import require_state_folder, state_folder
 from tests.support.sounds import ROOT
 
@@ -78,7 +78,7 @@ def test_where_nothing_can_be_kept_it_is_said_why(tmp_path, monkeypatch, place):
     assert (unwritable(place, folder=True) or "").startswith(PLACES[place])
     with pytest.raises(ConfigError, match=r"^edge\.state_folder: .*: name a folder that this user may write to$"):
         require_state_folder(place)
-    with pytest.raises(OutputError, match=r"^--out .*: name another place$") as raised:
+    with pytest.raises(PlaceError, match=r"^--out .*: name another place$") as raised:
         output(place, "--out")
     assert raised.value.exit_status == 73
 

@@ -35,7 +35,7 @@ def settings_of(options: argparse.Namespace) -> tuple[TrainConfig, MfccSpec]:
 def place_of(options: argparse.Namespace, name: str | None = None) -> Path:
     """Return the folder that a verb writes: --out, and in it --name or else `name`, where there is one.
 
-    Asked before the work that is to end there. Raises OutputError where nothing can be written.
+    Asked before the work that is to end there. Raises PlaceError where nothing can be written.
     """
     out = output(options.out, "--out")
     name = getattr(options, "name", None) or name

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.errors import UnavailableError
-from edge.files import OutputError, unwritable
+from edge.files import PlaceError, unwritable
 from edge.hearing.observation import Observation
 from edge.labels import QUIET, UNKNOWN
 from edge.model.manifest import DecisionDefaults
@@ -21,11 +21,11 @@ _GREY = {QUIET: "#e4e7eb", UNKNOWN: "#9aa5b1"}
 
 
 def require_drawing() -> None:
-    """Raise UnavailableError where there is no matplotlib to draw with, OutputError where no picture can lie here."""
+    """Raise UnavailableError where there is no matplotlib to draw with, PlaceError where no picture can lie here."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UnavailableError(f"matplotlib: not installed; `{sys.executable} -m pip install matplotlib` does it")
     if trouble := unwritable(os.curdir, folder=True):
-        raise OutputError(f"--plot: {trouble}: pictures lie in the folder where it is called: call it in another")
+        raise PlaceError(f"--plot: {trouble}: pictures lie in the folder where it is called: call it in another")
 
 
 def picture_of(recording: str | Path) -> Path:

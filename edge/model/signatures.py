@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import ArtifactError, ConfigError, InputError
-from edge.files import OutputError, contents
+from edge.files import PlaceError, contents
 from edge.model.artifact import Artifact, signed, unpack, write_atomically
 
 _WHAT = b"roomtone model, SHA-256 of graph and manifest: "  # so that a signature of anything else does not fit
@@ -18,7 +18,7 @@ _WHAT = b"roomtone model, SHA-256 of graph and manifest: "  # so that a signatur
 
 def keygen(name: str | Path) -> tuple[Path, Path]:
     """Make a pair of keys, `name`.key and `name`.pub, and return their paths. Raises InputError where one exists,
-    OutputError where none can be written.
+    PlaceError where none can be written.
     """
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,7 +33,7 @@ def keygen(name: str | Path) -> tuple[Path, Path]:
         except FileExistsError as error:
             raise InputError(f"{path}: exists already: a key is never overwritten") from error
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+            raise PlaceError(f"{path}: cannot be written ({error.strerror})") from error
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     return paths

@@ -18,7 +18,7 @@ import msgspec
 
 from edge.config import EdgeConfig, ModelStore
 from edge.errors import ArtifactError
-from edge.files import OutputError
+from edge.files import PlaceError
 from edge.model.artifact import Artifact, load, read_artifact, write_atomically
 from edge.model.graph import Model
 from edge.model.pace import check_pace
@@ -36,7 +36,7 @@ _RECORD = "models.json"  # a Record
 class Store:
     """The models in a folder. Every method takes the folder's lock.
 
-    Where the disk does not let it, `install` and `roll_back` raise OutputError; the sensor's own steps only say so.
+    Where the disk does not let it, `install` and `roll_back` raise PlaceError; the sensor's own steps only say so.
     """
 
     def __init__(self, folder: Path, settings: ModelStore) -> None:
@@ -54,7 +54,7 @@ class Store:
             return Record()
 
     def install(self, path: Path) -> Entry:
-        """Verify a file in every way, keep it and put it on trial. Raises ArtifactError or OutputError."""
+        """Verify a file in every way, keep it and put it on trial. Raises ArtifactError or PlaceError."""
         artifact, model = load(path)
         try:
             self._admit(artifact)
@@ -87,7 +87,7 @@ class Store:
             return None
         try:
             return self._opened()
-        except OutputError as error:
+        except PlaceError as error:
             log.error("%s: taking the bundled model", error)
             return None
 
@@ -196,7 +196,7 @@ class Store:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be used (edge.state_folder; {error.strerror})") from error
+            raise PlaceError(f"{self.folder}: cannot be used (edge.state_folder; {error.strerror})") from error
 
 
 def store_of(config: EdgeConfig) -> Store | None:
@@ -232,7 +232,7 @@ def _said() -> Iterator[None]:
     """Have a disk that does not let us cost a line, not the sensor."""
     try:
         yield
-    except OutputError as error:
+    except PlaceError as error:
         log.error("%s", error)
 
 
