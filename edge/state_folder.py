@@ -22,6 +22,19 @@ def state_folder(configured: str | None) -> Path | None:
         return None
 
 
+def closed_to_us(folder: Path) -> bool:
+    """Return whether systemd gave this folder to a service whose user we are not."""
+    if "STATE_DIRECTORY" not in os.environ:
+        return False
+    try:
+        os.stat(os.path.join(folder, os.curdir))  # a Path would drop the dot, which asks to enter it
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def require_state_folder(configured: str | None) -> Path | None:
     """Return the state folder, for whoever asks whether it can be relied on; None without one.
 

@@ -12,7 +12,7 @@ from edge.delivery.session import Owner, Session
 from edge.errors import ConfigError, RoomtoneError, UnavailableError
 from edge.model.artifact import load
 from edge.model.signatures import public_key
-from edge.state_folder import require_state_folder
+from edge.state_folder import closed_to_us, require_state_folder, state_folder
 from edge.voice.payloads import ROOT
 
 
@@ -53,13 +53,16 @@ def _trusted(key: str) -> str:
 
 
 def _state_folder(config: EdgeConfig) -> str:
+    if (services := state_folder(config.state_folder)) is not None and closed_to_us(services):
+        return f"{services}: the service's own: root may look into it"
     folder = require_state_folder(config.state_folder)
     return "no state folder: events wait in memory only" if folder is None else f"{folder}: can be written"
 
 
 def _model(config: EdgeConfig) -> str:
-    artifact, _ = load(model_path(config))
-    return f"{model_path(config)}: {artifact.manifest.model_id}, golden replay passed"
+    path = model_path(config)
+    artifact, _ = load(path)
+    return f"{path}: {artifact.manifest.model_id}, golden replay passed"
 
 
 def broker_answers(config: EdgeConfig, *, live: bool) -> str:

@@ -171,7 +171,7 @@ def _broker(config: EdgeConfig) -> Finding:
 def _secrets(config: EdgeConfig) -> Finding:
     tls = config.mqtt.tls
     files = [file for file in (config.mqtt.password_file, tls.key_file if tls else None) if file]
-    open_ones = [path for path in map(located, files) if Path(path).exists() and Path(path).stat().st_mode & OTHERS]
+    open_ones = [path for path in map(located, files) if os.path.exists(path) and os.stat(path).st_mode & OTHERS]
     if open_ones:
         return Finding(
             subject="secrets", words=f"{open_ones[0]} can be read by others", remedy=f"`chmod 600 {open_ones[0]}`"

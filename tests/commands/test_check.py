@@ -164,12 +164,13 @@ def test_every_command_says_in_which_file_a_setting_is_wrong(tmp_path):
         assert "mine.yaml: edge.mqtt.password_file: nowhere: cannot be read" in complaint(done, 78)
 
 
-def test_a_home_whose_state_folder_is_closed(tmp_path):
+def test_a_home_whose_state_folder_is_closed(tmp_path, monkeypatch):
     """What only looks takes the bundled model and says so; what relies on the folder is 78 or 73; nothing is 70."""
     closed = tmp_path / ".local" / "state"
     closed.mkdir(parents=True)
     closed.chmod(0)
-    environment = {"before": LIKE_ANYBODY, "HOME": str(tmp_path), "XDG_STATE_HOME": "", "STATE_DIRECTORY": ""}
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    environment = {"before": LIKE_ANYBODY, "HOME": str(tmp_path), "XDG_STATE_HOME": ""}
     said = complaint(roomtone("check", cwd=tmp_path, **environment), 78)
     assert f"edge.state_folder: {closed}/roomtone: nothing can be written there (Permission denied)" in said
     for command in (["model", "info"], ["homeassistant"]):
@@ -179,3 +180,18 @@ def test_a_home_whose_state_folder_is_closed(tmp_path):
     (tmp_path / "config.yaml").write_text("edge: {model_store: {allow_unsigned: true}}")
     said = complaint(roomtone("model", "rollback", cwd=tmp_path, **environment), 73)
     assert f"{closed}/roomtone/models: cannot be used (edge.state_folder; Permission denied)" in said
+
+
+def test_a_services_state_folder_is_none_of_another_users_business(tmp_path):
+    for service in (tmp_path / "service", tmp_path / "private" / "service"):
+        service.mkdir(parents=True)
+    (tmp_path / "service").chmod(0)
+    (tmp_path / "private").chmod(0)
+    for service in (tmp_path / "service", tmp_path / "private" / "service"):
+        done = roomtone("check", cwd=tmp_path, before=LIKE_ANYBODY, STATE_DIRECTORY=str(service))
+        assert done.returncode == 0, done.stderr
+        assert f"{service}: the service's own" in done.stdout
+    (tmp_path / "private").chmod(0o700)
+    (tmp_path / "config.yaml").write_text(f"edge: {{state_folder: {tmp_path}/service}}")  # named: then it counts
+    done = roomtone("check", cwd=tmp_path, before=LIKE_ANYBODY)
+    assert "edge.state_folder: " in complaint(done, 78)

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def _rows(path: Path, needed: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
 def _text(path: Path) -> list[str]:
     """Return the lines with their ends. Bytes that are no UTF-8 stay: a file's name may have them."""
     try:
+        if stat.S_ISCHR(os.stat(path).st_mode):
+            raise InputError(f"{path}: a device, expected a table")  # which may never end
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error

@@ -115,6 +115,11 @@ def test_a_bad_row_costs_that_row(scanned, tmp_path):
     assert [one.why for one in found.left_out] == ["not a file", "cannot be opened", "not a file"]
 
 
+def test_a_device_given_for_a_table_does_not_fill_the_memory(tmp_path):
+    with pytest.raises(InputError, match="/dev/zero: a device, expected a table"):
+        index.scan(["/dev/zero"], TrainConfig(cache=str(tmp_path / "cache")))
+
+
 def test_a_recording_given_for_a_table_is_one_line(tmp_path):
     sound = record(tmp_path / "a.wav")
     with pytest.raises(InputError, match=r"a\.wav: not a CSV table in UTF-8"):
