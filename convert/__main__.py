@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import msgspec
 from convert.config import ConvertConfig
 from edge.entry import concluded
 from edge.errors import ArtifactError, ConfigError, InputError
+from edge.files import output
 from edge.model.manifest import FORMS, PRECISIONS
 from edge.section import load_section
 from train.config import TrainConfig
@@ -44,13 +46,15 @@ def _converted(arguments: list[str] | None) -> int:
     config = load_section(options.config, "convert", ConvertConfig)
     cache = Cache(load_section(options.config, "train", TrainConfig).cache)
     if options.run:
+        asked = output(options.out, "--out", folder=False) if options.out else None
         run = load_run(options.run)
         given = _calibration(options.calibration, run) if options.calibration else None
         beside = run.folder.resolve() if run.folder.name in ("", "..") else run.folder
-        out = Path(options.out or f"{beside}.tflite")
+        out = asked or output(f"{beside}.tflite", "--out", folder=False)
         wanted = [Wanted(run, options.form or _form(run), options.precision, out)]
         return _make(wanted, out.with_suffix(""), config, cache, options.name, given)
-    return _make(list(_listed(config)), Path(config.out) / "report", config, cache, None)
+    into = output(config.out, "convert.out")
+    return _make(list(_listed(config, into)), into / "report", config, cache, None)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,8 +103,8 @@ def _calibration(path: str, run: Run) -> Any:
     return report.calibration
 
 
-def _listed(config: ConvertConfig) -> Iterator[Wanted]:
-    """Yield what the set asks for. Raises ConfigError where a pattern matches no finished run."""
+def _listed(config: ConvertConfig, into: Path) -> Iterator[Wanted]:
+    """Yield what the set asks for, `into` a folder. Raises ConfigError where a pattern matches no finished run."""
     from convert.verification.reference import has_step  # brings Keras, which takes seconds
 
     if not config.set:
@@ -108,7 +112,7 @@ def _listed(config: ConvertConfig) -> Iterator[Wanted]:
     for number, entry in enumerate(config.set):
         folders = []
         for pattern in entry.runs:
-            found = sorted(path.parent for path in Path().glob(f"{pattern}/run.json"))
+            found = sorted(Path(path).parent for path in glob(f"{pattern}/run.json", recursive=True))
             if not found:
                 raise ConfigError(f"config.yaml: convert.set[{number}].runs: no finished run matches {pattern}")
             folders += found
@@ -117,9 +121,7 @@ def _listed(config: ConvertConfig) -> Iterator[Wanted]:
                 if form == "step" and not has_step(run):
                     continue
                 for precision in entry.precisions:
-                    yield Wanted(
-                        run, form, precision, Path(config.out) / f"{run.record.name}-{form}-{precision}.tflite"
-                    )
+                    yield Wanted(run, form, precision, into / f"{run.record.name}-{form}-{precision}.tflite")
 
 
 def _make(

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from edge.model.manifest import FORMS, PRECISIONS, Form, Precision
-from edge.section import File, Positive, Ratio, Section
+from edge.section import File, Ratio, Section
 from train.sizes import Count
 
 Difference = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -30,7 +30,7 @@ class Gates(Section, kw_only=True):
 class Entry(Section, kw_only=True):
     """Runs to convert, folders or patterns of them, in each form that the network has and each precision."""
 
-    runs: list[str]
+    runs: list[File]
     forms: list[Form] = msgspec.field(default_factory=lambda: list(FORMS))
     precisions: list[Precision] = msgspec.field(default_factory=lambda: list(PRECISIONS))
 
@@ -47,7 +47,7 @@ class ConvertConfig(Section, kw_only=True):
     step_frames: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     representative_clips: Count = 200
     abstain_precision: Ratio = 0.7
-    timeout_s: Positive = 900.0
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=604_800)] = 900.0
     second_runtime: File | None = ".venv-tflite-runtime/bin/python"
     gates: dict[str, Gates] = msgspec.field(
         default_factory=lambda: {"any": Gates(agreement=0.95, recall_loss=0.1), "random": Gates()}

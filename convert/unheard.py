@@ -24,6 +24,7 @@ from convert.report.figures import CONDITIONS, Answers, report
 from convert.verification.calibrate import Calibration, calibrate
 from edge.entry import concluded
 from edge.errors import ArtifactError, InputError
+from edge.files import output
 from edge.model.artifact import read_artifact, write_atomically
 from edge.section import load_section
 from train.config import TrainConfig
@@ -50,6 +51,7 @@ def _measured(arguments: list[str] | None) -> None:
     parser.add_argument("--config", default="config.yaml", help="default: config.yaml")
     options = parser.parse_args(arguments)
     hush()
+    out = output(options.out, "--out")
     found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
     if not found:
         raise InputError(f"{options.folder}: no folders of finished runs in it")
@@ -69,7 +71,7 @@ def _measured(arguments: list[str] | None) -> None:
         "calibration": msgspec.to_builtins(_calibration(None, found, config)),
         "runs": [_run(run) for run in found],
     }
-    written(Path(options.out), made, answers)
+    written(out, made, answers)
 
 
 def _calibration(run: runs.Run | None, found: Sequence[runs.Run], config: ConvertConfig) -> Calibration | None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import msgspec
 
 from edge.errors import ConfigError
-from edge.section import File, Line, Positive, Ratio, Section, load_section, looked_at, written
+from edge.section import File, Line, Ratio, Section, load_section, looked_at, written
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Identifier = Annotated[str, written("[a-z0-9-]{1,64}", "a-z, 0-9 and - only (at most 64 of them)")]
@@ -31,6 +31,8 @@ def host_name(text: str) -> str:
         raise ValueError(f"expected a host name alone, without {scheme[0]}")
     if text != text.strip():
         raise ValueError("expected a host name without blanks around it")
+    if text.lower() == "embedded" != text:
+        raise ValueError("a broker of our own is called embedded, in small letters")
     if text.startswith("[") or text.endswith("]"):
         raise ValueError("expected an IPv6 address without brackets, and its port in edge.mqtt.port")
     if port := re.fullmatch(r"[^:]*:([0-9]*)", text):
@@ -66,7 +68,7 @@ class Audio(Section, kw_only=True):
     """
 
     microphone: Line | None = None
-    give_up_after_s: Positive = 600.0
+    give_up_after_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] = 600.0
 
 
 class Gate(Section, kw_only=True):
@@ -106,6 +108,10 @@ class Tls(Section, kw_only=True):
     cert_file: File | None = None
     key_file: File | None = None
 
+    def __post_init__(self) -> None:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("expected cert_file beside key_file")
+
 
 class Mqtt(Section, kw_only=True):
     """The broker. `host: embedded` starts a mosquitto of our own on loopback. Secrets come from `password_file`."""
@@ -122,8 +128,8 @@ class Mqtt(Section, kw_only=True):
 class OutboxLimits(Section, kw_only=True):
     """How many undelivered events are kept on disk, and how many bytes of them; beyond, the oldest are dropped."""
 
-    rows: Annotated[int, msgspec.Meta(ge=1)] = 50_000
-    bytes: Annotated[int, msgspec.Meta(ge=1_000)] = 20_000_000
+    rows: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 50_000
+    bytes: Annotated[int, msgspec.Meta(ge=1_000, le=1_000_000_000_000)] = 20_000_000
 
 
 class ModelStore(Section, kw_only=True):
@@ -147,6 +153,13 @@ class QuietHours(Section, kw_only=True):
     start: Clock
     end: Clock
     time_zone: Line = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.start == self.end:
+            raise ValueError(
+                f"start and end are both {self.start}, which says neither never nor always: write quiet_hours: null "
+                "for none, or switch listening off"
+            )
 
     def zone(self) -> tzinfo:
         """Return the time zone. Raises ConfigError for one that this machine does not know."""

@@ -13,11 +13,12 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
 
 from edge.errors import ConfigError
+from edge.strict_yaml import SixtyBased, read_yaml
 
 SECTIONS = ("features", "train", "convert", "edge")
+LARGEST = 1e15  # number of any setting
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -75,7 +76,10 @@ def load_section(path: str | Path, section: str, kind: type[S]) -> S:
 
 
 def _looked_at(value: Any, hint: Any, where: str) -> Any:
-    """Return a value with every text in it as its own look (see `looked_at`) gives it. Raises ConfigError."""
+    """Return a value with every text in it as its own look (see `looked_at`) gives it.
+
+    Raises ConfigError where a look does, and for a number that no setting can mean.
+    """
     if isinstance(value, msgspec.Struct):
         hints = get_type_hints(type(value), include_extras=True)
         seen = {name: _looked_at(getattr(value, name), hints[name], f"{where}.{name}") for name in hints}
@@ -84,6 +88,8 @@ def _looked_at(value: Any, hint: Any, where: str) -> Any:
         return {key: _looked_at(inner, hint, f"{where}.{key}") for key, inner in value.items()}
     if isinstance(value, tuple | list):
         return type(value)(_looked_at(inner, hint, f"{where}[{at}]") for at, inner in enumerate(value))
+    if isinstance(value, int | float) and not abs(value) <= LARGEST:  # which a NaN is not, either
+        raise ConfigError(f"{where}: expected a number of at most {LARGEST:.0e}, got {_shown(value)}")
     for look in _looks(hint) if isinstance(value, str) else ():
         try:
             value = look(value)
@@ -100,64 +106,8 @@ def _looks(hint: Any) -> Iterator[Callable[[str], str]]:
         yield from _looks(part)
 
 
-class _SixtyBased:
-    """What YAML 1.1 takes for a number of base 60, such as 22:00 (1320). Nobody means that: no type accepts it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without three of PyYAML's surprises.
-
-    A key that stands twice is refused, where the last one would silently count; so are the halves of a character that
-    an escape can make, which are no text; and 22:00 is not 1320.
-    """
-
-    def construct_scalar(self, node: yaml.Node) -> Any:
-        text = super().construct_scalar(node)
-        try:  # two escapes may be one character, as in JSON
-            return text.encode("utf-16", "surrogatepass").decode("utf-16") if isinstance(text, str) else text
-        except UnicodeDecodeError as error:
-            raise yaml.MarkedYAMLError(
-                problem=f"{text!r}: half a character (a lone surrogate)", problem_mark=node.start_mark
-            ) from error
-
-    def construct_number(self, node: yaml.ScalarNode) -> Any:
-        if ":" in node.value:
-            return _SixtyBased(node.value)
-        return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise yaml.MarkedYAMLError(problem=f"{name}: stands twice", problem_mark=key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-for _tag in ("int", "float"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_number)
-
-
 def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f":{where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or 'malformed'})") from error
+    data = read_yaml(path)
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -174,8 +124,8 @@ def _explain(message: str, section: str, value: Any, kind: Any) -> str:
         try:
             value = value[name] if name else value[int(index)]
             kind = _field(kind, name) if name else Any
-        except (KeyError, IndexError, TypeError):
-            return f"{where}: {text}"
+        except (KeyError, IndexError, TypeError):  # within an entry of a mapping, which msgspec does not name
+            return f"{where}: {_plain(text)}"
     if text[:1].islower():  # a record's own check, which says what it got
         return f"{where}: {text}"
     if unknown := re.match(r"Object contains unknown field `(.*)`", text):
@@ -183,7 +133,7 @@ def _explain(message: str, section: str, value: Any, kind: Any) -> str:
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
         return f"{where}.{unknown[1]}: unknown key ({hint})"
-    if text.startswith("Expected `str") and isinstance(value, int | float | date | _SixtyBased):
+    if text.startswith("Expected `str") and isinstance(value, int | float | date | SixtyBased):
         read = f" (YAML reads it as {str(value).lower()})" if isinstance(value, bool) else f': "{value}"'
         return f"{where}: write it in quotes{read}"
     if text.startswith("Invalid enum value"):
@@ -191,9 +141,12 @@ def _explain(message: str, section: str, value: Any, kind: Any) -> str:
     elif "matching regex" in text:
         expected = "expected " + next(part.description for part in get_args(kind) if _described(part))
     else:
-        expected = re.sub(r", got `.*`$", "", text).replace("`", "").replace(" | null", "")
-        expected = expected[0].lower() + expected[1:]
+        expected = re.sub(r", got .*$", "", _plain(text))
     return f"{where}: {expected}, got {_shown(value)}"
+
+
+def _plain(text: str) -> str:
+    return text[:1].lower() + text[1:].replace("`", "").replace(" | null", "")
 
 
 def _field(kind: Any, name: str) -> Any:

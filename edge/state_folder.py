@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from edge.errors import ConfigError
+from edge.files import unwritable
+
 
 def state_folder(configured: str | None) -> Path | None:
     """Return where the sensor may keep things: as configured, else systemd's, else the user's; None without a home.
@@ -17,3 +20,27 @@ def state_folder(configured: str | None) -> Path | None:
         return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "roomtone"
     except RuntimeError:  # no home
         return None
+
+
+def closed_to_us(folder: Path) -> bool:
+    """Return whether systemd gave this folder to a service whose user we are not."""
+    if "STATE_DIRECTORY" not in os.environ:
+        return False
+    try:
+        os.stat(os.path.join(folder, os.curdir))  # a Path would drop the dot, which asks to enter it
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def require_state_folder(configured: str | None) -> Path | None:
+    """Return the state folder, for whoever asks whether it can be relied on; None without one.
+
+    Raises ConfigError where nothing can be kept there.
+    """
+    folder = state_folder(configured)
+    if folder is not None and (trouble := unwritable(folder, folder=True)):
+        raise ConfigError(f"edge.state_folder: {folder}: {trouble}: name a folder that this user may write to")
+    return folder

@@ -1,7 +1,7 @@
 """config.yaml: strict, and every mistake is one line that says where."""
 
 import contextlib
-from typing import get_args, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -37,7 +37,7 @@ def test_the_shipped_file_holds_the_defaults():
         ),
         ("edge: {decision: {enter: 1.5}}", "edge.decision.enter: expected float <= 1.0, got 1.5"),
         ("edge: {log_level: loud}", "edge.log_level: expected one of debug, info, warning, error, got 'loud'"),
-        ("edge: {mqtt: {}, mqtt: {}}", ":1: not valid YAML (mqtt: stands twice)"),
+        ("edge: {mqtt: {}, mqtt: {}}", ":1: not valid YAML: mqtt: stands twice: keep one of them"),
         ("edge: {decision: {enter: 0.2, exit: 0.6}}", "edge.decision: expected exit at most as high as enter"),
         ("- a", "expected keys features, train, convert, edge, got list"),
         ("edge: {", ":1: not valid YAML"),
@@ -50,15 +50,23 @@ def test_the_shipped_file_holds_the_defaults():
         ("edge: {device: {name: 2026}}", 'edge.device.name: write it in quotes: "2026"'),
         ("edge: {device: {name: 2026-11-22}}", 'edge.device.name: write it in quotes: "2026-11-22"'),
         ("edge: {device: {name: off}}", "edge.device.name: write it in quotes (YAML reads it as false)"),
-        ('edge: {device: {name: "\\ud83d"}}', ":1: not valid YAML ('\\ud83d': half a character (a lone surrogate))"),
-        ('edge: {device: {"\\udc00": 1}}', ":1: not valid YAML ('\\udc00': half a character (a lone surrogate))"),
+        ('edge: {device: {name: "\\ud83d"}}', ":1: not valid YAML: '\\ud83d': half a character (a lone surrogate)"),
+        ('edge: {device: {"\\udc00": 1}}', ":1: not valid YAML: '\\udc00': half a character (a lone surrogate)"),
         ('edge: {device: {name: "a\\nb"}}', "edge.device.name: expected one line of text, got 'a\\nb'"),
         ('edge: {mqtt: {username: "a\\0"}}', "edge.mqtt.username: expected one line of text, got 'a\\x00'"),
         ("edge: {homeassistant: {prefix: /ha}}", "edge.homeassistant.prefix: expected a topic such as homeassistant"),
         ("edge: {state_folder: '~no-such-user/x'}", "edge.state_folder: there is no home folder ~no-such-user, got"),
         ("edge: {state_folder: ''}", "edge.state_folder: expected the path of a file or folder, got ''"),
         ("edge: {model_store: {trusted_keys: [~/a.pub, 3]}}", 'edge.model_store.trusted_keys[1]: write it in quotes'),
-        ("\x00", "not valid YAML"),
+        ("edge: {outbox: {rows: 1" + "0" * 30 + "}}", "edge.outbox.rows: expected "),
+        ("edge: {outbox: {bytes: 100000000000000}}", "edge.outbox.bytes: expected int <= 1000000000000, got"),
+        ("edge: {audio: {give_up_after_s: .inf}}", "edge.audio.give_up_after_s: expected float <= 31536000.0, got inf"),
+        ("edge: {audio: {give_up_after_s: -.inf}}", "edge.audio.give_up_after_s: expected float > 0.0, got -inf"),
+        ("edge: {audio: {give_up_after_s: .nan}}", "edge.audio.give_up_after_s: expected float > 0.0, got nan"),
+        ("edge: {audio: {give_up_after_s: 1.0e+300}}", "edge.audio.give_up_after_s: expected float <= 31536000.0, got"),
+        ("edge: {decision: {enter: .nan}}", "edge.decision.enter: expected float >= 0.0, got nan"),
+        ("edge: {quiet_hours: {start: '22:00', end: '22:00'}}", "edge.quiet_hours: start and end are both 22:00"),
+        ("edge: {mqtt: {tls: {key_file: k.pem}}}", "edge.mqtt.tls: expected cert_file beside key_file"),
     ],
 )
 def test_mistakes_are_one_line_with_a_path(tmp_path, text, says):
@@ -71,13 +79,100 @@ def test_mistakes_are_one_line_with_a_path(tmp_path, text, says):
     assert "\n" not in str(raised.value)
 
 
+MALFORMED = {
+    "edge: {device: {name: !!timestamp abc}}": "1: 'abc' is no timestamp: correct it",
+    "edge:\n  device: {name: 2026-13-45}": "2: '2026-13-45' is no timestamp: correct it",
+    "edge:\n  device:\n    name: !!bool maybe": "3: 'maybe' is no bool: correct it",
+    'edge: {mqtt: {port: !!int ""}}': "1: '' is no int: correct it",
+    "edge: {mqtt: {port: !!int 0x}}": "1: '0x' is no int: correct it",
+    "edge: {mqtt: {port: !!float ''}}": "1: '' is no float: correct it",
+    "edge:\n  device: !!binary a": "2: failed to decode base64 data",
+    "edge:\n  device: !!map [1, 2]": "2: expected a mapping node, but found sequence: leave the tag (!!...) out",
+    "edge:\n  device: !!set x": "2: expected a mapping node, but found scalar: leave the tag (!!...) out",
+    "edge:\n  device: !!omap {a: b}": "2: expected a sequence, but found mapping: leave the tag (!!...) out",
+    "edge:\n  device: !!python/name:os.system x": "2: could not determine a constructor for the tag",
+    "edge:\n  <<: 3": "2: expected a mapping or list of mappings for merging, but found scalar: <<",
+    "edge:\n  ? [1, 2]\n  : 3": "2: found unhashable key: a key is a word",
+    "edge:\n\tdevice: 1": "2: found character '\\t' that cannot start any token: indent with blanks",
+    "edge:\n  device: a: b": "2: mapping values are not allowed here: put a text that holds a colon in quotes",
+    'edge:\n  device: {name: "a}': "2: found unexpected end of stream: close the quotes",
+    "edge:\n  device: {name: a": "2: expected ',' or '}', but got '<stream end>': close what a [ or { opens",
+    "edge: {}\n---\nedge: {}": "2: but found another document: one document is read",
+    "edge: *there": "1: found undefined alias 'there': name it before with &",
+    "edge:\n  device: {name: a\x00}": "2: '\\x00': special characters are not allowed: remove it",
+    "edge:\n  device: {name: a\x07}": "2: '\\x07': special characters are not allowed: remove it",
+    "edge:\n  device: " + "[" * 3_000 + "]" * 3_000: "2: more than 60 levels within each other",
+    "edge:\n" + "".join(" " * depth + "a:\n" for depth in range(1, 200)): "60: more than 60 levels within each other",
+    "edge: &a\n  device: *a": "2: *a stands within what it means",
+    "edge: &a\n  <<: *a": "2: *a stands within what it means",
+    "edge:\n  outbox: {rows: 1" + "0" * 400 + "}": "2: a number of 401 digits: write a smaller one",
+    "edge:\n  outbox: {rows: 0x1" + "0" * 9_000 + "}": "2: a number of 9003 digits: write a smaller one",
+    "edge:\n  gate: {margin_db: 1" + "0" * 400 + ".0}": "2: a number of 403 digits: write a smaller one",
+}
+
+
+@pytest.mark.parametrize("text", MALFORMED, ids=lambda text: text[:30])
+def test_what_is_no_yaml_is_one_line_with_its_number(tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_edge(file)
+    line, _, problem = MALFORMED[text].partition(": ")
+    assert str(raised.value).startswith(f"{file}:{line}: not valid YAML: {problem}")
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("each", ["[{}]", "{{<<: [{}]}}"], ids=["lists", "merged"])
+def test_aliases_that_grow_without_bound_cost_nothing(tmp_path, each):
+    levels = ["a0: &a0 {k: v}"]
+    levels += [f"a{n}: &a{n} {each.format(', '.join([f'*a{n - 1}'] * 10))}" for n in range(1, 10)]
+    (tmp_path / "c.yaml").write_text("\n".join(f"{line}" for line in levels))
+    with pytest.raises(ConfigError, match=r"c\.yaml:\d: not valid YAML: more than 100000 values"):
+        load_edge(tmp_path / "c.yaml")
+
+
+def test_aliases_and_merged_keys_as_people_write_them(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "edge: {device: &d {id: attic, name: &n Attic}, audio: {microphone: *n}, outbox: {<<: {rows: 3}, bytes: 2000}}"
+    )
+    config = load_edge(tmp_path / "c.yaml")
+    assert (config.audio.microphone, config.outbox.rows, config.outbox.bytes) == ("Attic", 3, 2_000)
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1.0e+16", "1" + "0" * 30])
+def test_no_setting_of_any_program_is_a_number_without_sense(tmp_path, value):
+    (tmp_path / "c.yaml").write_text(
+        f"train: {{recipes: {{study: {{networks: {{ann: {{learning_rate: {value}}}}}}}}}}}\n"
+        f"convert: {{timeout_s: {value}}}\n"
+    )
+    with pytest.raises(ConfigError, match=r"train\.recipes\.study\.networks\.ann\.learning_rate: expected a number"):
+        load_section(tmp_path / "c.yaml", "train", TrainConfig)
+    with pytest.raises(ConfigError, match=r"convert\.timeout_s: expected"):
+        load_section(tmp_path / "c.yaml", "convert", ConvertConfig)
+
+
+def test_what_is_wrong_within_a_mappings_entry_is_said_in_words(tmp_path):
+    (tmp_path / "c.yaml").write_text("train: {recipes: {study: {learning_rate: fast}}}")
+    with pytest.raises(ConfigError, match=r"train\.recipes\[\.\.\.\]\.learning_rate: expected float, got str$"):
+        load_section(tmp_path / "c.yaml", "train", TrainConfig)
+
+
+def test_files_that_never_end_or_have_no_name(tmp_path):
+    with pytest.raises(ConfigError, match="/dev/zero: larger than 1 MB"):
+        load_edge("/dev/zero")
+    with pytest.raises(ConfigError, match="'': no file: give the name"):
+        load_edge("")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_edge("x" * 300)
+
+
 def test_files_that_are_not_there_or_not_text(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
         load_edge(tmp_path / "nowhere.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_edge(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"edge: {device: {name: K\xfcche}}")
-    with pytest.raises(ConfigError, match="not UTF-8"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml:1: not UTF-8 text: save it as UTF-8"):
         load_edge(tmp_path / "latin.yaml")
 
 
@@ -99,6 +194,8 @@ def test_files_that_are_not_there_or_not_text(tmp_path):
         ("user@h", "expected a host name or an IP address"),
         ("a..b", "expected a host name or an IP address"),
         ("a" * 64 + ".local", "expected a host name or an IP address"),
+        ("Embedded", "a broker of our own is called embedded, in small letters"),
+        ("EMBEDDED", "a broker of our own is called embedded, in small letters"),
         ("192.168.1.300", "expected a host name or an IP address"),
         ("1:2:3", "expected a host name or an IP address"),
     ],
@@ -111,7 +208,11 @@ def test_a_host_stands_alone(tmp_path, host, says):
     assert f"{file}: edge.mqtt.host: {says}" in str(raised.value)
 
 
-@pytest.mark.parametrize("host", ["h", "broker.local.", "küche.local", "my_broker", "10.0.0.2", "::1", "fe80::1%eth0"])
+@pytest.mark.parametrize(
+    "host",
+    ["h", "embedded", "embedded-2", "Broker", "broker.local.", "küche.local", "my_broker", "10.0.0.2", "::1",
+     "fe80::1%eth0"],
+)  # fmt: skip
 def test_a_host_as_people_write_it_is_taken_as_it_is(tmp_path, host):
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump({"edge": {"mqtt": {"host": host}}}, allow_unicode=True), encoding="utf-8")
@@ -136,6 +237,20 @@ def kinds(kind, where="edge"):
                 yield from kinds(part, f"{where}.{name}")
             if part is str or get_args(part)[:1] == (str,):
                 yield f"{where}.{name}", getattr(part, "__metadata__", ())
+
+
+def texts(hint, where):
+    """Yield every text anywhere in a type, in lists and mappings too, with its path and what limits it."""
+    if hint is str:
+        yield where, ()
+    elif get_args(hint)[:1] == (str,) and hasattr(hint, "__metadata__"):
+        yield where, hint.__metadata__
+    elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        for name, inner in get_type_hints(hint, include_extras=True).items():
+            yield from texts(inner, f"{where}.{name}")
+    elif get_origin(hint) is not Literal:
+        for part in get_args(hint):
+            yield from texts(part, where)
 
 
 def test_every_text_says_what_it_is_in_words_and_lets_no_newline_pass(tmp_path):
@@ -167,7 +282,7 @@ edge:
   model_store: {trusted_keys: [~/a.pub, b.pub]}
   mqtt: {password_file: ~/p, tls: {ca_file: ~/ca.pem, cert_file: ~root/c.pem, key_file: k~.pem}}
 train: {cache: ~/cache, augmentation: {noise: ~/ESC-10}}
-convert: {out: ~/artifacts, second_runtime: ~/venv/bin/python}
+convert: {out: ~/artifacts, second_runtime: ~/venv/bin/python, set: [{runs: [~/runs/*, "r/[ab]*"]}]}
 """
     (tmp_path / "c.yaml").write_text(text)
     edge = load_edge(tmp_path / "c.yaml")
@@ -179,6 +294,20 @@ convert: {out: ~/artifacts, second_runtime: ~/venv/bin/python}
     assert (train.cache, train.augmentation.noise) == ("/home/ada/cache", "/home/ada/ESC-10")
     convert = load_section(tmp_path / "c.yaml", "convert", ConvertConfig)
     assert (convert.out, convert.second_runtime) == ("/home/ada/artifacts", "/home/ada/venv/bin/python")
+    assert convert.set[0].runs == ["/home/ada/runs/*", "r/[ab]*"]
+
+
+def test_every_text_that_is_a_path_is_read_as_one():
+    """Texts of the configuration that nothing looks at: none of them is the name of a file or folder."""
+    plain = set()
+    for section, kind in (("edge", EdgeConfig), ("train", TrainConfig), ("convert", ConvertConfig)):
+        plain |= {where for where, metas in texts(kind, section) if not metas}
+    assert plain == {
+        "train.labels", "train.words", "train.recipes.networks", "train.protocols.default_test",
+        "train.protocols.default_validation", "train.protocols.speech_test", "train.protocols.speech_test_rooms",
+        "train.compare.networks", "train.compare.seeds", "train.compare.fold_seeds", "train.recipes",
+        "convert.gates", "convert.gates.probs_difference", "convert.gates.size_bytes",
+    }  # fmt: skip
 
 
 ANYTHING = st.recursive(

@@ -18,7 +18,7 @@ from tests.support.sounds import ROOT
 # `edge` knows nobody; train knows edge; convert knows both.
 HOUSES = {
     "edge": (
-        "errors", "entry", "chatter", "labels", "section", "config", "state_folder",
+        "errors", "entry", "chatter", "labels", "files", "strict_yaml", "section", "config", "state_folder",
         "sound", "features", "model", "hearing", "voice", "delivery", "daemon", "commands", "__main__",
     ),
     "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "study", "pages", "loading",

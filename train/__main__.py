@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", default="config.yaml", help="default: config.yaml")
     data = argparse.ArgumentParser(add_help=False)
-    data.add_argument("--data", nargs="+", required=True, help="folders of sound, or CSVs: path,label,speaker[,corpus]")
+    data.add_argument("--data", nargs="+", required=True, help="folders of sound, or CSVs: path,label[,speaker,corpus]")
     data.add_argument("--out", default="runs", help="folder for runs; default: runs")
     recipe = argparse.ArgumentParser(add_help=False)
     recipe.add_argument("--protocol", default="random", choices=protocols.NAMES, help="who is tested; default: random")
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--noise", help="folder of noise recordings (ESC-10); default: as the config says")
 
     verb = verbs.add_parser("index", parents=[common], help="a table of clips, and what is wrong with them")
-    verb.add_argument("data", nargs="+", help="folders of sound, or CSVs: path,label,speaker[,corpus]")
+    verb.add_argument("data", nargs="+", help="folders of sound, or CSVs: path,label[,speaker,corpus]")
     verb.add_argument("--out", default="runs/index", help="folder for index.csv and the report; default: runs/index")
     verb.set_defaults(verb=commands.run_index)
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from edge.errors import InputError
 from edge.features.functionals import names
@@ -15,7 +14,7 @@ from train.data.features import Cache
 from train.data.functionals import with_functionals
 from train.fitting.job import job_of
 from train.fitting.progress import bar
-from train.loading import epochs, fold_of, job_for, loaded, recipe_of, settings_of, warn
+from train.loading import epochs, fold_of, job_for, loaded, place_of, recipe_of, settings_of, warn
 from train.study import protocols
 
 # Keras, scikit-learn and matplotlib take seconds to import: verbs bring them when their data is known to be good.
@@ -24,11 +23,11 @@ from train.study import protocols
 def run_index(options: argparse.Namespace) -> int:
     """Write index.csv and the report of a corpus."""
     config, spec = settings_of(options)
+    out = place_of(options)
     with bar("listening") as tell:
         found = index.scan(options.data, config, tell)
     from train.pages import index_report
 
-    out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     index.write(out / "index.csv", found.clips)
     findings = index_report.examine(found, config.cache)
@@ -44,18 +43,20 @@ def run_index(options: argparse.Namespace) -> int:
 
 def run_fit(options: argparse.Namespace) -> int:
     """Train a network on one fold of a protocol, or on all."""
+    place_of(options)
     config, spec, clips, _, folds = loaded(options)
     if options.fold is not None:
         folds = [fold_of(folds, options)]
     if options.name and len(folds) > 1:
         raise InputError(f"--name: protocol {options.protocol} has {len(folds)} folds here; give a --fold too")
     jobs = [job_for(options, split, config, name=options.name) for split in folds]
+    folders = [place_of(options, job.name) for job in jobs]
     from train.fitting.fit import fit
     from train.pages import run_report
 
-    for job in jobs:
+    for job, folder in zip(jobs, folders, strict=True):
         with bar(job.name) as tell:
-            run = fit(job, clips, config, spec, folder=Path(options.out) / job.name, report=epochs(tell))
+            run = fit(job, clips, config, spec, folder=folder, report=epochs(tell))
         test = run.record.metrics["test"]
         print(f"{run.folder}: test accuracy {test['accuracy']:.4f}, UAR {test['uar']:.4f} (fold {job.split.fold}, "
               f"windows of {run.record.window_frames} frames)\n{run_report.write(run)}")  # fmt: skip
@@ -66,10 +67,11 @@ def run_speech(options: argparse.Namespace) -> int:
     """Train the network that tells speech from other sound."""
     config = load_section(options.config, "train", TrainConfig)
     spec = load_section(options.config, "features", MfccSpec)
+    name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
+    folder = place_of(options, name)
     found = index.scan(options.data, config, labelled=False)
     warn(reasons(found.left_out))
     clips, folds = found.clips, protocols.splits("speech", found.clips, config)
-    name = options.name or "-".join(["speech", *(f"without-{one}" for one in options.without), f"seed{options.seed}"])
     job = job_of("speech", "speech", folds[0], config, seed=options.seed, name=name)
     from train.fitting.speech import recordings, require_usable, rooms_in, scenes_of, train_speech
 
@@ -79,7 +81,7 @@ def run_speech(options: argparse.Namespace) -> int:
     with bar("scenes") as tell:
         made = scenes_of(job, clips, noise, config, spec, tell, rooms=rooms)
     with bar(name) as tell:
-        run = train_speech(job, made, clips, noise, spec, folder=Path(options.out) / name, tell=tell)
+        run = train_speech(job, made, clips, noise, spec, folder=folder, tell=tell)
     test = run.record.metrics["test"]
     print(f"{run.folder}: blocks of unheard speakers: AUC {test['auc']:.4f}, missed {test['missed']:.2%}, "
           f"false {test['false']:.2%}")  # fmt: skip
@@ -109,6 +111,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 def run_compare(options: argparse.Namespace) -> int:
     """Train all networks under a protocol and write the report."""
+    folder = place_of(options, f"compare-{options.protocol}")
     config, spec, clips, frames, folds = loaded(options)
     recipe = recipe_of(options, config)
     names = options.networks or config.compare.networks
@@ -118,7 +121,6 @@ def run_compare(options: argparse.Namespace) -> int:
     from train.pages import report
     from train.study import compare, jobs
 
-    folder = Path(options.out) / (options.name or f"compare-{options.protocol}")
     wanted = compare.jobs_of(names, folds, recipe, config, epochs=options.epochs)
     shares = compare.share_jobs(wanted, clips, config.compare.shares) if options.scalability else []
     trained = jobs.train_all(
@@ -160,6 +162,7 @@ def run_compare(options: argparse.Namespace) -> int:
 def run_strangers(options: argparse.Namespace) -> int:
     """Judge small models on corpora that they were not trained on, heard in rooms, and write the table."""
     config, spec = settings_of(options)
+    folder = place_of(options)
     found = index.scan(options.data, config)
     with bar("functionals") as tell:
         clips, functionals, unusable = with_functionals(found.clips, spec, Cache(config.cache), tell)
@@ -170,12 +173,13 @@ def run_strangers(options: argparse.Namespace) -> int:
     contestants = strangers.contestants(names(spec))
     with bar("strangers") as tell:
         measured = strangers.measure(contestants, clips, functionals, never_trained=options.never_trained, tell=tell)
-    print(strangers_report.write(Path(options.out) / options.name, measured, clips))
+    print(strangers_report.write(folder, measured, clips))
     return 0
 
 
 def run_tune(options: argparse.Namespace) -> int:
     """Search a network's sizes and learning rate, and print the trials, best first."""
+    folder = place_of(options, "tune")
     config, spec, clips, _, folds = loaded(options)
     split = fold_of(folds, options)
     job = job_for(options, split, config, name=None)
@@ -183,6 +187,6 @@ def run_tune(options: argparse.Namespace) -> int:
         raise InputError(f"{split.where}: has no validation side to judge trials by")
     from train.study.tune import tune
 
-    for trial in tune(job, clips, config, spec, folder=Path(options.out) / "tune", trials=options.trials):
+    for trial in tune(job, clips, config, spec, folder=folder, trials=options.trials):
         print(json.dumps(trial))
     return 0

@@ -41,7 +41,7 @@ class Recipe(Section, kw_only=True):
     """
 
     epochs: Count = 100
-    least_steps: Annotated[int, msgspec.Meta(ge=0)] = 0
+    least_steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
     batch_size: Count = 32
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Positive = 1e-3
@@ -77,11 +77,11 @@ class Augmentation(Section, kw_only=True):
     reverb_share: Ratio = 0.3
     gain_db: tuple[float, float] = (-10.0, 10.0)
     tempo: tuple[Positive, Positive] = (1.0, 1.0)
-    band_shift: Annotated[int, msgspec.Meta(ge=0)] = 0
+    band_shift: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     band_shift_share: Ratio = 0.0
     crop: tuple[Ratio, Ratio] = (0.6, 1.0)
-    time_mask_frames: int = 12
-    coefficient_mask: int = 6
+    time_mask_frames: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 12
+    coefficient_mask: Annotated[int, msgspec.Meta(ge=0, le=256)] = 6
 
     def __post_init__(self) -> None:
         for name in ("speed", "snr_db", "gain_db", "tempo", "crop"):
@@ -110,9 +110,9 @@ class Protocols(Section, kw_only=True):
     names * and ? stand for any letters. `speech_test_rooms`: measured rooms (files) that it does not hear."""
 
     random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
-    random_seed: int = 0
+    random_seed: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
     folds: Count = 4
-    unheard_folds: Annotated[int, msgspec.Meta(ge=2)] = 6
+    unheard_folds: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 6
     default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
     default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
     speech_test: dict[str, list[str]] = msgspec.field(default_factory=dict)

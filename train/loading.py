@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
+from edge.files import output
 from edge.section import load_section
 from train.augmentation.augment import sounds_in
 from train.config import TrainConfig
@@ -28,6 +30,16 @@ def settings_of(options: argparse.Namespace) -> tuple[TrainConfig, MfccSpec]:
         augmentation = msgspec.structs.replace(config.augmentation, noise=options.noise)
         config = msgspec.structs.replace(config, augmentation=augmentation)
     return config, load_section(options.config, "features", MfccSpec)
+
+
+def place_of(options: argparse.Namespace, name: str | None = None) -> Path:
+    """Return the folder that a verb writes: --out, and in it --name or else `name`, where there is one.
+
+    Asked before the work that is to end there. Raises PlaceError where nothing can be written.
+    """
+    out = output(options.out, "--out")
+    name = getattr(options, "name", None) or name
+    return output(out / name, "--name") if name else out
 
 
 def loaded(

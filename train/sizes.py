@@ -6,7 +6,7 @@ import msgspec
 
 from edge.section import Ratio, Section
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class Ann(Section, kw_only=True):
@@ -45,7 +45,7 @@ class CausalCnn(Section, kw_only=True):
     of the convolutions halve the bands; `dropout` is before and after Dense."""
 
     filters: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)] = (24, 48, 64, 108)
-    halvings: Annotated[int, msgspec.Meta(ge=0)] = 3
+    halvings: Annotated[int, msgspec.Meta(ge=0, le=8)] = 3
     dropout: Ratio = 0.3
     dense: Count = 80
     momentum: Ratio = 0.95

@@ -9,8 +9,10 @@ from edge.config import EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.access import access
 from edge.delivery.session import Owner, Session
-from edge.errors import RoomtoneError, UnavailableError
+from edge.errors import ConfigError, RoomtoneError, UnavailableError
 from edge.model.artifact import load
+from edge.model.signatures import public_key
+from edge.state_folder import closed_to_us, require_state_folder, state_folder
 from edge.voice.payloads import ROOT
 
 
@@ -20,12 +22,19 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str 
     `live` also looks for the microphone, listens to it for a moment and connects to the broker.
     """
     yield f"{where}: valid"
-    looks: list[Callable[[], str]] = [lambda: _model(config), lambda: broker_answers(config, live=live)]
+    looks: list[Callable[[], str]] = [
+        lambda: _model(config),
+        *(lambda key=key: _trusted(key) for key in config.model_store.trusted_keys),
+        lambda: _state_folder(config),
+        lambda: broker_answers(config, live=live),
+    ]
     if live:
         looks.insert(1, lambda: _microphone(config))
     for look in looks:
         try:
             yield look()
+        except ConfigError as error:
+            yield ConfigError(f"{where}: {error}")
         except RoomtoneError as error:
             yield error
 
@@ -38,9 +47,22 @@ def _microphone(config: EdgeConfig) -> str:
     return f"microphone: {device}, {heard.words}{f': {heard.trouble}' if heard.trouble else ''}"
 
 
+def _trusted(key: str) -> str:
+    public_key(key)
+    return f"{key}: a public key"
+
+
+def _state_folder(config: EdgeConfig) -> str:
+    if (services := state_folder(config.state_folder)) is not None and closed_to_us(services):
+        return f"{services}: the service's own: root may look into it"
+    folder = require_state_folder(config.state_folder)
+    return "no state folder: events wait in memory only" if folder is None else f"{folder}: can be written"
+
+
 def _model(config: EdgeConfig) -> str:
-    artifact, _ = load(model_path(config))
-    return f"{model_path(config)}: {artifact.manifest.model_id}, golden replay passed"
+    path = model_path(config)
+    artifact, _ = load(path)
+    return f"{path}: {artifact.manifest.model_id}, golden replay passed"
 
 
 def broker_answers(config: EdgeConfig, *, live: bool) -> str:

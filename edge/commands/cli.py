@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from edge.commands.parser import DEFAULT_CONFIG, parser
 from edge.config import EdgeConfig, load_edge
 from edge.entry import complain, concluded
-from edge.errors import InputError, printable
+from edge.errors import InputError, RoomtoneError, printable
 
 CALLED = "roomtone"
 FAULT_OF_OURS = 70
@@ -21,7 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     def command() -> int | None:
         options = parser().parse_args(arguments)
-        return _COMMANDS[options.command](options)
+        try:
+            return _COMMANDS[options.command](options)
+        except RoomtoneError as error:
+            read_from = getattr(options, "read_from", None)
+            if read_from and str(error).startswith("edge."):  # a setting's name alone does not say whose
+                raise type(error)(f"{read_from}: {error}") from error
+            raise
 
     try:
         return concluded(command, called=CALLED)
@@ -43,15 +50,27 @@ def _remark(remark: str) -> None:
 
 def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
     """Return the configuration, and what to call it; logging follows it."""
-    config, name = _read_config(options, file or options.config)
+    config, name = _read_config(options, options.config if file is None else file)
+    options.read_from = name
     level = options.log_level or config.log_level
     logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
     return config, name
 
 
 def _read_config(options: argparse.Namespace, file: str | None) -> tuple[EdgeConfig, str]:
-    path = file or (DEFAULT_CONFIG if Path(DEFAULT_CONFIG).exists() else None)
-    return load_edge(path), path or "built-in configuration"
+    path = _default_config() if file is None else file
+    return load_edge(path), "built-in configuration" if path is None else path
+
+
+def _default_config() -> str | None:
+    """Return the configuration that lies here; None where there is surely none."""
+    try:
+        os.lstat(DEFAULT_CONFIG)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        pass  # whoever reads it says why it cannot be
+    return DEFAULT_CONFIG
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -74,13 +93,13 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _classify(options: argparse.Namespace) -> int:
     from edge.commands.classify import as_json, as_text, classify, nobody
-    from edge.commands.plot import Track, require_matplotlib
+    from edge.commands.plot import Track, require_drawing
     from edge.daemon.run import model_path
     from edge.model.artifact import load
 
     config, _ = _configured(options)
     if options.plot:
-        require_matplotlib()
+        require_drawing()
     artifact, model = load(model_path(config))
     status = 0
     for file in options.files:

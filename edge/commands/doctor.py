@@ -15,7 +15,8 @@ from edge.commands.ear import listen
 from edge.config import EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.credentials import located
-from edge.errors import RoomtoneError
+from edge.errors import ConfigError, RoomtoneError
+from edge.files import nearest, unwritable
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
@@ -146,13 +147,12 @@ def _disk(config: EdgeConfig) -> Finding:
         return Finding(
             subject="disk", words="no folder for events that wait: a restart loses them", remedy="set edge.state_folder"
         )
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+    if trouble := unwritable(folder, folder=True):
         return Finding(
-            subject="disk", words=f"{folder}: not writable", remedy=f"give this user {there}, or set edge.state_folder",
-            exit_status=69,
+            subject="disk", words=f"{folder}: {trouble}", remedy="give it to this user, or set edge.state_folder",
+            exit_status=ConfigError.exit_status,
         )  # fmt: skip
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(nearest(folder)).free
     words = f"{folder}: {free / 1e9:.1f} GB free"
     if free < config.outbox.bytes + SPARE_BYTES:
         return Finding(subject="disk", words=words, remedy="make room, or lower edge.outbox.bytes")
@@ -171,7 +171,7 @@ def _broker(config: EdgeConfig) -> Finding:
 def _secrets(config: EdgeConfig) -> Finding:
     tls = config.mqtt.tls
     files = [file for file in (config.mqtt.password_file, tls.key_file if tls else None) if file]
-    open_ones = [path for path in map(located, files) if Path(path).exists() and Path(path).stat().st_mode & OTHERS]
+    open_ones = [path for path in map(located, files) if os.path.exists(path) and os.stat(path).st_mode & OTHERS]
     if open_ones:
         return Finding(
             subject="secrets", words=f"{open_ones[0]} can be read by others", remedy=f"`chmod 600 {open_ones[0]}`"

@@ -12,7 +12,8 @@ from edge.errors import ArtifactError, ConfigError, InputError, UnavailableError
 from edge.model import signatures
 from edge.model.artifact import load, read_artifact
 from edge.model.manifest import encode
-from edge.model.store import Entry, Store, name, store_of
+from edge.model.record import Entry, name
+from edge.model.store import Store, store_of
 from edge.model.trial import TRIAL_S
 
 SERVICE = "roomtone.service"
@@ -135,7 +136,7 @@ def _restart() -> None:
 def _as_owner(store: Store) -> Iterator[None]:
     """Write as the sensor's user, so that root neither follows its links nor leaves files that it cannot replace."""
     state = store.folder.parent
-    if os.geteuid() != 0 or not state.exists() or (owner := state.stat()).st_uid == 0:
+    if os.geteuid() != 0 or not os.path.exists(state) or (owner := state.stat()).st_uid == 0:
         yield
         return
     os.setegid(owner.st_gid)

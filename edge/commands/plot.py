@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.errors import UnavailableError
+from edge.files import PlaceError, unwritable
 from edge.hearing.observation import Observation
 from edge.labels import QUIET, UNKNOWN
 from edge.model.manifest import DecisionDefaults
@@ -19,10 +20,12 @@ _PIECES = 4  # of a block: the waveform's outline
 _GREY = {QUIET: "#e4e7eb", UNKNOWN: "#9aa5b1"}
 
 
-def require_matplotlib() -> None:
-    """Raise UnavailableError where there is no matplotlib to draw with."""
+def require_drawing() -> None:
+    """Raise UnavailableError where there is no matplotlib to draw with, PlaceError where no picture can lie here."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UnavailableError(f"matplotlib: not installed; `{sys.executable} -m pip install matplotlib` does it")
+    if trouble := unwritable(os.curdir, folder=True):
+        raise PlaceError(f"--plot: {trouble}: pictures lie in the folder where it is called: call it in another")
 
 
 def picture_of(recording: str | Path) -> Path:

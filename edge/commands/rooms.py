@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.labels import QUIET, UNKNOWN
-from edge.voice.payloads import Event, Health, State
+from edge.voice.payloads import NO_PROBLEM, ON_PURPOSE, Event, Health, State
 
 MOST_ROOMS = 500
 _STALE_S = 90.0  # three times the interval in which a healthy sensor speaks
@@ -128,7 +128,7 @@ def _cells(room: Room, now: float) -> list[Text | ProgressBar | Table]:
 
 def _off(room: Room) -> bool:
     """Whether it does not listen on purpose."""
-    silenced = room.state is not None and room.state.microphone in ("off", "quiet-hours")
+    silenced = room.state is not None and room.state.microphone in ON_PURPOSE
     return room.listening == "OFF" or silenced
 
 
@@ -136,7 +136,7 @@ def _microphone(room: Room) -> Text:
     if room.listening == "OFF":
         return Text("off")
     word = room.state.microphone if room.state else room.health.microphone.state if room.health else "-"
-    if word in ("ok", "off", "quiet-hours", "-"):
+    if word in (*NO_PROBLEM, "-"):
         return Text(word)
     detail = room.health.microphone.detail if room.health and room.health.microphone.state == word else ""
     return Text(_plain(f"{word}: {detail}" if detail else word), style="red")

@@ -22,7 +22,7 @@ from edge.sound.bandwidth import Bandwidth
 from edge.sound.blocks import Block, Fault
 from edge.sound.faults import explain
 from edge.sound.signal_check import SignalCheck
-from edge.voice.payloads import Event, Microphone
+from edge.voice.payloads import NO_PROBLEM, Event, Microphone
 from edge.voice.sequence import Sequence
 from edge.voice.timeline import TimelineRecorder
 
@@ -189,7 +189,7 @@ class Sensor:
         if microphone.state == self._microphone.state:
             return
         log.log(
-            logging.INFO if microphone.state in _CALM else logging.WARNING,
+            logging.INFO if microphone.state in NO_PROBLEM else logging.WARNING,
             "microphone: %s",
             microphone.detail or "sound flows",
         )
@@ -243,6 +243,3 @@ class Sensor:
             link=self._link,
         )
         self._link.retain("health", health, qos=0)
-
-
-_CALM = {"ok", "starting", "off", "quiet-hours"}

@@ -16,7 +16,7 @@ class MicrophoneCard {
   update(sensor, { condition, nowMs }) {
     this._sensor = sensor;
     const ear = Condition.microphone(sensor);
-    const works = ear.code === null ? "unknown" : ear.code === "ok" ? "yes" : "no";
+    const works = ear.code === null || ear.code === "starting" ? "unknown" : ear.code === "ok" ? "yes" : "no";
     const state = Dom.byId("ear-state");
     Dom.setAttribute(state, "data-works", works);
     Dom.setText(state, ear.reason);

@@ -2,11 +2,13 @@
 
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge.config import Mqtt
 from edge.delivery.credentials import located
 from edge.errors import ConfigError
+from edge.files import contents
+
+_CERTIFICATE, _KEY = b"CERTIFICATE-----", b"PRIVATE KEY-----"  # how the first line of either ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +48,57 @@ def _tls(settings: Mqtt) -> ssl.SSLContext | None:
     tls = settings.tls
     if tls is None:
         return None
+    at = "edge.mqtt.tls"
+    ca_file = tls.ca_file and _pem(f"{at}.ca_file", tls.ca_file, _CERTIFICATE)
     try:
-        context = ssl.create_default_context(cafile=tls.ca_file and located(tls.ca_file))
-        if tls.cert_file is not None:
-            context.load_cert_chain(located(tls.cert_file), tls.key_file and located(tls.key_file))
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{at}.ca_file: {tls.ca_file}: no certificate that can be read in it") from error
+    if tls.cert_file is None:
+        return context
+    cert_file = _pem(f"{at}.cert_file", tls.cert_file, _CERTIFICATE)
+    key_file = _pem(f"{at}.key_file", tls.key_file or tls.cert_file, _KEY)
+    try:
+        context.load_cert_chain(cert_file, key_file, password=_locked)
+    except _KeyLockedError as error:
+        raise ConfigError(f"{at}.key_file: {tls.key_file or tls.cert_file}: has a password, which nobody could type "
+                          f"here: give a key without one") from error  # fmt: skip
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        files = ", ".join(file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
-        raise ConfigError(f"edge.mqtt.tls: {files}: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(f"{at}: {tls.cert_file} and {tls.key_file or tls.cert_file} are no certificate with its own "
+                          f"key") from error  # fmt: skip
     return context
+
+
+class _KeyLockedError(Exception):
+    """OpenSSL wants a password."""
+
+
+def _locked() -> str:
+    raise _KeyLockedError
+
+
+def _pem(key: str, path: str, holds: bytes) -> str:
+    """Return where a file in PEM is. Raises ConfigError, which names the key, where it is none."""
+    if holds not in _read(key, path):
+        what = "certificate" if holds == _CERTIFICATE else "private key"
+        raise ConfigError(f"{key}: {path}: no {what} in PEM (a line -----BEGIN {holds.decode()} is missing)")
+    return located(path)
 
 
 def _secret(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        return Path(located(path)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"edge.mqtt.password_file: {path}: cannot be read ({error})") from error
+        secret = _read("edge.mqtt.password_file", path).decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"edge.mqtt.password_file: {path}: not UTF-8 text") from error
+    if not secret:
+        raise ConfigError(f"edge.mqtt.password_file: {path}: is empty: write the password into it")
+    return secret
+
+
+def _read(key: str, path: str) -> bytes:
+    try:
+        return contents(located(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{key}: {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error

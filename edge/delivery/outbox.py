@@ -38,6 +38,7 @@ class Outbox:
 
     def __init__(self, store: Store | None) -> None:
         self.problem: str | None = None  # why late events are not safe on disk
+        self.lost = 0  # events that were neither delivered nor safe at the end
         self._store = store
         self._dropped = 0
         self._live: deque[_Item] = deque()
@@ -146,8 +147,9 @@ class Outbox:
         self._save(now_s, all_flying=True)
         if self._store is not None:
             self._store.close()
-        if lost := len(self._unsaved) + sum(item.row is None for item in self._flying.values()):
-            log.error("%d events that were not delivered are lost: %s", lost, self.problem or "no state folder")
+        self.lost = len(self._unsaved) + sum(item.row is None for item in self._flying.values())
+        if self.lost:
+            log.error("%d events that were not delivered are lost: %s", self.lost, self.problem or "no state folder")
 
     def _many(self) -> bool:
         return self._store is not None and self._store.rows - len(self._delivered) > MANY

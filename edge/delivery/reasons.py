@@ -15,6 +15,30 @@ _REFUSED = {  # by reason code
 }
 
 
+_OTHER_NAME = "it is made out to another name: edge.mqtt.host has to be a name that stands on it"
+_NOT_TRUSTED = "it comes from an authority that is not trusted here: is edge.mqtt.tls.ca_file that of this broker?"
+_NOT_ACCEPTED = {  # by OpenSSL's X509_V_ERR_...
+    2: _NOT_TRUSTED,
+    9: "it is not valid yet: is the clock of this machine right?",
+    10: "it has expired: renew it on the broker, or is the clock of this machine wrong?",
+    18: _NOT_TRUSTED,
+    19: _NOT_TRUSTED,
+    20: _NOT_TRUSTED,
+    21: _NOT_TRUSTED,
+    23: "it was revoked: the broker needs another one",
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
+_ALERTS = {  # what the other side says of us, by a part of OpenSSL's name for it
+    "certificate required": "it wants a client certificate: edge.mqtt.tls.cert_file",
+    "unknown ca": "it does not know the authority of edge.mqtt.tls.cert_file",
+    "certificate expired": "edge.mqtt.tls.cert_file has expired, or a clock is wrong",
+    "certificate": "it does not accept edge.mqtt.tls.cert_file",
+    "version": "it speaks an older TLS than 1.2",
+    "protocol": "it speaks an older TLS than 1.2",
+}
+
+
 def refused(reason: ReasonCode) -> str:
     """Return with what words a broker refused us."""
     return f"refused: {reason}{_REFUSED.get(reason.value, '')}"
@@ -23,11 +47,14 @@ def refused(reason: ReasonCode) -> str:
 def in_words(error: OSError | ValueError, *, tls: bool) -> str:
     """Return what an attempt to connect failed with. `tls`: whether TLS was spoken."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+        words = _NOT_ACCEPTED.get(error.verify_code, f"{error.verify_message} (renew it, or see edge.mqtt.tls)")
+        return f"its certificate is not accepted: {words}"
     if "WRONG_VERSION_NUMBER" in str(error) or (isinstance(error, ssl.SSLEOFError | ConnectionResetError) and tls):
         return "does not speak TLS on this port (edge.mqtt.tls is set)"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
+        alert = (error.reason or "the two sides found no common ground").replace("_", " ").lower()
+        told = next((words for part, words in _ALERTS.items() if part in alert), "see edge.mqtt.tls")
+        return f"TLS failed: {alert} ({told})"
     if isinstance(error, socket.gaierror):
         return f"host name not found ({error.strerror.lower()})"
     if isinstance(error, TimeoutError):

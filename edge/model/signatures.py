@@ -7,15 +7,19 @@ used.
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from edge.errors import ArtifactError, ConfigError, InputError
+from edge.files import PlaceError, contents
 from edge.model.artifact import Artifact, signed, unpack, write_atomically
 
 _WHAT = b"roomtone model, SHA-256 of graph and manifest: "  # so that a signature of anything else does not fit
 
 
 def keygen(name: str | Path) -> tuple[Path, Path]:
-    """Make a pair of keys, `name`.key and `name`.pub, and return their paths. Raises InputError where one exists."""
+    """Make a pair of keys, `name`.key and `name`.pub, and return their paths. Raises InputError where one exists,
+    PlaceError where none can be written.
+    """
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -29,7 +33,7 @@ def keygen(name: str | Path) -> tuple[Path, Path]:
         except FileExistsError as error:
             raise InputError(f"{path}: exists already: a key is never overwritten") from error
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+            raise PlaceError(f"{path}: cannot be written ({error.strerror})") from error
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     return paths
@@ -41,7 +45,7 @@ def sign(path: str | Path, key_file: str | Path) -> Artifact:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(Path(key_file).read_bytes(), password=None)
+        key = load_pem_private_key(contents(key_file), password=None)
     except (OSError, ValueError, TypeError) as error:
         why = getattr(error, "strerror", None) or "not a private key in PEM without a password"
         raise InputError(f"{key_file}: cannot be read ({why})") from error
@@ -64,26 +68,36 @@ def verify(artifact: Artifact, trusted_keys: Iterable[str | Path]) -> str:
     Raises ArtifactError where none did, ConfigError for a key that cannot be read.
     """
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     if artifact.signature is None:
         raise ArtifactError("not signed (see `roomtone model sign`, or set edge.model_store.allow_unsigned)")
     names = []
     for path in trusted_keys:
-        try:
-            key = load_pem_public_key(Path(path).read_bytes())
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "not a public key in PEM"
-            raise ConfigError(f"edge.model_store.trusted_keys: {path}: cannot be read ({why})") from error
-        if not isinstance(key, Ed25519PublicKey):
-            raise ConfigError(f"edge.model_store.trusted_keys: {path}: not an Ed25519 key")
+        key = public_key(path)
         try:
             key.verify(artifact.signature, _message(artifact))
             return str(path)
         except InvalidSignature:
             names.append(str(path))
     raise ArtifactError(f"signed by none of the trusted keys ({', '.join(names) or 'there are none'})")
+
+
+def public_key(path: str | Path) -> Any:
+    """Return the key in one of the files of edge.model_store.trusted_keys. Raises ConfigError where it holds none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    where = f"edge.model_store.trusted_keys: {path}"
+    try:
+        key = load_pem_public_key(contents(path))
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read ({error.strerror})") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{where}: not a public key in PEM: `roomtone model keygen` makes NAME.pub") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ConfigError(f"{where}: not an Ed25519 key: `roomtone model keygen` makes one")
+    return key
 
 
 def _message(artifact: Artifact) -> bytes:

@@ -13,15 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
 from edge.config import EdgeConfig, ModelStore
-from edge.errors import ArtifactError, InputError
+from edge.errors import ArtifactError
+from edge.files import PlaceError
 from edge.model.artifact import Artifact, load, read_artifact, write_atomically
 from edge.model.graph import Model
 from edge.model.pace import check_pace
+from edge.model.record import Entry, Record, Rejection, name
 from edge.model.signatures import verify
 from edge.state_folder import state_folder
 
@@ -29,44 +30,14 @@ log = logging.getLogger("roomtone.models")
 
 TRIAL_S = 20.0  # a new model must run for this long
 TRIAL_STARTS = 2  # and may be started this often until then
-_RECORD = "models.json"
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An installed model."""
-
-    digest: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-    model_id: str
-    created: str
-
-    @property
-    def file(self) -> str:
-        return f"{self.digest}.tflite"
-
-
-class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that the sensor went back from, and why."""
-
-    entry: Entry
-    reason: str
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs (None: the bundled model), what ran before, and how the trial stands (None: there is none).
-
-    `previous` has passed its trial. During one, `older` is what ran before `previous`, for when the trial fails.
-    """
-
-    current: Entry | None = None
-    previous: Entry | None = None
-    older: Entry | None = None
-    trial_starts: int | None = None
-    newest: str = ""  # when the newest model that passed its trial was made
-    rejected: Rejection | None = None
+_RECORD = "models.json"  # a Record
 
 
 class Store:
-    """The models in a folder. Every method takes the folder's lock."""
+    """The models in a folder. Every method takes the folder's lock.
+
+    Where the disk does not let it, `install` and `roll_back` raise PlaceError; the sensor's own steps only say so.
+    """
 
     def __init__(self, folder: Path, settings: ModelStore) -> None:
         self.folder, self._settings = folder, settings
@@ -83,7 +54,7 @@ class Store:
             return Record()
 
     def install(self, path: Path) -> Entry:
-        """Verify a file in every way, keep it and put it on trial. Raises ArtifactError or InputError."""
+        """Verify a file in every way, keep it and put it on trial. Raises ArtifactError or PlaceError."""
         artifact, model = load(path)
         try:
             self._admit(artifact)
@@ -92,29 +63,35 @@ class Store:
             raise ArtifactError(f"{path}: {error}") from error
         manifest = artifact.manifest
         entry = Entry(digest=artifact.digest, model_id=manifest.model_id, created=manifest.provenance.created)
-        try:
-            with self._locked():
-                record = self.read()
-                self._refuse_older(record, entry, path)
-                if record.current == entry:
-                    return entry
-                write_atomically(self.folder / entry.file, path.read_bytes())
-                before, older = record.current, record.previous
-                if record.trial_starts is not None:  # what is itself still on trial is no model to go back to
-                    before, older = record.previous, record.older
-                self._write(Record(current=entry, previous=before, older=older, trial_starts=0, newest=record.newest))
-                self._tidy()
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
+        with self._locked():
+            record = self.read()
+            self._refuse_older(record, entry, path)
+            if record.current == entry:
+                return entry
+            write_atomically(self.folder / entry.file, path.read_bytes())
+            before, older = record.current, record.previous
+            if record.trial_starts is not None:  # what is itself still on trial is no model to go back to
+                before, older = record.previous, record.older
+            self._write(Record(current=entry, previous=before, older=older, trial_starts=0, newest=record.newest))
+            self._tidy()
         return entry
 
     def open(self) -> tuple[Artifact, Model, Entry | None] | None:
         """Return the model to run, verified, and its entry where it is on trial; None where it is the bundled one.
 
         One that fails, or was started too often without passing its trial, is rejected in favour of the one before.
+        Where the disk does not let it, that is said, and the bundled one runs: better than a sensor that is deaf.
         """
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
+            _say_if_closed(self.folder)
             return None
+        try:
+            return self._opened()
+        except PlaceError as error:
+            log.error("%s: taking the bundled model", error)
+            return None
+
+    def _opened(self) -> tuple[Artifact, Model, Entry | None] | None:
         with self._locked():
             record = self.read()
             while record.current is not None:
@@ -135,7 +112,7 @@ class Store:
 
     def confirm(self, entry: Entry) -> None:
         """The model on trial has passed."""
-        with self._locked():
+        with _said(), self._locked():
             record = self.read()
             if record.current == entry:
                 newest = max(record.newest, _instant(entry.created))
@@ -145,7 +122,7 @@ class Store:
 
     def reject(self, entry: Entry, reason: str) -> None:
         """The model on trial has failed: the one before is current again."""
-        with self._locked():
+        with _said(), self._locked():
             record = self.read()
             if record.current == entry:
                 self._reject(record, reason)
@@ -210,13 +187,16 @@ class Store:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise PlaceError(f"{self.folder}: cannot be used (edge.state_folder; {error.strerror})") from error
 
 
 def store_of(config: EdgeConfig) -> Store | None:
@@ -229,16 +209,31 @@ def current_file(config: EdgeConfig) -> Path | None:
     """Return the installed model's file, to be looked at; None where there is none, or where we may not know."""
     if (store := store_of(config)) is None:
         return None
-    if store.folder.parent.exists() and not os.access(store.folder.parent, os.X_OK):
-        log.warning("%s: not readable by this user: taking the bundled model", store.folder)
+    if _say_if_closed(store.folder):
         return None
     entry = store.read().current
     return None if entry is None else store.folder / entry.file
 
 
-def name(entry: Entry | None) -> str:
-    """Return what to call a model in a message."""
-    return "the bundled model" if entry is None else entry.model_id
+def _say_if_closed(folder: Path) -> bool:
+    """Return whether we may not know what is in a folder, having said so."""
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        log.warning("%s: not readable by this user (%s): taking the bundled model", folder, error.strerror)
+        return True
+    return False
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Have a disk that does not let us cost a line, not the sensor."""
+    try:
+        yield
+    except PlaceError as error:
+        log.error("%s", error)
 
 
 def _instant(created: str) -> str:

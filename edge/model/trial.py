@@ -9,7 +9,8 @@ from edge.errors import ArtifactError
 from edge.model.artifact import Artifact, load
 from edge.model.graph import Model
 from edge.model.pace import BUSIEST
-from edge.model.store import TRIAL_S, Entry, Store, store_of
+from edge.model.record import Entry
+from edge.model.store import TRIAL_S, Store, store_of
 from edge.sound.blocks import BLOCK_S
 
 

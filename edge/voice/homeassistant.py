@@ -9,10 +9,7 @@ from typing import Any
 from edge import __version__
 from edge.config import Device, EdgeConfig
 from edge.labels import QUIET, UNKNOWN
-from edge.voice.payloads import ROOT
-
-# Microphone states in which hearing nothing is no fault.
-_HEALTHY = ("ok", "starting", "off")
+from edge.voice.payloads import NO_PROBLEM, ROOT
 
 
 def topic(config: EdgeConfig, device: str) -> str:
@@ -24,7 +21,7 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
     """Return the message: device, origin, and a component per entity."""
     base = f"{ROOT}/{device.id}"
     linked = {"topic": f"{base}/status"}
-    healthy = ", ".join(f"'{state}'" for state in _HEALTHY)
+    healthy = ", ".join(f"'{state}'" for state in NO_PROBLEM)
     hearing = {
         "topic": f"{base}/state",
         "value_template": f"{{{{ 'online' if value_json.microphone in [{healthy}] else 'offline' }}}}",

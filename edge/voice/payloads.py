@@ -12,6 +12,10 @@ import msgspec
 ROOT = "roomtone"  # every topic is ROOT/<device>/...
 SCHEMA = 1
 
+# Microphone states that are no problem: it does not listen on purpose, or it listens, or is about to.
+ON_PURPOSE = ("off", "quiet-hours")
+NO_PROBLEM = ("ok", "starting", *ON_PURPOSE)
+
 # In JSON Schema's dialect of patterns `$` is the very end; in Python's a newline may follow, hence the rest.
 Time = Annotated[
     str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$(?!\n)", description="RFC 3339, UTC")

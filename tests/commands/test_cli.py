@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ from tests.support.runtimes import python_of
 from tests.support.sounds import CORPORA, ROOT, chirp
 
 
-def roomtone(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user would, in a folder of the test's."""
+def roomtone(
+    *arguments: str | Path, cwd: Path, before: Sequence[str] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in a folder of the test's; `before` it, such as what takes powers away."""
     return subprocess.run(
-        [sys.executable, "-m", "edge", *map(str, arguments)],
+        [*before, sys.executable, "-m", "edge", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,

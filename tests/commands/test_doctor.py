@@ -80,7 +80,7 @@ def test_a_bad_model_and_a_bad_state_folder(tmp_path, broker):
     assert lines["model"].startswith("FAIL")
     assert "not a TFLite model: install another one" in lines["model"]
     assert lines["disk"].startswith("FAIL")
-    assert "not writable" in lines["disk"]
+    assert "file is no folder: give it to this user, or set edge.state_folder" in lines["disk"]
 
 
 @pytest.mark.parametrize(("mode", "mark"), [(0o600, "ok"), (0o644, "warn"), (0o660, "warn")])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,14 +121,22 @@ def test_a_recording_played_as_a_microphone_gives_the_events_of_classify(tmp_pat
     assert live
 
 
-def test_a_recording_that_the_broker_did_not_take_says_so(tmp_path):
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [("state", "; the next run sends them, late"), ("file/state", " are lost"), ("x" * 300, " are lost")],
+    ids=["kept", "in a file", "too long"],
+)
+def test_a_recording_that_the_broker_did_not_take_says_so(tmp_path, state, says):
+    """A state folder that cannot be one costs no sensor its life, and is said for what it is."""
+    (tmp_path / "file").write_text("in the way")
     sound = tmp_path / "talk.flac"
     soundfile.write(sound, np.concatenate([played_sound()[0], PAUSE]), 16_000)
     (tmp_path / "config.yaml").write_text(
-        f"edge: {{mqtt: {{host: 127.0.0.1, port: {free_port()}}}, state_folder: {tmp_path}}}"
+        f"edge: {{mqtt: {{host: 127.0.0.1, port: {free_port()}}}, state_folder: {tmp_path}/{state}}}"
     )
     command = [sys.executable, "-m", "edge", "run", "--input", str(sound)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 69
-    assert "events were not delivered; the next run sends them, late" in done.stderr.splitlines()[-1]
+    assert re.search(rf"events were not delivered;.*{says}$", done.stderr.splitlines()[-1])
+    assert ("late events stay in memory only" in done.stderr) == (state != "state")

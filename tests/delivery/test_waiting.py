@@ -346,9 +346,9 @@ def test_a_refused_topic_is_left_alone_for_twice_as_long_each_time():
 # --- reasons ----------------------------------------------------------------------------------------------------------
 
 
-def unverified() -> ssl.SSLCertVerificationError:
+def unverified(code: int, message: str = "as OpenSSL says it") -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = "certificate has expired"
+    error.verify_code, error.verify_message = code, message
     return error
 
 
@@ -358,19 +358,33 @@ def failed(reason: str | None) -> ssl.SSLError:
     return error
 
 
+NOT_ACCEPTED = "its certificate is not accepted: "
+CLOCK = "the clock of this machine"
+AUTHORITY = "it comes from an authority that is not trusted here: is edge.mqtt.tls.ca_file that of this broker?"
+NAME = "it is made out to another name: edge.mqtt.host has to be a name that stands on it"
+UNKNOWN_TO_IT = "it does not know the authority of edge.mqtt.tls.cert_file"
+OLD = "it speaks an older TLS than 1.2"
 NO_TLS = "does not speak TLS on this port (edge.mqtt.tls is set)"
 
 
 @pytest.mark.parametrize(
     ("error", "tls", "words"),
     [
-        (unverified(), True, "its certificate is not accepted: certificate has expired"),
+        (unverified(10), True, f"{NOT_ACCEPTED}it has expired: renew it on the broker, or is {CLOCK} wrong?"),
+        (unverified(9), True, f"{NOT_ACCEPTED}it is not valid yet: is {CLOCK} right?"),
+        (unverified(18), True, f"{NOT_ACCEPTED}{AUTHORITY}"),
+        (unverified(20), True, f"{NOT_ACCEPTED}{AUTHORITY}"),
+        (unverified(62), True, f"{NOT_ACCEPTED}{NAME}"),
+        (unverified(64), True, f"{NOT_ACCEPTED}{NAME}"),
+        (unverified(66, "EE key too small"), True, f"{NOT_ACCEPTED}EE key too small (renew it, or see edge.mqtt.tls)"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), True, NO_TLS),
         (ssl.SSLEOFError(8, "EOF occurred"), True, NO_TLS),
         (ConnectionResetError(104, "Connection reset by peer"), True, NO_TLS),
         (ConnectionResetError(104, "Connection reset by peer"), False, "connection reset by peer"),
-        (failed("NO_SHARED_CIPHER"), True, "TLS failed: NO_SHARED_CIPHER"),
-        (failed(None), True, "TLS failed: ('handshake failure',)"),
+        (failed("NO_SHARED_CIPHER"), True, "TLS failed: no shared cipher (see edge.mqtt.tls)"),
+        (failed(None), True, "TLS failed: the two sides found no common ground (see edge.mqtt.tls)"),
+        (failed("TLSV1_ALERT_UNKNOWN_CA"), True, f"TLS failed: tlsv1 alert unknown ca ({UNKNOWN_TO_IT})"),
+        (failed("TLSV1_ALERT_PROTOCOL_VERSION"), True, f"TLS failed: tlsv1 alert protocol version ({OLD})"),
         (socket.gaierror(-2, "Name or service not known"), False, "host name not found (name or service not known)"),
         (TimeoutError("timed out"), False, "no answer within 4 s"),
         (ValueError("Label TOO long"), False, "label too long"),

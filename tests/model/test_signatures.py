@@ -145,7 +145,7 @@ def test_keys_that_are_none_are_named(model, keys, tmp_path):
             signatures.sign(model, file)
     signatures.sign(model, keys[0])
     rsa = tmp_path / "rsa.pub"
-    for file, says in ((keys[0], "not a public key"), (rsa, "not an Ed25519 key"), (tmp_path, "directory")):
+    for file, says in ((keys[0], "not a public key"), (rsa, "not an Ed25519 key"), (tmp_path, "a folder")):
         with pytest.raises(ConfigError, match=rf"edge.model_store.trusted_keys: {file}: .*{says}"):
             signatures.verify(read_artifact(model), [file])
 

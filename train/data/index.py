@@ -91,7 +91,7 @@ def scan_table(path: str | Path, config: TrainConfig, *, side: str | None = None
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such table (a CSV with path,label[,speaker,corpus])")
-    clips = list(table.read(path, label, needed={"path", "label"}, side=side))
+    clips = list(table.read(path, label, side=side))
     return _checked([(path, clips)], [], config, lambda done, total, note: None)
 
 
@@ -146,7 +146,7 @@ def _table(path: Path, config: TrainConfig, labelled: bool) -> list[Clip]:
     def label(where: object, word: str) -> str | None:
         return _label(where, word, config) if word or labelled else ""
 
-    return list(table.read(path, label, needed=table.NEEDED if labelled else {"path", "speaker"}))
+    return list(table.read(path, label, needed=table.NEEDED if labelled else {"path"}))
 
 
 def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut]]:

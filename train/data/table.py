@@ -4,13 +4,14 @@ import csv
 import io
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 from edge.errors import InputError, printable
 from train.data.clip import Clip
 
-NEEDED = frozenset({"path", "label", "speaker"})
+NEEDED = frozenset({"path", "label"})
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -25,7 +26,8 @@ def read(
 
     Separators are commas, semicolons, tabs or bars, whichever the header has; blanks around cells and a byte order
     mark do not count. label_of: (where, word) -> label, or None to leave the clip out. side: only such rows.
-    Raises InputError, with the line, for what is no such table.
+    Only `needed` columns must be there: who speaks, for one, may not be known. Raises InputError, with the line, for
+    what is no such table.
     """
     needed = needed | ({"side"} if side else set())
     for line, row in _rows(path, needed):
@@ -54,7 +56,7 @@ def _rows(path: Path, needed: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
     separator = named[1] if named else max(_SEPARATORS, key=lambda one: len(needed & set(_columns(head, one))))
     columns = _columns(head, separator)
     if missing := needed - set(columns):
-        raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing (path,label,speaker[,corpus])")
+        raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing (path,label[,speaker,corpus,text])")
     if twice := next((column for column in columns if columns.count(column) > 1), None):
         raise InputError(f"{path}: column {twice} stands twice")
     table = csv.reader(lines[first + 1 :], delimiter=separator, skipinitialspace=True, strict=True)
@@ -65,6 +67,9 @@ def _rows(path: Path, needed: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             if len(cells) < len(columns):
                 raise InputError(f"{path}:{line}: has {len(cells)} cells, the header {len(columns)}")
+            if any(cell.strip() for cell in cells[len(columns) :]):
+                raise InputError(f"{path}:{line}: has {len(cells)} cells, the header {len(columns)}; "
+                                 f"put a cell that holds {separator!r} in quotes")  # fmt: skip
             yield line, dict(zip(columns, (cell.strip() for cell in cells), strict=False))
     except csv.Error as error:
         raise InputError(f"{path}:{first + 1 + table.line_num}: not a CSV table ({error})") from error
@@ -73,6 +78,8 @@ def _rows(path: Path, needed: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
 def _text(path: Path) -> list[str]:
     """Return the lines with their ends. Bytes that are no UTF-8 stay: a file's name may have them."""
     try:
+        if stat.S_ISCHR(os.stat(path).st_mode):
+            raise InputError(f"{path}: a device, expected a table")  # which may never end
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error

@@ -46,7 +46,7 @@ def scanned(tmp_path):
         f"sep=;\r\n{joined(';')}".encode(),
         joined(",").replace("path,label,speaker", "Path,LABEL,Speaker").encode(),
         joined(",").replace("\n", "\n\n , , \n").encode(),
-        joined(",").replace("me\n", "me,more,\n").encode(),
+        joined(",").replace("me\n", "me,, \n").encode(),
         joined(",").rstrip().encode(),
         b"label;speaker;notes, if any;path\nsad;me;x;a.wav\nhappy;you;;b.wav\n",
     ],
@@ -62,9 +62,12 @@ def test_whatever_separates_and_surrounds_the_cells_they_are_read(scanned, data)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "t.csv: column label, path, speaker is missing"),
+        (b"", "t.csv: column label, path is missing"),
         (b"path,label,speaker\n", "t.csv: no readable sound with a label in it: no rows"),
-        (b"path:label:speaker\na.wav:sad:me\n", "t.csv: column label, path, speaker is missing"),
+        (b"path:label:speaker\na.wav:sad:me\n", "t.csv: column label, path is missing"),
+        (b"path,speaker\na.wav,me\n", "t.csv: column label is missing (path,label[,speaker,corpus,text])"),
+        (b"path,label,speaker\na.wav,sad,me,more\n", "t.csv:2: has 4 cells, the header 3; put a cell that holds ','"),
+        (b"path;label\na.wav;sad\nb.wav;sad;;x;\n", "t.csv:3: has 5 cells, the header 2; put a cell that holds ';'"),
         (b"path,label,speaker,label\na.wav,sad,me,happy\n", "t.csv: column label stands twice"),
         (b"path,label,speaker\na\0.wav,sad,me\n", "t.csv: not a CSV table in UTF-8 (line 2 holds a NUL byte)"),
         (joined(",").encode("utf-16"), "t.csv: not a CSV table in UTF-8 (it begins as UTF-16)"),
@@ -89,11 +92,32 @@ def test_what_is_no_table_of_clips_is_one_line(scanned, data, message):
     assert caught.value.exit_status == 66
 
 
+@pytest.mark.parametrize("columns", ["path,label", "label;path", "path\tlabel\tcorpus", "path,label,speaker"])
+def test_who_speaks_may_not_be_known(scanned, columns):
+    """As with folders without speakers: read, and said what cannot be tested."""
+    separator = next(one for one in ",;\t" if one in columns)
+    rows = [
+        {"path": "a.wav", "label": "sad", "corpus": "t", "speaker": ""},
+        {"path": "b.wav", "label": "happy", "corpus": "t", "speaker": ""},
+    ]
+    lines = [columns, *(separator.join(row[column] for column in columns.split(separator)) for row in rows)]
+    found = scanned("\n".join(lines).encode())
+    assert [(os.path.basename(clip.path), clip.speaker, clip.corpus) for clip in found.clips] == [
+        ("a.wav", "", "t"), ("b.wav", "", "t")
+    ]  # fmt: skip
+    assert any(line.startswith("t: 2 clips have no speaker, so nothing") for line in found.remarks(TrainConfig()))
+
+
 def test_a_bad_row_costs_that_row(scanned, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     found = scanned(joined(",").encode() + b"pipe.wav,sad,me\nnowhere.wav,sad,me\n/dev/null,sad,me\n")
     assert len(found.clips) == 2
     assert [one.why for one in found.left_out] == ["not a file", "cannot be opened", "not a file"]
+
+
+def test_a_device_given_for_a_table_does_not_fill_the_memory(tmp_path):
+    with pytest.raises(InputError, match="/dev/zero: a device, expected a table"):
+        index.scan(["/dev/zero"], TrainConfig(cache=str(tmp_path / "cache")))
 
 
 def test_a_recording_given_for_a_table_is_one_line(tmp_path):
