@@ -76,10 +76,8 @@ def run(
                 permission=Permission(None, Switch(_switch_path(config)), config.quiet_hours), show=line.show,
             )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
-                raise UnavailableError(
-                    f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; "
-                    "the next run sends them, late"
-                )
+                then = "the next run sends them, late" if outbox.idle else "they are lost: set edge.state_folder"
+                raise UnavailableError(f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; {then}")
             return
         switch = Switch(None)
         while not stopping():

@@ -1,6 +1,8 @@
 """Where the broker is, and what it wants to see: the settings with their secrets read."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +48,26 @@ def _tls(settings: Mqtt) -> ssl.SSLContext | None:
     tls = settings.tls
     if tls is None:
         return None
-    try:
+    with _said_of(f"ca_file: {tls.ca_file}"):
         context = ssl.create_default_context(cafile=tls.ca_file and located(tls.ca_file))
-        if tls.cert_file is not None:
+    if tls.cert_file is not None:
+        with _said_of(f"cert_file, key_file: {tls.cert_file}, {tls.key_file or 'the same file'}"):
             context.load_cert_chain(located(tls.cert_file), tls.key_file and located(tls.key_file))
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        files = ", ".join(file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
-        raise ConfigError(f"edge.mqtt.tls: {files}: {getattr(error, 'strerror', None) or error}") from error
     return context
+
+
+@contextmanager
+def _said_of(files: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        why = "not a certificate (and key) in PEM" if isinstance(error, ssl.SSLError) else _why(error)
+        raise ConfigError(f"edge.mqtt.tls.{files}: {why}") from error
+
+
+def _why(error: OSError | ValueError) -> str:
+    why = (getattr(error, "strerror", None) or str(error)).lower()
+    return f"{why}: try with sudo" if isinstance(error, PermissionError) else why
 
 
 def _secret(path: str | None) -> str | None:
@@ -61,5 +75,7 @@ def _secret(path: str | None) -> str | None:
         return None
     try:
         return Path(located(path)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"edge.mqtt.password_file: {path}: cannot be read ({error})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"edge.mqtt.password_file: {path}: not text in UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"edge.mqtt.password_file: {path}: cannot be read ({_why(error)})") from error

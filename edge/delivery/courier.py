@@ -202,7 +202,7 @@ class Courier:
         self._outbox.connected(now_s)
         self._client.unsubscribe(self._past_topics)
         if self._sequence.rise_above(seq_of(past.get("state")), self._outbox.oldest_seq()):
-            log.warning("the clock is behind what this sensor last published: seq goes on from there")
+            log.warning("the clock is behind what this sensor last published: set it (`roomtone doctor`); seq goes on")
         self.on_past(past)
 
     def _close(self, client: paho.Client, now_s: float) -> None:

@@ -204,7 +204,7 @@ class Outbox:
                 self._unread = self._unread or bool(self._unsaved)
                 self._unsaved = deque(item for item in self._unsaved if item.row is None)
                 if self._store.dropped > dropped == 0:
-                    log.error("the outbox is full: the oldest events are dropped")
+                    log.error("the outbox is full (edge.outbox): the oldest events are dropped")
         while len(self._unsaved) > MEMORY_EVENTS:
             if self._dropped == 0:
                 log.error("%d late events in memory and no disk to put them on: the oldest are dropped", MEMORY_EVENTS)

@@ -97,8 +97,8 @@ def test_a_wrong_password_is_named_and_a_right_one_works(tmp_path, word):
             {"username": "a", "password_file": "/nowhere/secret"},
             "edge.mqtt.password_file: /nowhere/secret: cannot be read",
         ),
-        ({"tls": Tls(ca_file="/nowhere/ca.pem")}, "edge.mqtt.tls: /nowhere/ca.pem: No such file"),
-        ({"tls": Tls(ca_file=__file__)}, r"edge.mqtt.tls: .*test_link.py: "),
+        ({"tls": Tls(ca_file="/nowhere/ca.pem")}, "edge.mqtt.tls.ca_file: /nowhere/ca.pem: no such file"),
+        ({"tls": Tls(ca_file=__file__)}, r"edge.mqtt.tls.ca_file: .*test_link.py: not a certificate"),
     ],
 )
 def test_secrets_that_cannot_be_read_are_named(settings, says):
