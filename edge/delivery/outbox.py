@@ -1,8 +1,19 @@
 """What has not been acknowledged yet: events in memory while the broker answers, on disk from the moment it does not.
 
-An event without its acknowledgement after a second is committed to the store (store.py), as is everything at the
-end. Those are *late*: they go out in order, and before newer ones; only where very many wait, so that it takes long, do
-live events pass them. No thread and no clock of its own: whoever drives it passes seconds of a monotonic clock.
+An event is *live* at first. Without its acknowledgement after a second it becomes *late*: it is committed to the
+store (store.py), as is everything at the end. Late events go out in order, and before live ones. Only where very many
+wait, so that it would take long, do live ones pass them.
+
+On its way an event is in one place, or in two where the store holds it, too (it then has a `row`):
+
+    _live      new, in memory
+    _unsaved   late, in memory: about to be committed, or the disk does not let it
+    the store  late, on disk; `_unread` says whether some of it has not been read back yet
+    _batch     late, read back from the store, next to be sent
+    _flying    sent, and not acknowledged
+    _delivered acknowledged, and its row not deleted yet
+
+No thread and no clock of its own: whoever drives it passes seconds of a monotonic clock.
 """
 
 import logging
@@ -41,12 +52,12 @@ class Outbox:
         self._store = store
         self._dropped = 0
         self._live: deque[_Item] = deque()
-        self._unsaved: deque[_Item] = deque()  # late, and not in the store
-        self._batch: deque[_Item] = deque()  # late, read from the store
-        self._flying: dict[str, _Item] = {}
-        self._delivered: list[int] = []  # rows that can go
+        self._unsaved: deque[_Item] = deque()
+        self._batch: deque[_Item] = deque()
+        self._flying: dict[str, _Item] = {}  # by event id
+        self._delivered: list[int] = []  # rows
         self._generation = 0  # of the store's file
-        self._read_to = 0
+        self._read_to = 0  # the row up to which the store was read back
         self._unread = False
         self._online_s = 0.0
         self._store_due_s = 0.0
