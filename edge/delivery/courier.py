@@ -1,9 +1,8 @@
 """The courier: one thread that alone decides what is published, in which order, and how much at a time.
 
-A retained message replaces its predecessor: the newest of each topic is kept, and sent again on every connection.
-Events wait in an outbox (outbox.py) and are sent until they are acknowledged. Nothing is sent before the broker has told
-what it retained of an earlier life (past.py), because that would be overwritten. The MQTT library never holds more than
-what is unacknowledged on the present connection (flights.py).
+Of a retained topic the newest message is kept, and sent again on every connection. Events wait in an outbox (outbox.py)
+until they are acknowledged. Nothing is sent before the broker has told what it retained of an earlier life (past.py):
+that would be overwritten. The MQTT library never holds more than what is unacknowledged now (flights.py).
 """
 
 import logging

@@ -1,19 +1,11 @@
 """What has not been acknowledged yet: events in memory while the broker answers, on disk from the moment it does not.
 
-An event is *live* at first. Without its acknowledgement after a second it becomes *late*: it is committed to the
-store (store.py), as is everything at the end. Late events go out in order, and before live ones. Only where very many
-wait, so that it would take long, do live ones pass them.
-
-On its way an event is in one place, or in two where the store holds it, too (it then has a `row`):
-
-    _live      new, in memory
-    _unsaved   late, in memory: about to be committed, or the disk does not let it
-    the store  late, on disk; `_unread` says whether some of it has not been read back yet
-    _batch     late, read back from the store, next to be sent
-    _flying    sent, and not acknowledged
-    _delivered acknowledged, and its row not deleted yet
-
-No thread and no clock of its own: whoever drives it passes seconds of a monotonic clock.
+Driven by seconds of a monotonic clock, without a thread. An event is *live*, after a second *late*: it is committed then
+to the store (store.py), as is all at the end. Late events go out in order; live ones pass only very many of them. It is
+in one of these places, and has a `row` where the store holds it, too:
+    _live      new, in memory                      _batch      late, read back from the store, next to be sent
+    _unsaved   late, and not in the store (yet)    _flying     sent, and not acknowledged
+    the store  late, on disk                       _delivered  acknowledged, its row not deleted yet
 """
 
 import logging
