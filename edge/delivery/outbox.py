@@ -1,8 +1,8 @@
 """What has not been acknowledged yet: events in memory while the broker answers, on disk from the moment it does not.
 
-Driven by seconds of a monotonic clock, without a thread. An event is *live*, after a second *late*: it is committed
-then to the store (store.py), as is all at the end. Late events go out in order; live ones pass only very many of them. It is
-in one of these places, and has a `row` where the store holds it, too:
+Driven by seconds of a monotonic clock, without a thread. An event is *live*, after a second *late*: it is committed to
+the store (store.py), as is all at the end. Late events go out in order; live ones pass only very many of them. An event
+is in one of these places, and has a `row` where the store holds it, too:
     _live      new, in memory                      _batch      late, read back from the store, next to be sent
     _unsaved   late, and not in the store (yet)    _flying     sent, and not acknowledged
     the store  late, on disk                       _delivered  acknowledged, its row not deleted yet
