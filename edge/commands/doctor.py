@@ -26,7 +26,6 @@ SPARE_BYTES = 50_000_000
 OTHERS = 0o077
 REMEDIES = {  # where the error itself names none
     "model": "install another one (`roomtone model install`), or correct edge.model",
-    "microphone": "`roomtone devices` shows what there is",
     "level": "`roomtone devices --live` shows what is heard",
     "clock": "set it, or let NTP do so",
     "broker": "start it, or correct edge.mqtt",
@@ -68,7 +67,7 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
             finding = look(config)
         except RoomtoneError as error:
             words = str(error).removeprefix(f"{subject} ").removeprefix(f"{subject}: ")
-            finding = Finding(subject=subject, words=words, remedy=REMEDIES[subject], exit_status=error.exit_status)
+            finding = Finding(subject=subject, words=words, remedy=REMEDIES.get(subject, ""), exit_status=error.exit_status)
         deaf = deaf or (subject == "microphone" and finding.exit_status != 0)
         yield finding
 
