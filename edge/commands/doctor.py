@@ -67,7 +67,9 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
             finding = look(config)
         except RoomtoneError as error:
             words = str(error).removeprefix(f"{subject} ").removeprefix(f"{subject}: ")
-            finding = Finding(subject=subject, words=words, remedy=REMEDIES.get(subject, ""), exit_status=error.exit_status)
+            finding = Finding(
+                subject=subject, words=words, remedy=REMEDIES.get(subject, ""), exit_status=error.exit_status
+            )
         deaf = deaf or (subject == "microphone" and finding.exit_status != 0)
         yield finding
 
