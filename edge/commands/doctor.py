@@ -15,7 +15,7 @@ from edge.commands.ear import listen
 from edge.config import EdgeConfig
 from edge.daemon.run import model_path
 from edge.delivery.credentials import located
-from edge.errors import RoomtoneError
+from edge.errors import ConfigError, RoomtoneError
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
@@ -67,9 +67,8 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
             finding = look(config)
         except RoomtoneError as error:
             words = str(error).removeprefix(f"{subject} ").removeprefix(f"{subject}: ")
-            finding = Finding(
-                subject=subject, words=words, remedy=REMEDIES.get(subject, ""), exit_status=error.exit_status
-            )
+            remedy = "" if isinstance(error, ConfigError) else REMEDIES.get(subject, "")  # that names the key itself
+            finding = Finding(subject=subject, words=words, remedy=remedy, exit_status=error.exit_status)
         deaf = deaf or (subject == "microphone" and finding.exit_status != 0)
         yield finding
 
@@ -172,9 +171,11 @@ def _broker(config: EdgeConfig) -> Finding:
 def _secrets(config: EdgeConfig) -> Finding:
     tls = config.mqtt.tls
     files = [file for file in (config.mqtt.password_file, tls.key_file if tls else None) if file]
-    open_ones = [path for path in map(located, files) if Path(path).exists() and Path(path).stat().st_mode & OTHERS]
+    there = [path for path in map(located, files) if Path(path).exists()]  # what is not there, `broker` tells
+    open_ones = [path for path in there if Path(path).stat().st_mode & OTHERS]
     if open_ones:
         return Finding(
             subject="secrets", words=f"{open_ones[0]} can be read by others", remedy=f"`chmod 600 {open_ones[0]}`"
         )
-    return Finding(subject="secrets", words="readable by this user only" if files else "none are used")
+    words = "readable by this user only" if there else "none are there" if files else "none are used"
+    return Finding(subject="secrets", words=words)
