@@ -60,9 +60,13 @@ def make(
     if wrong := trouble(run.record.labels):
         raise ConfigError(f"{run.folder}: labels: {wrong}; train with others (train.labels)")
     if form == "step" and not has_step(run):
-        raise ArtifactError(f"{run.folder}: {run.record.network} declares no streaming state: only the window form")
+        raise ArtifactError(
+            f"{run.folder}: {run.record.network} declares no streaming state: only the window form (--form window)"
+        )
     if form == "window" and not has_window(run):
-        raise ArtifactError(f"{run.folder}: {run.record.network} answers for every block: only the step form")
+        raise ArtifactError(
+            f"{run.folder}: {run.record.network} answers for every block: only the step form (--form step)"
+        )
     calibration = calibration or _calibration(run, form, config, cache)
     temperature = calibration.temperature if calibration else 1.0
     job = Job(

@@ -37,7 +37,9 @@ def side_of(run: Run, name: str, cache: Cache, spec: MfccSpec | None = None, *, 
     spec = spec or run.record.features
     clips = run.clips(name)
     if not clips:
-        raise InputError(f"{run.folder}: the {name} side has no clips")
+        raise InputError(
+            f"{run.folder}: the {name} side has no clips to convert with: train again under a protocol that has one"
+        )
     if limit and len(clips) > limit:
         clips = [clips[index] for index in np.linspace(0, len(clips) - 1, limit).astype(int)]
     frames = utterance_frames(clips, spec, cache)

@@ -178,7 +178,8 @@ def _homeassistant(options: argparse.Namespace) -> None:
             print(line, flush=True)
         return
     manifest = read_artifact(model_path(config)).manifest
-    print(f"`run` retains this on {homeassistant.topic(config, config.device.id)} (edge.homeassistant.enabled):")
+    where = homeassistant.topic(config, config.device.id)
+    print(f"With edge.homeassistant.enabled, `roomtone run` publishes this, retained, on {where}:")
     print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id), indent=1))
 
 

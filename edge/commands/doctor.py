@@ -27,7 +27,6 @@ SPARE_BYTES = 50_000_000
 OTHERS = 0o077
 REMEDIES = {  # where the error itself names none
     "model": "install another one (`roomtone model install`), or correct edge.model",
-    "microphone": "`roomtone devices` shows what there is",
     "level": "`roomtone devices --live` shows what is heard",
     "clock": "set it, or let NTP do so",
     "broker": "start it, or correct edge.mqtt",
@@ -69,7 +68,8 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
             finding = look(config)
         except RoomtoneError as error:
             words = str(error).removeprefix(f"{subject} ").removeprefix(f"{subject}: ")
-            finding = Finding(subject=subject, words=words, remedy=REMEDIES[subject], exit_status=error.exit_status)
+            remedy = "" if isinstance(error, ConfigError) else REMEDIES.get(subject, "")  # that names the key itself
+            finding = Finding(subject=subject, words=words, remedy=remedy, exit_status=error.exit_status)
         deaf = deaf or (subject == "microphone" and finding.exit_status != 0)
         yield finding
 
@@ -171,9 +171,11 @@ def _broker(config: EdgeConfig) -> Finding:
 def _secrets(config: EdgeConfig) -> Finding:
     tls = config.mqtt.tls
     files = [file for file in (config.mqtt.password_file, tls.key_file if tls else None) if file]
-    open_ones = [path for path in map(located, files) if os.path.exists(path) and os.stat(path).st_mode & OTHERS]
+    there = [path for path in map(located, files) if Path(path).exists()]  # what is not there, `broker` tells
+    open_ones = [path for path in there if Path(path).stat().st_mode & OTHERS]
     if open_ones:
         return Finding(
             subject="secrets", words=f"{open_ones[0]} can be read by others", remedy=f"`chmod 600 {open_ones[0]}`"
         )
-    return Finding(subject="secrets", words="readable by this user only" if files else "none are used")
+    words = "readable by this user only" if there else "none are there" if files else "none are used"
+    return Finding(subject="secrets", words=words)

@@ -76,7 +76,7 @@ def install(path: str, config: EdgeConfig) -> Iterator[str]:
     """
     store = _installed_in(config)
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: no such file, or not readable")
+        raise InputError(f"{path}: {'this user may not read it' if os.path.exists(path) else 'no such model file'}")
     with _as_owner(store):
         entry = store.install(Path(path))
     yield f"{entry.model_id}: verified and installed"
@@ -101,7 +101,7 @@ def roll_back(config: EdgeConfig) -> Iterator[str]:
 
 def _installed_in(config: EdgeConfig) -> Store:
     if config.model is not None:
-        raise ConfigError(f"edge.model: names {config.model}, so installed models do not count: set it to null")
+        raise ConfigError(f"edge.model: the sensor runs {config.model}, whatever is installed: set it to null")
     if (store := store_of(config)) is None:
         raise ConfigError("edge.state_folder: there is no state folder to install models in: set it")
     return store
@@ -117,7 +117,9 @@ def _verdict(store: Store, entry: Entry) -> str:
         if record.current == entry and record.trial_starts is None:
             return f"{entry.model_id}: passed its trial"
         time.sleep(0.5)
-    raise UnavailableError(f"{SERVICE}: no verdict on {entry.model_id} yet: see journalctl -u roomtone")
+    raise UnavailableError(
+        f"{SERVICE}: no verdict on {entry.model_id} after {_VERDICT_S:.0f} s; it goes on trying: journalctl -u roomtone"
+    )
 
 
 def _service_runs() -> bool:
@@ -129,7 +131,7 @@ def _restart() -> None:
     # It fails where the new model does not start, which the store's record tells, too.
     done = subprocess.run(["systemctl", "restart", SERVICE], capture_output=True, text=True)
     if "denied" in done.stderr or "authentication" in done.stderr:
-        raise UnavailableError(f"{SERVICE}: may not be restarted by this user: sudo systemctl restart roomtone")
+        raise UnavailableError(f"{SERVICE}: may not be restarted by this user; do it: sudo systemctl restart roomtone")
 
 
 @contextmanager

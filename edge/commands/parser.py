@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     made = command("demo", "sense a bundled recording with an embedded broker and a live page")
     made.add_argument("--seconds", type=_seconds, metavar="S", help="end after this long")
     made = command("classify", "classify recordings")
-    made.add_argument("files", nargs="+", metavar="FILE")
+    made.add_argument("files", nargs="+", metavar="FILE", help="sound files, or - for standard input")
     how = made.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="one JSON object per event, then one summary per file")
     how.add_argument("--plot", action="store_true", help="also draw each recording, into FOLDER-NAME.png here")
@@ -87,10 +87,10 @@ def _model_parser(model: argparse.ArgumentParser) -> None:
     made = verb("keygen", "make a pair of keys to sign models with")
     made.add_argument("name", nargs="?", default="model", metavar="NAME", help="writes NAME.key, NAME.pub (model)")
     made = verb("sign", "sign a model file in place")
-    made.add_argument("file", metavar="FILE")
+    made.add_argument("file", metavar="FILE", help="the model file; it is written anew, with its signature inside")
     made.add_argument("--key", required=True, metavar="FILE", help="a private key of `roomtone model keygen`")
     made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
-    made.add_argument("file", metavar="FILE")
+    made.add_argument("file", metavar="FILE", help="a model file, signed by one of edge.model_store.trusted_keys")
     verb("rollback", "have the sensor run the model before")
 
 

@@ -35,7 +35,9 @@ class Reload:
             config = self._read()
             self._prove(config)
         except RoomtoneError as error:
-            log.error("not reloaded: %s; the configuration of before stays", " ".join(str(error).split()))
+            log.error(
+                "not reloaded: %s; the sensor goes on with the configuration of before", " ".join(str(error).split())
+            )
             return False
         if config == self.config:
             log.info("reloaded: the configuration has not changed")

@@ -106,7 +106,8 @@ class Switch:
         except OSError as error:
             problem = f"{self.path}: {error.strerror}"
             if problem != self._problem:
-                log.error("%s: the switch (%s) is not safe from a restart", problem, self.setting.listening)
+                word = self.setting.listening
+                log.error("%s: that listening is %s is not kept on disk, a restart may forget it", problem, word)
             self._problem, self._due_s = problem, time.monotonic() + _RETRY_S
         else:
             self._problem = None

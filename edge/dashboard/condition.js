@@ -39,8 +39,8 @@ const Condition = (() => {
     const ear = microphone(sensor);
     if (sensor.status === "offline") return is("offline", "offline", "The sensor has no link to the broker.", heard);
     const silenced = ear.code === "off" || ear.code === "quiet-hours";
-    if (sensor.listening === "OFF" || silenced)
-      return is("off", "not listening", sentence((silenced && (ear.detail || ear.reason)) || REASONS.off));
+    if (sensor.listening === "OFF" || silenced) // no remedy: nothing is wrong
+      return is("off", "not listening", sentence(silenced ? ear.reason : REASONS.off));
     if (ear.code === "starting") return is("starting", "starting", sentence(ear.detail || ear.reason));
     if (ear.code !== null && ear.code !== "ok") return is("deaf", "deaf", sentence(ear.detail || ear.reason), heard);
     if (sensor.state === null) return is("waiting", "waiting", "It has not said anything yet.");

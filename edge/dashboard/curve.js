@@ -10,7 +10,7 @@ const Curve = (() => {
   let drawn = "";
   let drawnAt = -Infinity;
 
-  function update(sensor, { nowMs, steadyMs }) {
+  function update(sensor, { condition, nowMs, steadyMs }) {
     const trace = Traces.of(sensor);
     const wanted = `${sensor.device} ${trace.labels} ${dark.matches}`;
     if (wanted === drawn && steadyMs - drawnAt < DRAW_EVERY_MS) return;
@@ -19,6 +19,7 @@ const Curve = (() => {
     const columns = trace.columns();
     const recent = columns[0].some((t) => t > (nowMs - Trace.SPAN_MS) / 1000);
     Dom.setHidden(Dom.byId("curve-empty"), recent);
+    Dom.setText(Dom.byId("curve-empty"), condition.kind === "live" ? "Nobody has spoken for a while." : "Nothing is heard.");
     if (wanted !== drawn) {
       plot?.destroy();
       plot = make(box, trace.labels);
@@ -51,7 +52,7 @@ const Curve = (() => {
         cursor: { show: false },
         scales: { x: { time: true }, y: { range: [0, 1] } },
         axes: [
-          { ...axis, size: 2.2 * px, gap: 0.6 * px, grid: { show: false }, splits: minutes, values: (u, splits) => splits.map(ago) },
+          { ...axis, size: 2.4 * px, gap: 0.9 * px, grid: { show: false }, splits: minutes, values: (u, splits) => splits.map(ago) },
           { ...axis, size: 3.9 * px, splits: () => [0, 0.5, 1], grid: { stroke: grid, width: 1 }, values: () => ["0 %", "50 %", "100 %"] },
         ],
         series: [{}, ...labels.map(line)],

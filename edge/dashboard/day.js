@@ -29,6 +29,8 @@ const Day = (() => {
     Ribbon.draw(Dom.byId("ribbon-canvas"), spans, now - DAY_MS, now);
     showHours(now);
     showLegend();
+    Dom.setText(Dom.byId("day-empty"), spans.length === 0 ? "Nothing is known of it yet." : "Nobody listened.");
+    Dom.setHidden(Dom.byId("day-empty"), legend.size > 0);
     showMoment();
   }
 
@@ -85,8 +87,8 @@ const Day = (() => {
     const clock = `${Format.day(at, nowMs)} ${Format.clock(at)}`.trim();
     if (span === undefined) return `${clock}: nothing known`;
     if (Past.isGap(span)) return `${clock}: nobody listened, for ${Format.duration(span.end - span.start)}`;
-    const sure = span.confidence === null || span.label === Labels.QUIET ? "" : `, ${Format.percent(span.confidence)} sure`;
-    return `${clock}: ${span.label}${sure}, for ${Format.duration(span.end - span.start)}`;
+    const sure = span.label === Labels.QUIET ? "" : Labels.sureness(span.label, span.confidence);
+    return `${clock}: ${[span.label, sure, `for ${Format.duration(span.end - span.start)}`].filter(Boolean).join(", ")}`;
   }
 
   function choose(minutes) {

@@ -55,7 +55,7 @@ class HealthCard {
     const off = ahead !== null && Math.abs(ahead) > Format.MINUTE;
     const clock = off ? `${Format.duration(Math.abs(ahead))} ${ahead > 0 ? "ahead" : "behind"}` : "in step";
     return [
-      ["Running for", uptimeS === null ? "–" : uptimeS < 1 ? "just started" : Format.duration(uptimeS * 1000)],
+      ["Running for", uptimeS === null ? "–" : Format.duration(uptimeS * 1000)],
       ["Clock", ahead === null ? "–" : clock, off ? "differs from this page’s" : ""],
       ["Model", sensor.state?.model ?? "–"],
       ["Version", sensor.health?.version ?? "–"],

@@ -16,15 +16,15 @@ class MicrophoneCard {
   update(sensor, { condition, nowMs }) {
     this._sensor = sensor;
     const ear = Condition.microphone(sensor);
-    const works = ear.code === null || ear.code === "starting" ? "unknown" : ear.code === "ok" ? "yes" : "no";
+    const told = ear.code !== null && !["offline", "stale"].includes(condition.kind); // else that was before
     const state = Dom.byId("ear-state");
-    Dom.setAttribute(state, "data-works", works);
-    Dom.setText(state, ear.reason);
+    Dom.setAttribute(state, "data-works", told && ear.code !== "starting" ? (ear.code === "ok" ? "yes" : "no") : "unknown");
+    Dom.setText(state, told ? ear.reason : "not known now");
     const onPurpose = condition.kind === "off"; // which the big card says, and the switch shows
     Dom.setHidden(state, onPurpose);
     Dom.setHidden(Dom.byId("ear-detail"), onPurpose);
     Dom.setHidden(Dom.byId("ear-figures"), onPurpose);
-    Dom.setText(Dom.byId("ear-detail"), ear.detail === ear.reason ? "" : Condition.sentence(ear.detail));
+    Dom.setText(Dom.byId("ear-detail"), told ? Condition.sentence(MicrophoneCard._rest(ear)) : "");
     const sound = sensor.state;
     this._figures.show([
       ["Level", Format.number(sound?.levelDbfs ?? null, 0, "dBFS")],
@@ -45,6 +45,11 @@ class MicrophoneCard {
     Dom.setAttribute(this._switch, "aria-disabled", String(!able));
     Dom.setText(Dom.byId("listening-word"), on ? "on" : "off");
     Dom.setText(Dom.byId("listening-note"), this._note(pending, able, nowMs));
+  }
+
+  /* What the detail says beyond the reason, with which it mostly begins. */
+  static _rest({ reason, detail }) {
+    return detail.startsWith(reason) ? detail.slice(reason.length).replace(/^[:;,. ]+/, "") : detail;
   }
 
   _note(pending, able, nowMs) {

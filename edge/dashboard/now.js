@@ -28,9 +28,7 @@ const NowCard = (() => {
   }
 
   function sureness(state) {
-    const ratio = Labels.surely(state.emotion, state.confidence);
-    const sure = ratio === null ? "" : `${Format.percent(ratio)} sure`;
-    return [sure, Labels.meaning(state.emotion)].filter(Boolean).join(" · ");
+    return [Labels.sureness(state.emotion, state.confidence), Labels.meaning(state.emotion)].filter(Boolean).join(" · ");
   }
 
   function since(sensor, nowMs) {

@@ -10,18 +10,27 @@ const Rooms = (() => {
     if (sensor !== null || store.pinned !== null || store.sensors.size === 0) return;
     const sensors = store.sorted();
     if ([...tiles.keys()].join() !== sensors.map((sensor) => sensor.device).join()) arrange(sensors);
-    let troubled = 0;
+    const kinds = [];
     for (const each of sensors) {
       const condition = Condition.of(each, now);
-      if (!["live", "off", "starting", "waiting"].includes(condition.kind)) troubled += 1;
+      kinds.push(condition.kind);
       show(tiles.get(each.device), each, condition, linkUp, now);
       drawRibbon(tiles.get(each.device), each, now, steadyMs);
     }
-    const trouble = troubled === 0 ? "all are heard" : `${troubled} ${troubled === 1 ? "needs" : "need"} a look`;
-    Dom.setText(Dom.byId("rooms-summary"), `${sensors.length} sensors, ${trouble}`);
+    Dom.setText(Dom.byId("rooms-summary"), [`${sensors.length} sensors`, ...summary(kinds)].join(", "));
     const more = store.leftOut >= Store.MAX_COUNTED ? `${Store.MAX_COUNTED} or more` : store.leftOut;
     Dom.setText(Dom.byId("left-out"), `and ${more} more that this page does not show`);
     Dom.setHidden(Dom.byId("left-out"), store.leftOut === 0);
+  }
+
+  function summary(kinds) {
+    const count = (...wanted) => kinds.filter((kind) => wanted.includes(kind)).length;
+    const [off, troubled] = [count("off"), count("deaf", "offline", "stale")];
+    if (count("live") === kinds.length) return ["all are heard"];
+    return [
+      ...(off ? [`${off} switched off`] : []),
+      ...(troubled ? [`${troubled} ${troubled === 1 ? "needs" : "need"} a look`] : []),
+    ];
   }
 
   function arrange(sensors) {
@@ -69,10 +78,8 @@ const Rooms = (() => {
   }
 
   function sureAndHeld(sensor, now) {
-    const { confidence } = sensor.state;
     const heldMs = Condition.heldMs(sensor, now);
-    const sure = confidence === null ? "" : `${Format.percent(confidence)} sure`;
-    return [sure, heldMs === null ? "" : `for ${Format.duration(heldMs)}`].filter(Boolean).join(" · ");
+    return [Labels.sureness(sensor.state.emotion, sensor.state.confidence), heldMs === null ? "" : `for ${Format.duration(heldMs)}`].filter(Boolean).join(" · ");
   }
 
   return { update };

@@ -36,6 +36,12 @@ const Labels = (() => {
     return label === UNKNOWN ? null : confidence;
   }
 
+  /* The same in words, or nothing. */
+  function sureness(label, confidence) {
+    const ratio = surely(label, confidence);
+    return ratio === null ? "" : `${Format.percent(ratio)} sure`;
+  }
+
   /* What a label means, where the word alone does not say it. */
   function meaning(label) {
     if (label === QUIET) return "nobody speaks";
@@ -51,6 +57,7 @@ const Labels = (() => {
     colour,
     meaning,
     surely,
+    sureness,
     face: (label) => (KNOWN.has(label) ? label : "other"),
     dash: (label) => DASHES[label] || [4, 4],
     /* Known labels first, in their order; others after them by name. */
@@ -75,6 +82,7 @@ const Format = (() => {
 
   function duration(ms) {
     const t = Math.max(0, ms);
+    if (t < SECOND) return "a moment";
     if (t < MINUTE) return `${Math.floor(t / SECOND)} s`;
     if (t < HOUR) return `${Math.floor(t / MINUTE)} min`;
     if (t < 2 * DAY) return `${Math.floor(t / HOUR)} h ${String(Math.floor((t % HOUR) / MINUTE)).padStart(2, "0")} min`;

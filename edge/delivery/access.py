@@ -101,4 +101,6 @@ def _read(key: str, path: str) -> bytes:
     try:
         return contents(located(path))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{key}: {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        why = getattr(error, "strerror", None) or str(error)
+        hint = ": try with sudo" if isinstance(error, PermissionError) else ""
+        raise ConfigError(f"{key}: {path}: cannot be read ({why}{hint})") from error

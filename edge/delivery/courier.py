@@ -1,7 +1,8 @@
 """The courier: one thread that alone decides what is published, in which order, and how much at a time.
 
-Of a retained message only the newest waits; events wait in an outbox (outbox.py). The MQTT library never holds
-more than what is unacknowledged on the present connection.
+Of a retained topic the newest message is kept, and sent again on every connection. Events wait in an outbox (outbox.py)
+until they are acknowledged. Nothing is sent before the broker has told what it retained of an earlier life (past.py):
+that would be overwritten. The MQTT library never holds more than what is unacknowledged now (flights.py).
 """
 
 import logging
@@ -46,8 +47,9 @@ class Courier:
         self._inbox: queue.SimpleQueue[Callable[[float], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
         self._fault: Exception | None = None
+        # The newest of each retained topic, with its QoS; and those topics that this connection has not been given.
         self._wanted: dict[str, tuple[Message, int]] = {prefix + "status": (b"online", 1)}
-        self._unsent: dict[str, None] = {}  # topics of it, in order
+        self._unsent: dict[str, None] = {}  # in order
         self._flying = Flights()
         self._client: paho.Client | None = None
         self._packets = Packets(sequence, note)
@@ -134,7 +136,7 @@ class Courier:
         except queue.Empty:
             pass  # whether something was asked for or time has passed: both are looked at below
         now_s = self._stepped_s = time.monotonic()
-        if self._past.due_s is not None and now_s >= self._past.due_s:
+        if self._past.awaited and now_s >= self._past.due_s:
             self._tell_past(now_s)
         self._outbox.tick(now_s)
         if self._flying.look(now_s):
@@ -146,7 +148,7 @@ class Courier:
         return [*self._flying.slow_at(), *self._refusals.due_s(now_s), *([outbox] if outbox is not None else [])]
 
     def _send(self, now_s: float) -> None:
-        if self._client is None or self._past.due_s is not None:
+        if self._client is None or self._past.awaited:
             return
         window = 1 if self._cautious and now_s - self._opened_s < _CAUTIOUS_S else self._window
         paused = self._refusals.paused(now_s)
@@ -202,7 +204,7 @@ class Courier:
         self._outbox.connected(now_s)
         self._client.unsubscribe(self._past_topics)
         if self._sequence.rise_above(seq_of(past.get("state")), self._outbox.oldest_seq()):
-            log.warning("the clock is behind what this sensor last published: seq goes on from there")
+            log.warning("the clock is behind what this sensor last published: set it (`roomtone doctor`); seq goes on")
         self.on_past(past)
 
     def _close(self, client: paho.Client, now_s: float) -> None:
@@ -233,9 +235,9 @@ class Courier:
         self._ending = True
 
     def _finish(self) -> None:
-        self._serve(lambda: self._past.due_s is None)  # stopped just after a connection: what waits is still said
+        self._serve(lambda: not self._past.awaited)  # stopped just after a connection: what waits is still said
         self._serve(lambda: self._outbox.idle and not self._unsent)
-        if self._client is not None and self._past.due_s is None:
+        if self._client is not None and not self._past.awaited:
             status = self._prefix + "status"
             self._unsent.clear()
             self._publish(Flight(status, None, time.monotonic()), b"offline", retain=True)

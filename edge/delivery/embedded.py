@@ -36,7 +36,9 @@ def embedded(*, port: int | None = None, websockets_port: int = 8080) -> Iterato
     """
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
     if program is None:
-        raise UnavailableError("mosquitto: not installed; install it (Debian: mosquitto) or set edge.mqtt.host")
+        raise UnavailableError(
+            "mosquitto: not installed: `sudo apt install mosquitto`, or name another broker in edge.mqtt.host"
+        )
     with tempfile.TemporaryDirectory(prefix="roomtone-broker-") as folder:
         mqtt = _free_port(port or 1883)
         web = _free_port(websockets_port, taken=mqtt)
@@ -122,7 +124,7 @@ def _free_port(wanted: int, *, taken: int | None = None) -> int:
                 continue
             return port
     ports = f"ports {wanted} to {last} are all taken" if wanted < last else f"port {wanted} is taken, and the last one"
-    raise UnavailableError(f"{HOST}: {ports}: set edge.mqtt.port and edge.mqtt.websockets_port to lower ones")
+    raise UnavailableError(f"{HOST}: {ports}: set edge.mqtt.port and edge.mqtt.websockets_port to free ones")
 
 
 def _await(child: subprocess.Popen, ports: tuple[int, ...], log: Path) -> None:

@@ -49,7 +49,7 @@ class _Eraser(Owner):
 
     def __init__(self, config: EdgeConfig, client_id: str) -> None:
         if config.mqtt.host == "embedded":
-            raise ConfigError("edge.mqtt.host: embedded: a broker of our own keeps nothing; name the one to clear")
+            raise ConfigError("edge.mqtt.host: embedded, and a broker of ours keeps nothing: name the one to clear")
         self._client: paho.Client | None = None
         self._answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()  # None: the connection is gone
         self._told: queue.SimpleQueue[paho.MQTTMessage | None] = queue.SimpleQueue()  # None: from here on they come

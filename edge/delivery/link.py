@@ -1,5 +1,6 @@
 """The link to the broker: what the sensor says under `roomtone/<device>/`, and what it is told there."""
 
+import logging
 from collections.abc import Callable
 
 from paho.mqtt.reasoncodes import ReasonCode
@@ -15,6 +16,8 @@ from edge.delivery.past import PAST
 from edge.delivery.session import Owner, Session, Will
 from edge.voice.payloads import ROOT, BrokerLink, Event, rfc3339
 from edge.voice.sequence import Sequence
+
+log = logging.getLogger("roomtone.link")
 
 # A command is acknowledged when it has been obeyed: until then the broker keeps it, over a power cut of ours, too.
 COMMANDS_WAIT_S = 86_400
@@ -38,6 +41,7 @@ class Link(Owner):
     ) -> None:
         self.prefix = f"{ROOT}/{device}/"
         self.ignored_commands = 0
+        self._ignored_because: set[str] = set()  # what was said of them, once each
         self.outbox = outbox or Outbox(None)
         self._on_listening: Callable[[bool], None] = lambda on: None
         self._handlers: dict[str, Callable[[bytes], None]] = {}
@@ -142,6 +146,13 @@ class Link(Owner):
             self._on_listening(message.payload == b"ON")
         else:
             self.ignored_commands += 1
+            if name == "listening/set":
+                self._say_ignored(topic, "retained" if message.retain else "neither ON nor OFF")
+
+    def _say_ignored(self, topic: str, why: str) -> None:
+        if why not in self._ignored_because:
+            self._ignored_because.add(why)
+            log.warning("%s: ignored a command that was %s: send ON or OFF, not retained", topic, why)
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
         self._courier.acknowledged(client, mid, reason)

@@ -1,8 +1,11 @@
 """What has not been acknowledged yet: events in memory while the broker answers, on disk from the moment it does not.
 
-An event without its acknowledgement after a second is committed to the store (store.py), as is everything at the
-end. Those are *late*: they go out in order, and before newer ones; only where very many wait, so that it takes long, do
-live events pass them. No thread and no clock of its own: whoever drives it passes seconds of a monotonic clock.
+Driven by seconds of a monotonic clock, without a thread. An event is *live*, after a second *late*: it is committed to
+the store (store.py), as is all at the end. Late events go out in order; live ones pass only very many of them. An event
+is in one of these places, and has a `row` where the store holds it, too:
+    _live      new, in memory                      _batch      late, read back from the store, next to be sent
+    _unsaved   late, and not in the store (yet)    _flying     sent, and not acknowledged
+    the store  late, on disk                       _delivered  acknowledged, its row not deleted yet
 """
 
 import logging
@@ -42,12 +45,12 @@ class Outbox:
         self._store = store
         self._dropped = 0
         self._live: deque[_Item] = deque()
-        self._unsaved: deque[_Item] = deque()  # late, and not in the store
-        self._batch: deque[_Item] = deque()  # late, read from the store
-        self._flying: dict[str, _Item] = {}
-        self._delivered: list[int] = []  # rows that can go
+        self._unsaved: deque[_Item] = deque()
+        self._batch: deque[_Item] = deque()
+        self._flying: dict[str, _Item] = {}  # by event id
+        self._delivered: list[int] = []  # rows
         self._generation = 0  # of the store's file
-        self._read_to = 0
+        self._read_to = 0  # the row up to which the store was read back
         self._unread = False
         self._online_s = 0.0
         self._store_due_s = 0.0
@@ -206,7 +209,7 @@ class Outbox:
                 self._unread = self._unread or bool(self._unsaved)
                 self._unsaved = deque(item for item in self._unsaved if item.row is None)
                 if self._store.dropped > dropped == 0:
-                    log.error("the outbox is full: the oldest events are dropped")
+                    log.error("the outbox is full (edge.outbox): the oldest events are dropped")
         while len(self._unsaved) > MEMORY_EVENTS:
             if self._dropped == 0:
                 log.error("%d late events in memory and no disk to put them on: the oldest are dropped", MEMORY_EVENTS)

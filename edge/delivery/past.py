@@ -9,12 +9,20 @@ _WAIT_S, _WAIT_AT_MOST_S = 0.5, 2.0  # after an answer to the subscription, and 
 
 
 class Past:
-    """Collects what comes. `due_s`: when to wait no longer, None while nothing is waited for; `known`: it was told."""
+    """Collects what comes. Nobody has asked yet; then it is `awaited`, until `due_s`; then it is `known`, for good.
+
+    A connection that is lost in between takes it back to the first of the three.
+    """
 
     def __init__(self) -> None:
         self.known = False
         self.due_s: float | None = None
         self._found: dict[str, Word] = {}
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a connection has asked, and the answer may still come."""
+        return self.due_s is not None
 
     def ask(self, now_s: float) -> None:
         """A connection has asked for it."""
@@ -22,12 +30,12 @@ class Past:
 
     def answered(self, now_s: float) -> None:
         """The broker answered: what is retained comes now, if at all."""
-        if self.due_s is not None:
+        if self.awaited:
             self.due_s = min(self.due_s, now_s + _WAIT_S)
 
     def remember(self, name: str, payload: Word, now_s: float) -> None:
         """One of PAST came."""
-        if self.due_s is not None:
+        if self.awaited:
             self._found[name] = payload
             if len(self._found) == len(PAST):
                 self.due_s = now_s

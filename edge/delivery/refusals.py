@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 _PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0  # doubles from one to the other
+_REMEDIES = {"Not authorized": " (allow it in the broker's access list)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Refusals:
 
     def add(self, topic: str, reason: str, now_s: float) -> str | None:
         """Note a refusal; return it in words if it is news."""
-        words = f"may not publish {topic}: {reason}"
+        words = f"may not publish {topic}: {reason}{_REMEDIES.get(reason, '')}"
         known = self._topics.get(topic)
         if known is not None and now_s < known.until_s:
             return None  # one of several messages that were under way

@@ -95,11 +95,11 @@ def unpack(data: bytes) -> Artifact:
             digest = _member(box, DIGEST, 64).decode("ascii")
             signature = _member(box, SIGNATURE, 64) if SIGNATURE in members else None
     except zipfile.BadZipFile as error:
-        raise ArtifactError("damaged or cut short: its manifest cannot be found") from error
+        raise ArtifactError("damaged or cut short: its manifest cannot be found; copy it again") from error
     except _ZIP_ERRORS as error:
         raise ArtifactError(f"damaged: its manifest cannot be read ({error})") from error
     if digest_of(graph, text) != digest:
-        raise ArtifactError("altered: the SHA-256 of graph and manifest does not match")
+        raise ArtifactError("altered or damaged: the SHA-256 of graph and manifest does not match; copy it again")
     return Artifact(graph=graph, manifest=decode(text), digest=digest, signature=signature)
 
 

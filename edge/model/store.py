@@ -148,7 +148,7 @@ class Store:
         found = read_artifact(path)
         try:
             if found.digest != entry.digest:
-                raise ArtifactError("another model than the one that was installed")
+                raise ArtifactError("another model than the one that was installed under this name")
             self._admit(found)
             return found, found.load()
         except ArtifactError as error:

@@ -96,7 +96,7 @@ def _told(timeline: bytes) -> tuple[list[Run], float | None]:
         runs, until = told["runs"], unix_s(told["ts"])
         return [run for run in map(_run, runs[-MOST_RUNS:]) if run is not None], until
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        log.warning("the retained timeline cannot be used (%s)", error)
+        log.warning("what the broker has retained of the last day cannot be used (%s): it begins anew", error)
         return [], None
 
 

@@ -67,6 +67,16 @@ def test_no_microphone_and_no_broker_are_69_with_a_remedy(tmp_path):
     assert "connection refused: start it" in lines["broker"]
 
 
+def test_a_secret_that_is_not_there_is_named_with_no_remedy_of_another_trouble(tmp_path):
+    edge = settings(free_port(), tmp_path)
+    edge["mqtt"]["password_file"] = str(tmp_path / "password")
+    status, lines = doctor(tmp_path, edge, PULSE_SERVER="unix:/nowhere")
+    assert status == 69  # the microphone's, which comes first
+    why = f"edge.mqtt.password_file: {tmp_path}/password: cannot be read (no such file or directory)"
+    assert lines["broker"] == f"FAIL  broker: {why}"
+    assert lines["secrets"] == "ok    secrets: none are there"
+
+
 def test_a_bad_model_and_a_bad_state_folder(tmp_path, broker):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "bad.tflite").write_bytes(b"hello" * 50)

@@ -36,7 +36,7 @@ def microphone_state(watcher: Subscriber) -> str | None:
 
 def test_off_ends_the_utterance_and_on_begins_again_and_off_outlives_a_restart(broker, tmp_path):
     with Subscriber(broker.port) as watcher:
-        with Daemon(tmp_path, broker.port, edge={"health_interval_s": 1}):
+        with Daemon(tmp_path, broker.port, edge={"health_interval_s": 1}) as daemon:
             watcher.wait_for(lambda w: w.on("event"))  # somebody speaks
             watcher.wait_for(lambda w: last(w, "listening") == "ON")
             command(broker.port, "OFF")
@@ -52,6 +52,7 @@ def test_off_ends_the_utterance_and_on_begins_again_and_off_outlives_a_restart(b
             command(broker.port, "ON", topic="listening")
             command(broker.port, "ON", topic="anything/else")
             watcher.wait_for(lambda w: json.loads(last(w, "health"))["ignored_commands"] >= 7)
+            assert daemon.log.count("ignored a command that was neither ON nor OFF") == 1  # once, however many
             assert len(watcher.on("event")) == heard
             assert microphone_state(watcher) == "off"
             # Somebody else wrote ON over our own retained topic: put it right for what follows.

@@ -94,9 +94,8 @@ def test_a_disk_that_does_not_let_it_is_named_and_tried_again(tmp_path, caplog):
     switch = Switch(tmp_path / "state" / "listening.json")
     for on in (True, False):
         switch.turn(on=on)
-    assert [record.getMessage().partition(": the switch")[0] for record in caplog.records if "safe" in record.msg] == [
-        f"{tmp_path}/state/listening.json: File exists"
-    ]
+    said = [record.getMessage() for record in caplog.records if "on disk" in record.msg]
+    assert [line.partition(": that listening")[0] for line in said] == [f"{tmp_path}/state/listening.json: File exists"]
     (tmp_path / "state").unlink()
     switch.keep(0.0)
     assert not (tmp_path / "state").exists()  # not all the time

@@ -45,6 +45,7 @@ def test_signing_in(tmp_path: Path, visit):
         expect(dialog).to_be_visible()
         page.reload()
         expect(dialog).to_be_visible()
+        page.wait_for_selector("html[data-whole]", state="attached")  # before its broker goes away
 
 
 def test_another_broker_over_tls(tmp_path: Path, visit):

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 from playwright.sync_api import Page, expect
 
+from edge.sound.faults import explain
 from edge.voice import payloads
 from tests.dashboard.puppet import Puppet, spread
 from tests.support.broker import Broker
@@ -112,24 +113,61 @@ def test_a_sensor_of_before_arousal_and_valence_shows_no_plane(room: Broker, vis
 def test_unknown_is_not_sure_of_anything(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:
-        sensor.event("unknown", "quiet", 0.44)
-        sensor.state("unknown", 0.44)
+        since = time.time() - 600
+        sensor.event("unknown", "quiet", 0.44, at_s=since)
+        sensor.state("unknown", 0.44, since_s=since)
         expect(word(page)).to_have_text("unknown")
         expect(page.locator("#now-detail")).to_have_text("someone speaks, but no emotion stands out")
         expect(page.locator("#changes li[data-label=unknown] .value")).to_have_text("")
         expect(page.locator("#now-ring")).to_have_attribute("stroke-dasharray", "0 100")
+        page.locator("#ribbon").focus()
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("#ribbon-readout")).to_contain_text(re.compile(": unknown, for "))
+        with Puppet(room.port, "hall") as hall:
+            hall.state("quiet")
+            expect(page.locator(".tile-detail").nth(1)).to_contain_text(re.compile("^for "))
 
 
 def test_off_on_purpose_is_said_once_and_calmly(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:
         sensor.send("listening", "OFF")
+        sensor.health(microphone="off", detail=explain("off"))
         sensor.state("quiet", 0.0, microphone="off")
         expect(word(page)).to_have_text("not listening")
         expect(page.locator("#now-detail")).to_have_text("Listening is switched off.")
+        expect(page.locator("#curve-empty")).to_have_text("Nothing is heard.")
         for elsewhere in ("#ear-state", "#ear-detail", "#ear-figures"):
             expect(page.locator(elsewhere)).to_be_hidden()
         expect(page.get_by_role("switch", name="Listening")).not_to_be_checked()
+        with Puppet(room.port, "hall") as hall:
+            hall.state("happy")
+            expect(page.locator("#rooms-summary")).to_have_text("2 sensors, 1 switched off")
+
+
+def test_a_fault_is_said_once_with_what_helps(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.health(microphone="stalled", detail=explain("stalled"))
+        sensor.state("quiet", 0.0, microphone="stalled")
+        expect(page.locator("#ear-state")).to_have_text("the microphone stopped delivering sound")
+        expect(page.locator("#ear-detail")).to_contain_text(re.compile("^Check its plug"))
+        sensor.send("status", "offline")
+        expect(page.locator("#ear-state")).to_have_text("not known now")
+        expect(page.locator("#ear-detail")).to_have_text("")
+
+
+def test_a_day_without_data_says_so(room: Broker, visit):
+    now = time.time()
+    with Puppet(room.port) as sensor:
+        page = visit().page
+        expect(page.locator("#day-empty")).to_have_text("Nothing is known of it yet.")
+        sensor.timeline([(now - 3600, "quiet", 0.0)])
+        expect(page.locator("#day-empty")).to_have_text("Nobody listened.")
+        sensor.timeline([(now - 3600, "quiet", 0.0), (now - 60, "happy", 0.8)])
+        page.reload()
+        expect(page.locator("#legend li")).to_have_count(1)
+        expect(page.locator("#day-empty")).to_be_hidden()
 
 
 def test_events_on_their_way_are_no_trouble_while_the_sensor_is_connected(room: Broker, visit):
@@ -140,7 +178,7 @@ def test_events_on_their_way_are_no_trouble_while_the_sensor_is_connected(room: 
         waiting = page.locator("#health-figures div", has_text="Waiting to be sent")
         expect(waiting).to_contain_text("3")
         expect(waiting.locator(".warning")).to_be_hidden()
-        expect(page.locator("#who-figures div", has_text="Running for")).to_contain_text("just started")
+        expect(page.locator("#who-figures div", has_text="Running for")).to_contain_text("a moment")
         sensor.health(outbox_depth=3, broker={"problem": "no acknowledgement for more than 4 s"})
         expect(waiting.locator(".warning")).to_have_text("no acknowledgement for more than 4 s")
 

@@ -272,7 +272,7 @@ def test_a_publish_that_the_broker_denies_is_said_and_kept(tmp_path):
     with Broker(tmp_path / "broker", acl=acl) as broker, voice(broker.port, tmp_path / "state") as speaker:
         speaker.link.require()
         speaker.say()
-        denial = "may not publish roomtone/attic/event: Not authorized"
+        denial = "may not publish roomtone/attic/event: Not authorized (allow it in the broker's access list)"
         wait_until(lambda: denial in (speaker.link.problem or ""), lambda: speaker.link.problem)
         assert speaker.link.outbox.depth == 1
         time.sleep(5)

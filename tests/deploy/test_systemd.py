@@ -144,7 +144,7 @@ def test_credentials_are_read_and_nobody_else_reads_them(machine):
         credential = "/run/credentials/roomtone.service/mqtt_password"
         assert machine.run(f"test -f {credential} && ! runuser -u nobody -- cat {credential}")
         said = machine.run("runuser -u nobody -- roomtone check", check=False).stderr
-        assert "edge.mqtt.password_file: password: cannot be read (Permission denied)" in said
+        assert "edge.mqtt.password_file: password: cannot be read (Permission denied: try with sudo)" in said
     finally:
         machine.put("/etc/roomtone/config.yaml", config)
         machine.put("/etc/roomtone/credentials/password", "a secret word\n", 0o600)

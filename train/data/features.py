@@ -16,6 +16,9 @@ from train.data.store import Store
 VERSION = 2  # of what edge computes: raise it when features change for the same spec
 
 
+SHORT = "shorter than one frame of features (features.window_samples): leave it out"
+
+
 class Cache:
     """Arrays by key in a folder (train/data/store.py). What is not whole is made again."""
 
@@ -68,7 +71,7 @@ def clip_frames(clip: Clip, spec: MfccSpec, cache: Cache | Shipped) -> np.ndarra
     def make() -> np.ndarray:
         frames = mfcc(load_recording(clip.path), spec)
         if not len(frames):
-            raise InputError(f"{clip.path}: shorter than one frame")
+            raise InputError(f"{clip.path}: {SHORT}")
         return frames
 
     return cache.get(clip_key(clip, spec), make)

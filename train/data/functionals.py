@@ -10,7 +10,7 @@ from edge.features.mfcc import MfccSpec
 from edge.features.voice import voice_frames
 from edge.sound.recording import load_recording
 from train.data.clip import Clip, LeftOut
-from train.data.features import Cache, key_of, readable
+from train.data.features import SHORT, Cache, key_of, readable
 
 
 def clip_functionals(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
@@ -19,7 +19,7 @@ def clip_functionals(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
     def make() -> np.ndarray:
         frames = voice_frames(load_recording(clip.path), spec)
         if not len(frames):
-            raise InputError(f"{clip.path}: shorter than one frame")
+            raise InputError(f"{clip.path}: {SHORT}")
         heard = Functionals(spec)
         heard.process(frames)
         return heard.values()

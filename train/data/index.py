@@ -164,7 +164,8 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
     if unknown := [path for path in nameless if path not in named]:
         raise InputError(
             f"{folder}: {len(unknown)} of {len(found.files)} file names fit no known corpus and stand in "
-            f"no folder named after a label (first: {unknown[0]}); give a CSV with path,label,speaker"
+            f"no folder named after a label (first: {unknown[0]}); name your labels in train.labels and train.words of "
+            "the configuration, or give a CSV with path,label,speaker"
         )
     clips = []
     for path in sorted(named):

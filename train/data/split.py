@@ -34,7 +34,9 @@ def require_apart(split: Split, clips: Sequence[Clip], apart: Callable[[Clip], o
     says of it, is on two sides."""
     for side in ("train", "test"):
         if not split.side(side):
-            raise InputError(f"{split.where}: the {side} side is empty")
+            raise InputError(
+                f"{split.where}: the {side} side is empty: give more speakers or corpora, or another --protocol"
+            )
     indices = [index for side in SIDES for index in split.side(side)]
     if len(indices) != len(set(indices)):
         raise InputError(f"{split.where}: a clip stands on two sides")

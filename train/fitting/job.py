@@ -41,7 +41,10 @@ def job_of(
         epochs = max(found.epochs, math.ceil(found.least_steps / steps_of(split, found)))
     found = msgspec.structs.replace(found, epochs=epochs)
     if found.choose == "validation" and not split.validation:
-        raise InputError(f"recipe {recipe}: chooses on the validation side, which {split.protocol} {split.fold} lacks")
+        raise InputError(
+            f"recipe {recipe}: chooses on the validation side, which {split.where} lacks: take another --recipe, or "
+            "add recordings of other speakers"
+        )
     made = f"{network}-{split.protocol}-{_slug(split.fold)}-seed{seed}"
     return Job(name=name or made, network=network, recipe=found, settings=settings, split=split, seed=seed)
 

@@ -18,7 +18,9 @@ def compiled(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.Model:
     """
     if recipe.contrast:
         if len(model.output_shape) != 3:
-            raise ConfigError(f"train.recipes: contrast is for networks that answer all along, {model.name} does not")
+            raise ConfigError(
+                f"train.recipes: contrast: {model.name} answers once a clip and cannot use it: another --recipe"
+            )
         model = contrast.with_head(model)
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":

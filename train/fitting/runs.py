@@ -93,7 +93,7 @@ def load_run(path: str | Path) -> Run:
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RunRecord)
     except OSError as error:
-        raise InputError(f"{folder}: not a finished run ({RECORD}: {error.strerror})") from error
+        raise InputError(f"{folder}: not a finished run ({RECORD}: {error.strerror.lower()})") from error
     except msgspec.MsgspecError as error:
         raise InputError(f"{folder / RECORD}: {error}") from error
     for name in (MODEL, SPLIT):

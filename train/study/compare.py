@@ -20,7 +20,7 @@ from train.fitting.job import Job, job_of, share_of
 from train.networks import registry
 from train.study import baselines, robustness
 from train.study.folds import group_of
-from train.study.summary import summary
+from train.study.summary import Tested, summary
 
 FIGURES = ("cross_entropy", "accuracy", "uar", "macro_f1", "auc", "ece")
 LEARNED = 0.98
@@ -63,7 +63,10 @@ def table(
     folds: Sequence[Split],
     labels: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the figures of every network and baseline, over folds and seeds."""
+    """Return the figures of every network and baseline by name, over folds and seeds (summary.py).
+
+    frames: MFCC of each clip, float32 (n, coefficients), in the order of `clips`.
+    """
     by_network: dict[str, list[runs.Run]] = defaultdict(list)
     for run in finished:
         by_network[run.record.network].append(run)
@@ -76,7 +79,10 @@ def table(
 
 
 def samples(finished: Sequence[runs.Run], fold: Split, clips: Sequence[Clip]) -> list[dict[str, Any]]:
-    """Return what each network says to one clip per label of a fold's test side, in probabilities."""
+    """Return what each network says to one clip per label of a fold's test side.
+
+    A record per clip: its file's name, its true label, and by network the label said with its probability.
+    """
     chosen = {clips[index].label: place for place, index in reversed(list(enumerate(fold.test)))}
     found = []
     for label, place in sorted(chosen.items()):
@@ -100,7 +106,11 @@ def robust(
     snrs_db: Sequence[float],
     tell: Callable[[int, int, str], None],
 ) -> dict[str, dict[str, float]]:
-    """Return accuracy by network and condition, all folds' test sides together, first seeds."""
+    """Return accuracy by network and condition: of all folds' test sides together, of each network's first seed.
+
+    noise: a folder of noise recordings, None for rooms only. tell: told how many conditions are done, of how many, and
+    which was the last.
+    """
     from train.fitting.fit import logits_of
 
     noises = robustness.noise_recordings(noise, cache.folder) if noise else {}
@@ -146,7 +156,7 @@ def _network(members: Sequence[runs.Run], truth: dict[str, np.ndarray], speakers
     first = members[0].record
     costs = {key: first.metrics[key] for key in ("parameters", "multiply_adds")}
     reached = [epochs_to(run.record.curves["accuracy"], LEARNED) for run in members]
-    tested = [(run.record.fold, run.logits("test"), run.record.metrics["test"]) for run in members]
+    tested = [Tested(run.record.fold, run.logits("test"), run.record.metrics["test"]) for run in members]
     sides = [side for side in ("train", "validation", "test") if all(side in run.record.metrics for run in members)]
     return {
         **summary(tested, truth, speakers),
@@ -194,13 +204,11 @@ def _baseline(
 ) -> dict[str, Any]:
     found = []
     for fold in folds:
-        figures, said = baselines.measure(name, clips, frames, fold, labels)
-        found.append((fold.fold, said, figures))
+        figures, logits = baselines.measure(name, clips, frames, fold, labels)
+        found.append(Tested(fold.fold, logits, figures))
     return {
         **summary(found, truth, speakers),
-        "sides": {
-            "test": {name: metrics.mean_and_spread([figures[name] for _, _, figures in found]) for name in FIGURES}
-        },
+        "sides": {"test": {name: metrics.mean_and_spread([each.figures[name] for each in found]) for name in FIGURES}},
     }
 
 

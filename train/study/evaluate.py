@@ -124,7 +124,7 @@ def _of_artifact(model: Model, spec: MfccSpec) -> Callable[[np.ndarray, Reading]
         answers = [model.process(frames[block]) for block in _blocks(len(frames), spec.block_frames)]
         probs = [answer for answer in answers if answer is not None]
         if not probs:
-            raise InputError("an utterance is shorter than one step of the model")
+            raise InputError("shorter than one step of the model")
         return _combined(probs, reading)
 
     return answer

@@ -54,7 +54,10 @@ def _random(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < 3:
         rare = str(names[counts.argmin()])
-        raise InputError(f"protocol random: label {rare!r} has {counts.min()} clip(s), a stratified split needs 3")
+        raise InputError(
+            f"protocol random: label {rare!r} has {counts.min()} clip(s), a stratified split needs 3: give more, or "
+            "map its words to null in train.words"
+        )
     _, validation_ratio, test_ratio = config.protocols.random_ratios
     everything = np.arange(len(clips))
     held = max(len(names), round(len(clips) * test_ratio))
@@ -123,10 +126,12 @@ def _corpus_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """Each corpus in turn is the test side, over the labels common to all; other speakers validate."""
     names = list(dict.fromkeys(clip.corpus for clip in clips))
     if len(names) < 2:
-        raise InputError(f"protocol corpus: needs two corpora, found {', '.join(names)}")
+        raise InputError(f"protocol corpus: needs two corpora, found {', '.join(names)}: name more of them with --data")
     common = set.intersection(*({clip.label for clip in clips if clip.corpus == name} for name in names))
     if len(common) < 2:
-        raise InputError("protocol corpus: the corpora share fewer than two labels")
+        raise InputError(
+            "protocol corpus: the corpora share fewer than two labels, so none can test what another one teaches"
+        )
     folds = []
     for name in names:
         test = [index for index, clip in enumerate(clips) if clip.corpus == name and clip.label in common]

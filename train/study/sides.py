@@ -68,11 +68,17 @@ def speakers_of(
 ) -> list[str]:
     nameless = [index for index in among if not clips[index].speaker]
     if nameless:
-        raise InputError(f"protocol {protocol}: {clips[nameless[0]].path}: its speaker is not known")
+        raise InputError(
+            f"protocol {protocol}: {clips[nameless[0]].path}: its speaker is not known; put it into "
+            "<label>/<speaker>/, give a CSV with path,label,speaker, or take --protocol random"
+        )
     speakers = sorted({(whole_name if whole else bare_name)(clips[index]) for index in among})
     if len(speakers) < least:
         there = f"only {speakers[0]}" if speakers else "none"
-        raise InputError(f"protocol {protocol}: needs {least} speakers, there is {there}")
+        raise InputError(
+            f"protocol {protocol}: needs {least} speakers, there is {there}: add recordings of others, or take "
+            "--protocol random"
+        )
     return speakers
 
 

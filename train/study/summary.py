@@ -2,53 +2,76 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from train.fitting import metrics
 from train.study.folds import group_of
 
+MEANS = ("accuracy", "uar")
+INTERVALS = (("accuracy_interval", metrics.accuracy), ("uar_interval", metrics.uar))
+LEAST_SPEAKERS = 4  # to draw from
+
+
+class Tested(NamedTuple):
+    """What one training said of a fold's test side: logits, float (clips, labels), and their figures by name."""
+
+    fold: str
+    logits: np.ndarray
+    figures: dict[str, Any]
+
+    @property
+    def said(self) -> np.ndarray:
+        """The labels as indices, int (clips,)."""
+        return self.logits.argmax(axis=1)
+
 
 def summary(
-    found: Sequence[tuple[str, np.ndarray, dict[str, Any]]],
-    truth: dict[str, np.ndarray],
-    speakers: dict[str, np.ndarray],
+    trainings: Sequence[Tested], truth: dict[str, np.ndarray], speakers: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Return figures per fold (mean over seeds), and per corpus of folds with intervals (first seeds pooled)."""
-    folds: dict[str, list] = defaultdict(list)
-    for fold, logits, figures in found:
-        folds[fold].append((logits, figures))
-    corpora: dict[str, list[str]] = defaultdict(list)
-    for fold in folds:
-        corpora[group_of(fold) or "all"].append(fold)
-    pooled = {}
-    for corpus, members in corpora.items():
-        right = np.concatenate([truth[fold] for fold in members])
-        said = np.concatenate([folds[fold][0][0].argmax(axis=1) for fold in members])
-        groups = np.concatenate([speakers[fold] for fold in members])
-        # Speakers are the independent draws, where there are enough of them to draw from.
-        groups = groups if len(set(groups)) >= 4 else None
-        pooled[corpus] = {
-            "accuracy": float(np.mean([np.mean([f["accuracy"] for _, f in folds[fold]]) for fold in members])),
-            "uar": float(np.mean([np.mean([f["uar"] for _, f in folds[fold]]) for fold in members])),
-            "accuracy_interval": metrics.interval(right, said, metrics.accuracy, groups=groups),
-            "uar_interval": metrics.interval(right, said, metrics.uar, groups=groups),
-            "interval_over": "clips" if groups is None else "speakers",
-        }
+    """Return figures per fold (mean over seeds), and per corpus of folds with intervals (first seeds pooled).
+
+    truth, speakers: by fold, of its test side in order: labels as indices, int (clips,), and names, str (clips,).
+    """
+    by_fold: dict[str, list[Tested]] = defaultdict(list)
+    for training in trainings:
+        by_fold[training.fold].append(training)
+    first_seeds = {fold: seeds[0] for fold, seeds in by_fold.items()}
+    by_corpus: dict[str, list[str]] = defaultdict(list)
+    for fold in by_fold:
+        by_corpus[group_of(fold) or "all"].append(fold)
     return {
-        "folds": {
-            fold: {
-                **{
-                    name: metrics.mean_and_spread([figures[name] for _, figures in members])
-                    for name in ("accuracy", "uar")
-                },
-                "accuracy_interval": metrics.interval(truth[fold], members[0][0].argmax(axis=1), metrics.accuracy),
-                "uar_interval": metrics.interval(truth[fold], members[0][0].argmax(axis=1), metrics.uar),
-                "recall": {label: row["recall"] for label, row in members[0][1]["per_class"].items()},
+        "folds": {fold: _of_fold(seeds, truth[fold]) for fold, seeds in by_fold.items()},
+        "corpora": {
+            corpus: {
+                **{name: float(np.mean([_mean(by_fold[fold], name) for fold in folds])) for name in MEANS},
+                **_pooled([first_seeds[fold] for fold in folds], truth, speakers),
             }
-            for fold, members in folds.items()
+            for corpus, folds in by_corpus.items()
         },
-        "corpora": pooled,
-        "confusion": np.sum([members[0][1]["confusion"] for members in folds.values()], axis=0).tolist(),
+        "confusion": np.sum([first.figures["confusion"] for first in first_seeds.values()], axis=0).tolist(),
     }
+
+
+def _mean(seeds: Sequence[Tested], name: str) -> float:
+    return float(np.mean([seed.figures[name] for seed in seeds]))
+
+
+def _of_fold(seeds: Sequence[Tested], right: np.ndarray) -> dict[str, Any]:
+    first = seeds[0]
+    return {
+        **{name: metrics.mean_and_spread([seed.figures[name] for seed in seeds]) for name in MEANS},
+        **{name: metrics.interval(right, first.said, figure) for name, figure in INTERVALS},
+        "recall": {label: row["recall"] for label, row in first.figures["per_class"].items()},
+    }
+
+
+def _pooled(firsts: Sequence[Tested], truth: dict[str, np.ndarray], speakers: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Intervals over all clips of some folds: speakers are the independent draws, where there are enough of them."""
+    right = np.concatenate([truth[first.fold] for first in firsts])
+    said = np.concatenate([first.said for first in firsts])
+    names = np.concatenate([speakers[first.fold] for first in firsts])
+    groups = names if len(set(names)) >= LEAST_SPEAKERS else None
+    intervals = {name: metrics.interval(right, said, figure, groups=groups) for name, figure in INTERVALS}
+    return {**intervals, "interval_over": "clips" if groups is None else "speakers"}
