@@ -11,7 +11,7 @@ from edge.config import EdgeConfig
 from edge.errors import ArtifactError, ConfigError, InputError, UnavailableError
 from edge.model import signatures
 from edge.model.artifact import load, read_artifact
-from edge.model.manifest import encode
+from edge.model.manifest import Manifest, encode
 from edge.model.store import Entry, Store, name, store_of
 from edge.model.trial import TRIAL_S
 
@@ -27,14 +27,13 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
         yield encode(manifest).decode()
         return
     made = manifest.provenance
-    frames = manifest.window_frames or manifest.step_frames
     corpora = ", ".join(f"{corpus.name} ({corpus.licence})" for corpus in made.corpora)
     lines = {
         "file": f"{path}, {len(artifact.graph) / 1e3:.0f} kB, SHA-256 {artifact.digest[:16]}..., "
         + ("signed" if artifact.signature else "not signed"),
-        "model": f"{manifest.model_id}: {manifest.architecture}, {frames} frames a {manifest.form}",
+        "model": f"{manifest.model_id}: {manifest.architecture}, {_input(manifest)}",
         "labels": ", ".join(manifest.labels),
-        "features": f"{manifest.features.coefficients} MFCCs, {manifest.normalization.kind} normalization",
+        "features": f"{manifest.features.coefficients} MFCCs, {_reference(manifest)}",
         "decision": ", ".join(
             f"{field} {getattr(manifest.decision, field)}" for field in manifest.decision.__struct_fields__
         ),
@@ -43,6 +42,18 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
         "measured": ", ".join(f"{key} {value}" for key, value in made.metrics.items() if not isinstance(value, dict)),
     }
     yield from (f"{key:<11}{value}" for key, value in lines.items() if value)
+
+
+def _input(manifest: Manifest) -> str:
+    if manifest.form == "utterance":
+        return f"{len(manifest.functionals)} functionals of an utterance"
+    return f"{manifest.window_frames or manifest.step_frames} frames a {manifest.form}"
+
+
+def _reference(manifest: Manifest) -> str:
+    if manifest.form == "utterance":
+        return "pitch, spectral shape and formants, against the room's baseline"
+    return f"{manifest.normalization.kind} normalization"
 
 
 def verify(path: str | Path) -> Iterator[str]:

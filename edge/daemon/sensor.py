@@ -241,6 +241,7 @@ class Sensor:
             microphone=self._microphone,
             dropped_blocks=self._dropped_blocks(),
             link=self._link,
+            room_utterances=self._pipeline.room_utterances,
         )
         self._link.retain("health", health, qos=0)
 

@@ -105,6 +105,7 @@ class Health(Payload, kw_only=True):
     ignored_commands: Count = 0
     broker: BrokerLink = BrokerLink()
     bandwidth_hz: Count | None = None
+    room_utterances: Count | None = None
 
 
 class Timeline(Payload, kw_only=True):
