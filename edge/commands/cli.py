@@ -151,6 +151,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _homeassistant(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
     from edge.delivery.forget import remove_from_homeassistant
+    from edge.hearing import mood
     from edge.model.artifact import read_artifact
     from edge.voice import homeassistant
 
@@ -161,7 +162,8 @@ def _homeassistant(options: argparse.Namespace) -> None:
         return
     manifest = read_artifact(model_path(config)).manifest
     print(f"`run` retains this on {homeassistant.topic(config, config.device.id)} (edge.homeassistant.enabled):")
-    print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id), indent=1))
+    moods = mood.names(manifest.moods)
+    print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id, moods), indent=1))
 
 
 def _forget(options: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from edge.config import EdgeConfig
 from edge.errors import ArtifactError, ConfigError, InputError, UnavailableError
 from edge.model import signatures
@@ -33,9 +35,11 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
         + ("signed" if artifact.signature else "not signed"),
         "model": f"{manifest.model_id}: {manifest.architecture}, {_input(manifest)}",
         "labels": ", ".join(manifest.labels),
+        "moods": "; ".join(f"{mood}: {', '.join(labels)}" for mood, labels in manifest.moods.items()),
         "features": f"{manifest.features.coefficients} MFCCs, {_reference(manifest)}",
         "decision": ", ".join(
-            f"{field} {getattr(manifest.decision, field)}" for field in manifest.decision.__struct_fields__
+            f"{field} {value}" for field, value in msgspec.structs.asdict(manifest.decision).items()
+            if value is not None
         ),
         "trained on": f"{corpora}; protocol {made.protocol}, seed {made.seed}",
         "made": f"{made.created}, commit {made.commit}",

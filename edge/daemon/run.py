@@ -26,6 +26,7 @@ from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox
 from edge.delivery.store import Store
 from edge.errors import UnavailableError
+from edge.hearing import mood
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.model.store import current_file
@@ -166,7 +167,8 @@ def sense(
         sequence = Sequence(outbox.last_seq)
         link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
         if config.homeassistant.enabled:
-            homeassistant.announce(link, config, artifact.manifest.labels, artifact.manifest.model_id)
+            said = artifact.manifest
+            homeassistant.announce(link, config, said.labels, said.model_id, mood.names(said.moods))
         sensor = Sensor(
             pipeline,
             link,

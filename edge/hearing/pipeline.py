@@ -15,6 +15,7 @@ from edge.features.mfcc import MfccExtractor
 from edge.hearing import gate as gates
 from edge.hearing.decision import Change, Decision, settings
 from edge.hearing.listener import listener_of
+from edge.hearing.mood import Moods
 from edge.hearing.observation import Observation
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
@@ -86,7 +87,9 @@ class Pipeline:
         self._certain_probability = gate.certain_probability
         self._certain_blocks_needed = round(gate.certain_ms / 1_000 / BLOCK_S)
         self._hang_over_blocks = max(1, round(gate.hang_over_ms / 1_000 / BLOCK_S))
-        self._decision = Decision(manifest.labels, settings(manifest.decision, decision or DecisionOverrides()))
+        rules = settings(manifest.decision, decision or DecisionOverrides())
+        self._decision = Decision(manifest.labels, rules)
+        self.moods = Moods(manifest.labels, manifest.moods, rules)
         self._pre_roll: deque[_Attended] = deque(maxlen=max(1, round(gate.pre_roll_ms / 1_000 / BLOCK_S) + 1))
         self._before = _NO_SOUND  # the block before
         recent = round(SPEECH_RATIO_S / BLOCK_S)

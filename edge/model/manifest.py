@@ -9,7 +9,7 @@ from edge.features.baseline import Prior
 from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
-from edge.labels import trouble
+from edge.labels import mood_trouble, trouble
 from edge.model.golden import Golden
 
 SCHEMA = 1
@@ -27,7 +27,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class DecisionDefaults(_Part, kw_only=True):
-    """How probabilities become labels, unless the sensor's config says otherwise (see edge/hearing/decision.py)."""
+    """How probabilities become labels and moods, unless the sensor's config says otherwise (edge/hearing/decision.py,
+    edge/hearing/mood.py)."""
 
     smoothing_ms: Milliseconds = 240
     enter: Ratio = 0.5
@@ -36,6 +37,8 @@ class DecisionDefaults(_Part, kw_only=True):
     unknown_after_ms: Milliseconds = 800
     first_within_ms: Milliseconds = 960
     refractory_ms: Milliseconds = 800
+    mood_enter: Ratio = 0.5
+    arousal_enter: Ratio | None = None
 
 
 class Corpus(_Part, kw_only=True):
@@ -63,7 +66,7 @@ class Manifest(_Part, kw_only=True):
     probabilities; a `step` graph maps `step_frames` frames and the `states` (shapes by input name; the output of the
     same name with `_out`) to probabilities and the next states; an `utterance` graph maps `functionals` (names of
     edge/features/functionals.py, in the order of its input), heard against the room's baseline, to probabilities.
-    `temperature` is already folded into the graph.
+    `temperature` is already folded into the graph. `moods` groups labels, each in one mood at most.
     """
 
     schema: Literal[1] = SCHEMA
@@ -82,6 +85,7 @@ class Manifest(_Part, kw_only=True):
     baseline: Prior | None = None
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     decision: DecisionDefaults = DecisionDefaults()
+    moods: dict[str, list[str]] = {}
     golden: Golden
     provenance: Provenance
 
@@ -109,6 +113,8 @@ def decode(data: bytes) -> Manifest:
         raise ArtifactError(f"manifest: {error}") from error
     if wrong := trouble(manifest.labels):
         raise ArtifactError(f"manifest: labels: {wrong}")
+    if wrong := mood_trouble(manifest.moods, manifest.labels):
+        raise ArtifactError(f"manifest: moods: {wrong}")
     if manifest.features.sample_rate_hz != (heard := MfccSpec().sample_rate_hz):
         raise ArtifactError(f"manifest: features.sample_rate_hz: the sensor hears {heard} samples a second")
     for field, forms in _BELONGS.items():

@@ -21,12 +21,13 @@ from edge.features.normalize import Normalization
 from edge.features.voice import voice_frames
 from edge.model.artifact import write_artifact
 from edge.model.golden import Golden
-from edge.model.manifest import Manifest, Provenance
+from edge.model.manifest import DecisionDefaults, Manifest, Provenance
 from tests.support.sounds import chirp
 from train.networks import registry
 from train.sizes import Cnn, Recurrent
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+MOODS = {"tense": ["angry", "disgust", "fear"], "bright": ["happy", "surprise"], "calm": ["neutral"], "low": ["sad"]}
 WINDOW_FRAMES, STEP_FRAMES, COEFFICIENTS = 40, 4, 40
 HERE = Path(__file__).parent
 PYTHONS = [sys.executable]
@@ -92,8 +93,9 @@ def make_utterance(path: Path) -> None:
     deviation = np.maximum(usual.std(axis=0), 1e-3)
     baseline = Prior(mean=_rounded(usual.mean(axis=0)), within=_rounded(deviation), between=_rounded(deviation))
     write(
-        path, graph, architecture="dense", form="utterance", precision="float32", functionals=chosen, baseline=baseline
-    )
+        path, graph, architecture="dense", form="utterance", precision="float32", functionals=chosen, baseline=baseline,
+        moods=MOODS, decision=DecisionDefaults(mood_enter=0.5, arousal_enter=0.6),
+    )  # fmt: skip
 
 
 def write(path: Path, graph: bytes, *, precision: str, **of_form: Any) -> None:

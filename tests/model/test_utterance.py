@@ -188,6 +188,14 @@ def test_its_pace_is_that_of_a_second_of_sound_and_leaves_nothing_in_the_room():
         (STEP, {"functionals": ["pitch_mean"]}, "functionals: belongs to the utterance form"),
         (WINDOW, {"baseline": parts(UTTERANCE)[1]["baseline"]}, "baseline: belongs to the utterance form"),
         (STEP, {"normalization": None}, "normalization: belongs to the window and the step form"),
+        (STEP, {"moods": {"low": ["sad"], "quiet": ["happy"]}}, "moods: 'quiet' cannot be a mood of a model"),
+        (STEP, {"moods": {"Low": ["sad"]}}, "moods: 'Low' cannot be a mood"),
+        (STEP, {"moods": {"low": []}}, "moods: 'low' has no labels"),
+        (STEP, {"moods": {"low": ["sad", "bored"]}}, "moods: 'bored' in 'low' is no label of the model"),
+        (STEP, {"moods": {"low": ["sad"], "blue": ["sad"]}}, "moods: 'sad' stands twice"),
+        (STEP, {"moods": {"low": ["sad", "sad"]}}, "moods: 'sad' stands twice"),
+        (STEP, {"decision": {"mood_enter": 1.5}}, "mood_enter"),
+        (STEP, {"decision": {"arousal_enter": -0.1}}, "arousal_enter"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(path, changes, message):
