@@ -95,6 +95,8 @@ class Decision(Section, kw_only=True):
     unknown_after_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
     first_within_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
     refractory_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] | None = None
+    mood_enter: Ratio | None = None
+    arousal_enter: Ratio | None = None
 
     def __post_init__(self) -> None:
         if None not in (self.enter, self.exit) and self.exit > self.enter:

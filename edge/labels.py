@@ -1,10 +1,11 @@
-"""What a label may be, and what can be published besides a model's own."""
+"""What a label and a mood may be, and what can be published besides a model's own."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 QUIET = "quiet"  # nobody speaks
 UNKNOWN = "unknown"  # somebody does, but no label is confident
+EXCITED, CALM = "excited", "calm"  # said of a mood where no more is known
 
 _TAKEN = {
     QUIET: "says that nobody speaks",
@@ -20,15 +21,35 @@ def trouble(labels: Sequence[str]) -> str | None:
     The one place that says what a label may be: training, conversion and the sensor ask here, so that whatever is
     trained can be published, and stands in a file name or a table as it is.
     """
-    for label in labels:
-        if label in _TAKEN:
-            return f"{label!r} cannot be a label of a model: it {_TAKEN[label]}"
-        if not _FIT.fullmatch(label):
-            return f"{_shown(label)} cannot be a label: expected 1 to 32 of a-z and -, a letter first"
+    if wrong := next(filter(None, (_unfit(label, "label") for label in labels)), None):
+        return wrong
     if twice := next((label for label in labels if list(labels).count(label) > 1), None):
         return f"{twice!r} stands twice"
     if len(labels) < 2:
         return "expected two or more: there is nothing to tell apart"
+    return None
+
+
+def mood_trouble(moods: Mapping[str, Sequence[str]], labels: Sequence[str]) -> str | None:
+    """Return in words why these cannot be the moods of a model, groups of its labels; None where they can."""
+    for mood, members in moods.items():
+        if wrong := _unfit(mood, "mood"):
+            return wrong
+        if not members:
+            return f"{mood!r} has no labels"
+        if strange := next((member for member in members if member not in labels), None):
+            return f"{_shown(strange)} in {mood!r} is no label of the model"
+    placed = [member for members in moods.values() for member in members]
+    if twice := next((label for label in placed if placed.count(label) > 1), None):
+        return f"{twice!r} stands twice"
+    return None
+
+
+def _unfit(name: str, what: str) -> str | None:
+    if name in _TAKEN:
+        return f"{name!r} cannot be a {what} of a model: it {_TAKEN[name]}"
+    if not _FIT.fullmatch(name):
+        return f"{_shown(name)} cannot be a {what}: expected 1 to 32 of a-z and -, a letter first"
     return None
 
 

@@ -62,7 +62,7 @@ EDGE = section(
     ),
     decision=section(
         smoothing_ms=FLOAT, enter=RATIO, exit=RATIO, dwell_ms=COUNT, unknown_after_ms=COUNT, first_within_ms=COUNT,
-        refractory_ms=COUNT
+        refractory_ms=COUNT, mood_enter=RATIO, arousal_enter=RATIO,
     ),
     mqtt=section(
         host=st.sampled_from(["127.0.0.1", "embedded", "", "a" * 300, "münchen.example"]), port=COUNT, username=TEXT,

@@ -25,7 +25,7 @@ def main(path: str, frames_path: str, out_path: str) -> None:
     packed = artifact.read_artifact(path)
     model = load_model(packed.graph, packed.manifest)
     load_s = time.perf_counter() - began
-    golden = replay(model, packed.manifest.features, packed.manifest.golden)
+    golden = replay(model, packed.manifest)
     with np.load(frames_path) as file:
         clips = [file[name] for name in file.files]
     probs = np.zeros((len(clips), len(packed.manifest.labels)), np.float32)

@@ -65,7 +65,7 @@ def with_golden(graph: bytes, manifest: Manifest, pythons: Sequence[str], *, tim
         )
     golden = record(
         load_model(graph, manifest),
-        manifest.features,
+        manifest,
         candidates()[chosen],
         probs_tolerance=tolerance,
         same_argmax=manifest.precision in ("dynamic", "int8"),
@@ -89,7 +89,7 @@ def main(path: str, out_path: str) -> None:
     """Write the probabilities of every candidate, before the artifact has a golden sound."""
     artifact = read_artifact(path)
     model = load_model(artifact.graph, artifact.manifest)
-    np.savez(out_path, *(observe(model, artifact.manifest.features, sound)[1] for sound in candidates()))
+    np.savez(out_path, *(observe(model, artifact.manifest, sound)[1] for sound in candidates()))
 
 
 if __name__ == "__main__":

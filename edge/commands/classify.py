@@ -12,6 +12,7 @@ from edge.config import EdgeConfig
 from edge.errors import InputError, utf8
 from edge.hearing.affect import affect
 from edge.hearing.decision import settings
+from edge.hearing.mood import Moods, fields_of
 from edge.hearing.observation import Observation
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET, UNKNOWN
@@ -40,7 +41,7 @@ def classify(
     Raises InputError for a recording that cannot be read.
     """
     pipeline = Pipeline(model, manifest, gate=config.gate, decision=config.decision)
-    summary = _Summary(manifest.labels, settings(manifest.decision, config.decision).enter)
+    summary = _Summary(manifest.labels, pipeline.moods, settings(manifest.decision, config.decision).enter)
     start_s = time.process_time()
     for block in timed_blocks(summary.measured(read_recording(path, tell)), started_at=0.0):
         observation = pipeline.process(block)
@@ -70,6 +71,7 @@ def event(pipeline: Pipeline, observation: Observation) -> dict[str, Any]:
         "previous": change.previous,
         "confidence": round(change.confidence, 4),
         "previous_duration_ms": round(1_000 * change.previous_duration_s),
+        **fields_of(pipeline.moods.of(change.label, change.confidence, observation.scores)),
         "scores": scores,
         **affect(scores),
     }
@@ -78,8 +80,8 @@ def event(pipeline: Pipeline, observation: Observation) -> dict[str, Any]:
 class _Summary:
     """What a whole recording amounts to: the mean of the model's probabilities over speech."""
 
-    def __init__(self, labels: list[str], enter: float) -> None:
-        self._labels, self._enter = labels, enter
+    def __init__(self, labels: list[str], moods: Moods, enter: float) -> None:
+        self._labels, self._moods, self._enter = labels, moods, enter
         self._total = np.zeros(len(labels))
         self._answers = self._spoken = self.blocks = 0
         self.duration_s = 0.0
@@ -101,8 +103,10 @@ class _Summary:
         mean = self._total / max(1, self._answers)
         best = int(mean.argmax())
         scores = {label: round(float(p), 4) for label, p in zip(self._labels, mean, strict=True)}
+        emotion = QUIET if not self._answers else self._labels[best] if mean[best] >= self._enter else UNKNOWN
         return {
-            "emotion": QUIET if not self._answers else self._labels[best] if mean[best] >= self._enter else UNKNOWN,
+            "emotion": emotion,
+            **fields_of(self._moods.of(emotion, float(mean[best]) if self._answers else 1.0, mean)),
             "scores": scores,
             **affect(scores if self._answers else {}),
             "speech_ratio": round(self._spoken / self.blocks, 3),

@@ -169,6 +169,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _homeassistant(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
     from edge.delivery.forget import remove_from_homeassistant
+    from edge.hearing import mood
     from edge.model.artifact import read_artifact
     from edge.voice import homeassistant
 
@@ -179,8 +180,9 @@ def _homeassistant(options: argparse.Namespace) -> None:
         return
     manifest = read_artifact(model_path(config)).manifest
     where = homeassistant.topic(config, config.device.id)
+    moods = mood.names(manifest.moods)
     print(f"With edge.homeassistant.enabled, `roomtone run` publishes this, retained, on {where}:")
-    print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id), indent=1))
+    print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id, moods), indent=1))
 
 
 def _forget(options: argparse.Namespace) -> None:

@@ -78,7 +78,7 @@ def _model(config: EdgeConfig) -> Finding:
     path = model_path(config)
     artifact = read_artifact(path)
     manifest = artifact.manifest
-    difference = replay(load_model(artifact.graph, manifest), manifest.features, manifest.golden)
+    difference = replay(load_model(artifact.graph, manifest), manifest)
     return Finding(
         subject="model",
         words=f"{path}: {manifest.model_id}, SHA-256 {artifact.digest[:16]}, golden replay within {difference:.1g}",

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from edge.config import EdgeConfig
 from edge.errors import ArtifactError, ConfigError, InputError, UnavailableError
 from edge.model import signatures
 from edge.model.artifact import load, read_artifact
-from edge.model.manifest import encode
+from edge.model.manifest import Manifest, encode
 from edge.model.record import Entry, name
 from edge.model.store import Store, store_of
 from edge.model.trial import TRIAL_S
@@ -28,22 +30,35 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
         yield encode(manifest).decode()
         return
     made = manifest.provenance
-    frames = manifest.window_frames or manifest.step_frames
     corpora = ", ".join(f"{corpus.name} ({corpus.licence})" for corpus in made.corpora)
     lines = {
         "file": f"{path}, {len(artifact.graph) / 1e3:.0f} kB, SHA-256 {artifact.digest[:16]}..., "
         + ("signed" if artifact.signature else "not signed"),
-        "model": f"{manifest.model_id}: {manifest.architecture}, {frames} frames a {manifest.form}",
+        "model": f"{manifest.model_id}: {manifest.architecture}, {_input(manifest)}",
         "labels": ", ".join(manifest.labels),
-        "features": f"{manifest.features.coefficients} MFCCs, {manifest.normalization.kind} normalization",
+        "moods": "; ".join(f"{mood}: {', '.join(labels)}" for mood, labels in manifest.moods.items()),
+        "features": f"{manifest.features.coefficients} MFCCs, {_reference(manifest)}",
         "decision": ", ".join(
-            f"{field} {getattr(manifest.decision, field)}" for field in manifest.decision.__struct_fields__
+            f"{field} {value}" for field, value in msgspec.structs.asdict(manifest.decision).items()
+            if value is not None
         ),
         "trained on": f"{corpora}; protocol {made.protocol}, seed {made.seed}",
         "made": f"{made.created}, commit {made.commit}",
         "measured": ", ".join(f"{key} {value}" for key, value in made.metrics.items() if not isinstance(value, dict)),
     }
     yield from (f"{key:<11}{value}" for key, value in lines.items() if value)
+
+
+def _input(manifest: Manifest) -> str:
+    if manifest.form == "utterance":
+        return f"{len(manifest.functionals)} functionals of an utterance"
+    return f"{manifest.window_frames or manifest.step_frames} frames a {manifest.form}"
+
+
+def _reference(manifest: Manifest) -> str:
+    if manifest.form == "utterance":
+        return "pitch, spectral shape and formants, against the room's baseline"
+    return f"{manifest.normalization.kind} normalization"
 
 
 def verify(path: str | Path) -> Iterator[str]:

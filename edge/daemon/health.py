@@ -32,7 +32,9 @@ class HealthMeter:
         self._blocks_ms.append(1_000 * (time.perf_counter() - start_s))
         self._latency_ms.append(1_000 * (time.time() - captured_at))
 
-    def report(self, *, microphone: Microphone, dropped_blocks: int, link: Link) -> Health:
+    def report(
+        self, *, microphone: Microphone, dropped_blocks: int, link: Link, room_utterances: int | None
+    ) -> Health:
         """Return the health since the last report, and begin anew."""
         now_s, cpu_s = time.monotonic(), _cpu_s()
         wall_s = max(now_s - self._mark_s, 1e-6)
@@ -56,6 +58,7 @@ class HealthMeter:
             ignored_commands=link.ignored_commands,
             broker=link.condition(),
             bandwidth_hz=self.bandwidth.hz,
+            room_utterances=room_utterances,
         )
         self._mark_s, self._cpu_s = now_s, cpu_s
         self._blocks_ms.clear()

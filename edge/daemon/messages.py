@@ -2,19 +2,21 @@
 
 from edge.hearing.affect import affect
 from edge.hearing.decision import Change
+from edge.hearing.mood import Mood, Moods, fields_of
 from edge.hearing.observation import Observation
 from edge.voice.payloads import Event, State, rfc3339
 from edge.voice.sequence import uuid7
 
 
-def event_of(change: Change, *, began_at: float, model: str, seq: int) -> Event:
-    """Return the event of a change in sound that began at Unix time `began_at`."""
+def event_of(change: Change, *, mood: Mood | None, began_at: float, model: str, seq: int) -> Event:
+    """Return the event of a change, to this mood, in sound that began at Unix time `began_at`."""
     return Event(
         event_id=uuid7(began_at + change.at_s),
         event_type=change.label,
         ts=rfc3339(began_at + change.at_s),
         previous=change.previous,
         confidence=round(change.confidence, 4),
+        **fields_of(mood),
         previous_duration_ms=round(1_000 * change.previous_duration_s),
         seq=seq,
         model=model,
@@ -22,7 +24,14 @@ def event_of(change: Change, *, began_at: float, model: str, seq: int) -> Event:
 
 
 def state_of(
-    observation: Observation, *, began_at: float, labels: list[str], microphone: str, model: str, seq: int
+    observation: Observation,
+    *,
+    began_at: float,
+    labels: list[str],
+    moods: Moods,
+    microphone: str,
+    model: str,
+    seq: int,
 ) -> State:
     """Return the state of the room. `microphone`: how it is; `began_at`: as above."""
     scores = observation.scores_of(labels)
@@ -30,6 +39,7 @@ def state_of(
         ts=rfc3339(began_at + observation.at_s),
         emotion=observation.label,
         confidence=round(observation.confidence, 4),
+        **fields_of(moods.of(observation.label, observation.confidence, observation.scores)),
         since=rfc3339(began_at + observation.since_s),
         scores=scores,
         **affect(scores),

@@ -26,6 +26,7 @@ from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox
 from edge.delivery.store import Store
 from edge.errors import UnavailableError, printable
+from edge.hearing import mood
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.model.store import current_file
@@ -76,7 +77,8 @@ def run(
                 permission=Permission(None, Switch(_switch_path(config)), config.quiet_hours), show=line.show,
             )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
-                after = f"{outbox.lost} are lost: set edge.state_folder" if outbox.lost else "the next run sends them, late"
+                lost = f"{outbox.lost} are lost: set edge.state_folder"
+                after = lost if outbox.lost else "the next run sends them, late"
                 raise UnavailableError(f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; {after}")
             return
         switch = Switch(None)
@@ -164,7 +166,8 @@ def sense(
         sequence = Sequence(outbox.last_seq)
         link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
         if config.homeassistant.enabled:
-            homeassistant.announce(link, config, artifact.manifest.labels, artifact.manifest.model_id)
+            said = artifact.manifest
+            homeassistant.announce(link, config, said.labels, said.model_id, mood.names(said.moods))
         sensor = Sensor(
             pipeline,
             link,

@@ -188,11 +188,8 @@ class Sensor:
     def _hear_of(self, microphone: Microphone) -> None:
         if microphone.state == self._microphone.state:
             return
-        log.log(
-            logging.INFO if microphone.state in NO_PROBLEM else logging.WARNING,
-            "microphone: %s",
-            microphone.detail or "sound flows",
-        )
+        level = logging.INFO if microphone.state in NO_PROBLEM else logging.WARNING
+        log.log(level, "microphone: %s", microphone.detail or "sound flows")
         self._microphone = microphone
         self._publish_state(*self._last)
         self._health_due_s = 0.0
@@ -214,7 +211,8 @@ class Sensor:
 
     def _publish_event(self, change: Change, began_at: float) -> None:
         self._timeline.add(began_at + change.at_s, change.label, change.confidence)
-        event = event_of(change, began_at=began_at, model=self._model_id, seq=self._sequence.next())
+        mood = self._pipeline.moods.of(change.label, change.confidence, self._last[0].scores)
+        event = event_of(change, mood=mood, began_at=began_at, model=self._model_id, seq=self._sequence.next())
         self._link.event(event)
         if self._on_event is not None:
             self._on_event(event)
@@ -224,6 +222,7 @@ class Sensor:
             observation,
             began_at=began_at,
             labels=self._pipeline.labels,
+            moods=self._pipeline.moods,
             microphone=self._microphone.state,
             model=self._model_id,
             seq=self._sequence.next(),
@@ -241,5 +240,6 @@ class Sensor:
             microphone=self._microphone,
             dropped_blocks=self._dropped_blocks(),
             link=self._link,
+            room_utterances=self._pipeline.room_utterances,
         )
         self._link.retain("health", health, qos=0)

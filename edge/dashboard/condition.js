@@ -46,7 +46,7 @@ const Condition = (() => {
     if (sensor.state === null) return is("waiting", "waiting", "It has not said anything yet.");
     const silentMs = nowMs - sensor.stateAt;
     if (silentMs > STALE_MS) return is("stale", "no news", `Nothing came for ${Format.duration(silentMs)}.`, heard);
-    return is("live", sensor.state.emotion, Labels.meaning(sensor.state.emotion));
+    return is("live", Mood.word(sensor.state), Labels.meaning(sensor.state.emotion));
   }
 
   function sentence(text) {

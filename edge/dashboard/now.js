@@ -15,11 +15,13 @@ const NowCard = (() => {
     Dom.setIcon(Dom.byId("now-drawing"), live ? Labels.face(sensor.state.emotion) : condition.kind);
     Dom.setText(Dom.byId("now-kicker"), kicker(condition.kind, linkUp));
     Dom.setText(Dom.byId("now-word"), condition.word);
-    const ratio = live ? Labels.surely(sensor.state.emotion, sensor.state.confidence) : null;
+    const ratio = live ? Mood.surely(sensor.state) : null;
+    const detail = live ? (Mood.detail(sensor.state) ?? sureness(sensor.state)) : condition.detail;
     Dom.setAttribute(Dom.byId("now-ring"), "stroke-dasharray", `${Math.round((ratio ?? 0) * 100)} 100`);
-    Dom.setText(Dom.byId("now-detail"), live ? sureness(sensor.state) : condition.detail);
+    Dom.setText(Dom.byId("now-detail"), detail);
     Dom.setText(Dom.byId("now-since"), live ? since(sensor, linkUp ? nowMs : link.lostAtMs || nowMs) : condition.heard);
-    speak(`${sensor.name}: ${condition.word}. ${live ? sureness(sensor.state) : condition.detail}`, condition, steadyMs);
+    Dom.setText(Dom.byId("now-room"), live ? Mood.acquaintance(sensor.health) : "");
+    speak(`${sensor.name}: ${condition.word}. ${detail}`, condition, steadyMs);
   }
 
   function kicker(kind, linkUp) {

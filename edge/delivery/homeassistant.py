@@ -1,5 +1,7 @@
 """How Home Assistant hears of the sensor: its description, announced on every connect (forget.py takes it away)."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from edge.config import EdgeConfig
@@ -7,8 +9,8 @@ from edge.delivery.link import Link
 from edge.voice.homeassistant import discovery, topic
 
 
-def announce(link: Link, config: EdgeConfig, labels: list[str], model_id: str) -> None:
+def announce(link: Link, config: EdgeConfig, labels: list[str], model_id: str, moods: Sequence[str] = ()) -> None:
     """Have the device described on every connect, and again whenever Home Assistant says that it has started."""
-    description = msgspec.json.encode(discovery(config.device, labels, model_id))
+    description = msgspec.json.encode(discovery(config.device, labels, model_id, moods))
     link.retain_at(topic(config, config.device.id), description)
     link.listen(f"{config.homeassistant.prefix}/status", lambda said: link.resend() if said == b"online" else None)

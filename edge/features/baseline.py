@@ -12,7 +12,10 @@ import msgspec
 import numpy as np
 
 LIMIT = 5.0  # deviations; what lies further out is as far
-_Deviation = Annotated[float, msgspec.Meta(gt=0)]
+HALF_KNOWN_UTTERANCES = 5.0  # a room is half known after as many
+# Bounds of sense: what an artifact says of rooms must not turn into numbers that are none.
+_Value = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+_Deviation = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,11 +26,11 @@ class Prior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     horizon_utterances: after so many more, an utterance weighs 1/e of what it did.
     """
 
-    mean: list[float]
+    mean: list[_Value]
     within: list[_Deviation]
     between: list[_Deviation]
-    spread_utterances: Annotated[float, msgspec.Meta(gt=0)] = 8.0
-    horizon_utterances: Annotated[float, msgspec.Meta(ge=2)] = 300.0
+    spread_utterances: Annotated[float, msgspec.Meta(ge=1e-3, le=1e6)] = 8.0
+    horizon_utterances: Annotated[float, msgspec.Meta(ge=2, le=1e9)] = 300.0
 
 
 class Baseline:
@@ -68,6 +71,12 @@ class Baseline:
         mean, deviation = self._usual()
         away = (functionals - mean) / deviation
         return np.clip(np.where(np.isfinite(away), away, 0.0), -LIMIT, LIMIT).astype(np.float32)
+
+    def against(self, functionals: np.ndarray) -> np.ndarray:
+        """Return what a network is given of functionals (..., functionals): they relative to the usual, then how well
+        the room is known, 0 to 1: float32 (..., functionals + 1)."""
+        known = np.full((*functionals.shape[:-1], 1), self.utterances / (self.utterances + HALF_KNOWN_UTTERANCES))
+        return np.concatenate([self.relative(functionals), known.astype(np.float32)], axis=-1)
 
     def _usual(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the expected mean and deviation of the room's next utterance, each (functionals,)."""

@@ -6,6 +6,8 @@ three to five formants lie, so that one order fits any voice and a sound of narr
 
 import numpy as np
 
+from edge.features.mfcc import product
+
 COUNT = 3
 _HIGHEST_HZ = 5_500.0
 _ORDER = 10  # two for each of five formants
@@ -18,33 +20,45 @@ _SEARCHED_HZ = (200.0, 5_000.0)
 class Formants:
     """Finds the lowest three peaks in power spectra of windowed frames."""
 
-    def __init__(self, *, window_samples: int, sample_rate_hz: int) -> None:
+    def __init__(self, *, window_samples: int, sample_rate_hz: int, block_frames: int) -> None:
+        self._block_frames = block_frames
         self._bins = round(_HIGHEST_HZ * window_samples / sample_rate_hz) + 1
         self._hz_per_step = 2 * (self._bins - 1) * sample_rate_hz / window_samples / _GRID
         lags = np.arange(_ORDER)
         self._toeplitz = np.abs(lags[:, None] - lags)
+        self._lags_of = _preemphasized_lags(self._bins)
         low, high = (round(hz / self._hz_per_step) for hz in _SEARCHED_HZ)
-        self._searched = slice(low, high)
+        self._first = low
+        turns = np.outer(np.arange(_ORDER + 1), np.arange(low, high + 2)) * (2 * np.pi / _GRID)
+        self._waves = np.cos(turns), np.sin(turns)
 
     def process(self, power: np.ndarray) -> np.ndarray:
         """Return the formants in Hz, the lowest first: float32 (frames, 3); NaN where there are fewer.
 
         power: float32 (frames, window // 2 + 1).
         """
-        lags = np.fft.irfft(power[:, : self._bins], axis=1)[:, : _ORDER + 2]
-        mirrored = np.concatenate([lags[:, 1:2], lags[:, :_ORDER]], axis=1)
-        lags = (1 + _PREEMPHASIS**2) * lags[:, :-1] - _PREEMPHASIS * (mirrored + lags[:, 1:])
+        lags = product(power[:, : self._bins].astype(np.float64), self._lags_of, self._block_frames)
         lags /= np.maximum(lags[:, :1], 1e-12)
         lags[:, 0] += _NOISE_FLOOR
-        predictor = np.linalg.solve(lags[:, self._toeplitz], lags[:, 1:, None])[..., 0]
-        inverse = np.abs(np.fft.rfft(np.concatenate([np.ones((len(lags), 1)), -predictor], axis=1), _GRID))
-        height = -np.log(np.maximum(inverse, 1e-9))
-        left, middle, right = height[:, :-2], height[:, 1:-1], height[:, 2:]
-        peaks = (middle >= left) & (middle > right)
-        peaks[:, : self._searched.start] = peaks[:, self._searched.stop :] = False
-        lowest = np.argsort(~peaks, axis=1, kind="stable")[:, :COUNT]
-        rows = np.arange(len(height))[:, None]
-        left, middle, right = left[rows, lowest], middle[rows, lowest], right[rows, lowest]
+        inverse = np.ones((len(lags), _ORDER + 1))
+        inverse[:, 1:] = -np.linalg.solve(lags[:, self._toeplitz], lags[:, 1:, None])[..., 0]
+        depth = sum(np.square(product(inverse, waves, self._block_frames)) for waves in self._waves)
+        peaks = (depth[:, 1:-1] <= depth[:, :-2]) & (depth[:, 1:-1] < depth[:, 2:])
+        rows, places = np.nonzero(peaks)
+        number = np.arange(len(rows)) - np.searchsorted(rows, rows)  # of the peak in its frame
+        lowest = number < COUNT
+        rows, places, number = rows[lowest], places[lowest], number[lowest]
+        left, middle, right = -0.5 * np.log(np.maximum(depth[rows, places + np.arange(3)[:, None]], 1e-18))
         shift = 0.5 * (right - left) / np.maximum(2 * middle - left - right, 1e-9)
-        hz = (lowest + 1 + shift) * self._hz_per_step
-        return np.where(peaks[rows, lowest], hz, np.nan).astype(np.float32)
+        found = np.full((len(depth), COUNT), np.nan, np.float32)
+        found[rows, number] = (self._first + 1 + places + shift) * self._hz_per_step
+        return found
+
+
+def _preemphasized_lags(bins: int) -> np.ndarray:
+    """Return what makes, of a power spectrum of `bins` lines, its autocorrelation after pre-emphasis: (bins, lags)."""
+    turns = np.pi / (bins - 1) * np.outer(np.arange(bins), np.arange(_ORDER + 1))
+    each = np.full((bins, 1), 2.0)  # but for the first and the last line, their negative frequencies are the same
+    each[0] = each[-1] = 1.0
+    emphasis = 1 + _PREEMPHASIS**2 - 2 * _PREEMPHASIS * np.cos(turns[:, 1:2])
+    return each * emphasis * np.cos(turns) / (2 * (bins - 1))

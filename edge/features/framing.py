@@ -15,7 +15,7 @@ class Framing:
 
     def __init__(self, *, window_samples: int, hop_samples: int, block_frames: int, before_samples: int = 0) -> None:
         self._overlap_samples = window_samples - hop_samples
-        self._before_samples = before_samples
+        self._before_samples, self._hop_samples = before_samples, hop_samples
         # The block under way, behind what its first frame also sees, and its frames as views of that memory.
         self._samples = np.zeros(self._overlap_samples + block_frames * hop_samples, np.float32)
         self._held = before_samples
@@ -41,3 +41,15 @@ class Framing:
             block[:held] = block[len(block) - held :]
         self._held = held + len(samples)
         block[held : self._held] = samples
+
+    def frames(self, samples: np.ndarray) -> np.ndarray:
+        """Return the frames of all blocks that `samples` complete, at once: float32 (k * block_frames, window)."""
+        known = np.concatenate([self._samples[: self._held], samples])
+        block_samples = len(self._samples) - self._overlap_samples
+        count = max(0, len(known) - self._overlap_samples) // block_samples
+        rest = known[count * block_samples :]
+        self._held = len(rest)
+        self._samples[: self._held] = rest
+        if not count:
+            return np.empty((0, self._framed.shape[1]), np.float32)
+        return sliding_window_view(known, self._framed.shape[1])[:: self._hop_samples][: count * len(self._framed)]

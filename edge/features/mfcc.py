@@ -64,6 +64,7 @@ class MelCepstrum:
         self._mel = np.ascontiguousarray(mel_filters(spec).T)
         self._dct = np.ascontiguousarray(10.0 * dct_matrix(spec.coefficients, spec.mels).T)  # of bels: log10 as it is
         self._power_floor = np.float32(spec.power_floor)
+        self._block_frames = spec.block_frames
 
     def power(self, framed: np.ndarray) -> np.ndarray:
         """Return float32 (frames, window // 2 + 1) of samples (frames, window)."""
@@ -71,12 +72,12 @@ class MelCepstrum:
         return (spectrum * spectrum.conj()).real.astype(np.float32)
 
     def bands(self, power: np.ndarray) -> np.ndarray:
-        """Return the mel bands' powers, not below the floor: float32 (frames, mels)."""
-        return np.maximum(power.dot(self._mel), self._power_floor)
+        """Return the mel bands' powers, not below the floor: float32 (k * block_frames, mels)."""
+        return np.maximum(product(power, self._mel, self._block_frames), self._power_floor)
 
     def coefficients(self, bands: np.ndarray) -> np.ndarray:
-        """Return float32 (frames, coefficients)."""
-        return np.log10(bands).dot(self._dct)
+        """Return float32 (k * block_frames, coefficients)."""
+        return product(np.log10(bands), self._dct, self._block_frames)
 
 
 class MfccExtractor:
@@ -113,6 +114,13 @@ def mfcc(samples: np.ndarray, spec: MfccSpec) -> np.ndarray:
     count = max(0, 1 + (len(samples) - spec.window_samples) // spec.hop_samples)
     padding = np.zeros(-count % spec.block_frames * spec.hop_samples, np.float32)
     return MfccExtractor(spec).process(np.concatenate([samples, padding]))[:count]
+
+
+def product(rows: np.ndarray, matrix: np.ndarray, block_frames: int) -> np.ndarray:
+    """Return `rows` times `matrix`, (k * block_frames, n), the same bits however many blocks there are."""
+    if len(rows) == block_frames:
+        return rows.dot(matrix)
+    return np.matmul(rows.reshape(-1, block_frames, rows.shape[1]), matrix).reshape(len(rows), -1)
 
 
 def hann(samples: int) -> np.ndarray:

@@ -24,6 +24,8 @@ class Pitch:
     def __init__(self, window: np.ndarray, *, sample_rate_hz: int) -> None:
         self._first = int(sample_rate_hz / HIGHEST_HZ)
         self._last = int(sample_rate_hz / LOWEST_HZ) + 1
+        if len(window) < 4 * self._last:
+            raise ValueError(f"a window of {len(window)} samples is too short for a pitch of {LOWEST_HZ:.0f} Hz")
         own = np.fft.irfft(np.abs(np.fft.rfft(window.astype(np.float64))) ** 2)
         lags = np.arange(self._first - 1, self._last + 2)
         self._fair = (own[0] / own[lags]).astype(np.float32)

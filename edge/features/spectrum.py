@@ -6,6 +6,8 @@ computing", 2016; the spectra are roomtone's own frames of 32 ms, so the figures
 
 import numpy as np
 
+from edge.features.mfcc import product
+
 NAMES = ("level", "alpha_ratio", "hammarberg", "slope_low", "slope_middle", "slope_high", "flux", "flatness")
 _VOICE_HZ = (50.0, 5_000.0)
 _ALPHA_HZ = 1_000.0
@@ -17,14 +19,15 @@ _FLOOR = 1e-10
 class SpectrumShape:
     """Measures power spectra of consecutive frames; remembers one frame, for the flux."""
 
-    def __init__(self, *, window_samples: int, sample_rate_hz: int) -> None:
+    def __init__(self, *, window_samples: int, sample_rate_hz: int, block_frames: int) -> None:
+        self._block_frames = block_frames
         hz = np.fft.rfftfreq(window_samples, 1 / sample_rate_hz)
         low, high = _VOICE_HZ
         self._below = slice(*np.searchsorted(hz, (low, _ALPHA_HZ)))
         self._above = slice(*np.searchsorted(hz, (_ALPHA_HZ, high)))
         self._under = slice(*np.searchsorted(hz, (0.0, _HAMMARBERG_HZ)))
         self._over = slice(*np.searchsorted(hz, (_HAMMARBERG_HZ, high)))
-        self._slopes = np.stack([_slope(hz, *band) for band in _SLOPES_HZ], axis=1)
+        self._slopes = np.stack([_slope(hz, *band) for band in _SLOPES_HZ], axis=1)[: self._over.stop + 1]
         self._last = np.zeros(len(hz), np.float32)
 
     def reset(self) -> None:
@@ -40,7 +43,7 @@ class SpectrumShape:
         the distance between a frame's magnitudes, which add to 1, and those before.
         """
         power = power + np.float32(_FLOOR)
-        decibels = 10 * np.log10(power)
+        decibels = 10 * np.log10(power[:, : len(self._slopes)])
         below, above = power[:, self._below].sum(axis=1), power[:, self._above].sum(axis=1)
         magnitude = np.sqrt(power)
         magnitude /= magnitude.sum(axis=1, keepdims=True)
@@ -50,7 +53,7 @@ class SpectrumShape:
         shape[:, 0] = 10 * np.log10(below + above)
         shape[:, 1] = 10 * np.log10(below / above)
         shape[:, 2] = decibels[:, self._under].max(axis=1) - decibels[:, self._over].max(axis=1)
-        shape[:, 3:6] = decibels.dot(self._slopes)
+        shape[:, 3:6] = product(decibels, self._slopes, self._block_frames)
         shape[:, 6] = np.sqrt(np.square(change).sum(axis=1))
         shape[:, 7] = 10 * (np.log10(bands).mean(axis=1) - np.log10(bands.mean(axis=1)))
         return shape

@@ -52,12 +52,16 @@ class Decision:
         """An utterance began: forget what the last one sounded like."""
         self._begin(now_s)
 
-    def speech(self, probs: np.ndarray, now_s: float, *, certain: bool = True) -> Change | None:
+    def speech(self, probs: np.ndarray | None, now_s: float, *, certain: bool = True) -> Change | None:
         """Take the model's probabilities (labels,) at `now_s`; return the change they cause, if any.
 
-        While it is not `certain` that somebody speaks they are taken into account, but cause none.
+        None: it has no new answer, and the last one holds, which may be due for a change by now. While it is not
+        `certain` that somebody speaks they are taken into account, but cause none.
         """
-        self._smooth(probs, now_s)
+        if probs is not None:
+            self._smooth(probs, now_s)
+        elif self.scores is None:
+            return None
         wanted, best = self._wanted()
         if wanted != self._candidate:
             self._candidate, self._candidate_since_s = wanted, now_s

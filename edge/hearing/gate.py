@@ -96,6 +96,8 @@ def load_speech_gate(features: MfccSpec, path: Path = SPEECH_MODEL) -> SpeechGat
     """Return the gate of a speech artifact, to be given frames of this kind. Raises ArtifactError."""
     artifact, model = load(path)
     labels, own = tuple(artifact.manifest.labels), artifact.manifest.features
+    if artifact.manifest.form == "utterance":
+        raise ArtifactError(f"{path}: hears whole utterances, a speech gate is to say where they begin")
     if labels != SPEECH_LABELS:
         raise ArtifactError(f"{path}: labels are {', '.join(labels)}, a speech gate has {', '.join(SPEECH_LABELS)}")
     return NetworkGate(model, None if own == features else MfccExtractor(own))

@@ -4,6 +4,7 @@ No clock, no thread, no file: the same blocks always give the same observations.
 """
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,15 +14,29 @@ from edge.errors import ArtifactError
 from edge.features.mfcc import MfccExtractor
 from edge.hearing import gate as gates
 from edge.hearing.decision import Change, Decision, settings
+from edge.hearing.listener import listener_of
+from edge.hearing.mood import Moods
 from edge.hearing.observation import Observation
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
+from edge.model.utterance import UtteranceModel
 from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
 from edge.sound.level import clipped, level_dbfs
 
 GAP_BLOCKS = 2  # a level that falls for no longer than this has not fallen: consonants are short of sound
 LATE_BLOCKS = 2  # how late the speech gate is: what to date an onset back by where the level tells nothing
 SPEECH_RATIO_S = 10.0  # speech_ratio and clipped_ratio look back this far
+
+
+class _Attended(NamedTuple):
+    """A block that was looked at: the samples before it, its own, and its MFCC frames."""
+
+    before: np.ndarray
+    samples: np.ndarray
+    frames: np.ndarray
+
+
+_NO_SOUND = np.zeros(BLOCK_SAMPLES, np.float32)
 
 
 class Recent:
@@ -46,7 +61,7 @@ class Pipeline:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | UtteranceModel,
         manifest: Manifest,
         *,
         gate: Gate | None = None,
@@ -61,7 +76,7 @@ class Pipeline:
                 f"the model on {spec.block_samples} at {spec.sample_rate_hz} Hz"
             )
         self.labels = manifest.labels
-        self._model = model
+        self._listener = listener_of(model, manifest)
         self._extractor = MfccExtractor(spec)
         self._overlap = spec.overlap_samples
         self._level_gate = gates.LevelGate(margin_db=gate.margin_db, floor_window_s=gate.floor_window_s)
@@ -72,9 +87,11 @@ class Pipeline:
         self._certain_probability = gate.certain_probability
         self._certain_blocks_needed = round(gate.certain_ms / 1_000 / BLOCK_S)
         self._hang_over_blocks = max(1, round(gate.hang_over_ms / 1_000 / BLOCK_S))
-        self._decision = Decision(manifest.labels, settings(manifest.decision, decision or DecisionOverrides()))
-        self._pre_roll: deque[np.ndarray] = deque(maxlen=max(1, round(gate.pre_roll_ms / 1_000 / BLOCK_S) + 1))
-        self._history = np.zeros(self._overlap, np.float32)
+        rules = settings(manifest.decision, decision or DecisionOverrides())
+        self._decision = Decision(manifest.labels, rules)
+        self.moods = Moods(manifest.labels, manifest.moods, rules)
+        self._pre_roll: deque[_Attended] = deque(maxlen=max(1, round(gate.pre_roll_ms / 1_000 / BLOCK_S) + 1))
+        self._before = _NO_SOUND  # the block before
         recent = round(SPEECH_RATIO_S / BLOCK_S)
         self._spoken, self._clipped = Recent(recent), Recent(recent)
         self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
@@ -93,8 +110,8 @@ class Pipeline:
         if self._attends(loud):
             frames = self._frames(samples)
             speech = self._speech_gate.process(samples, frames)
-            self._pre_roll.append(frames)
-        self._history = samples[-self._overlap :]
+            self._pre_roll.append(_Attended(before=self._before, samples=samples, frames=frames))
+        self._before = samples
         is_speech = self._rule.holds(
             speech, loud=loud, above_floor_db=self._level_gate.above_floor_db, speaking=self._speaking
         )
@@ -103,9 +120,8 @@ class Pipeline:
         self._segment(is_speech, block.end_s)
         self._certain_blocks += self._speaking and speech >= self._certain_probability
         if self._speaking:
-            probs = self._model.process(self._unheard())
-            if probs is not None:
-                change = self._decision.speech(probs, block.end_s, certain=self._certain)
+            probs = self._listener.take(*self._unheard())
+            change = self._decision.speech(probs, block.end_s, certain=self._certain)
         else:
             change = self._decision.quiet(1.0 - speech if loud else 1.0, block.end_s)
         return Observation(
@@ -126,14 +142,23 @@ class Pipeline:
         )
 
     @property
+    def room_utterances(self) -> int | None:
+        """How many utterances the model knows the room by; None where it knows nothing of rooms."""
+        return self._listener.room_utterances
+
+    @property
     def _certain(self) -> bool:
         return self._certain_blocks >= self._certain_blocks_needed
 
     def interrupt(self, now_s: float) -> Change | None:
-        """There is no more sound: end the utterance, and return the change to `quiet` that this is, if it is one."""
-        self._end_utterance()
+        """There is no more sound: end the utterance, and return the change to `quiet` that this is, if it is one.
+
+        What was said of it is no utterance of the room's: it was cut off, often by the crack of a plug that is pulled,
+        or by somebody who did not want to be heard.
+        """
+        self._end_utterance(was_speech=False)
         self._ignore()
-        self._history = np.zeros(self._overlap, np.float32)
+        self._before = _NO_SOUND
         return self._decision.quiet(0.0, now_s)
 
     def _attends(self, loud: bool) -> bool:
@@ -151,16 +176,21 @@ class Pipeline:
     def _frames(self, samples: np.ndarray) -> np.ndarray:
         """Return the block's own frames; the samples before it stand in for the past when attention begins."""
         if not self._attended_blocks:
-            self._extractor.reset(history=self._history)
-            self._speech_gate.reset(self._history)
+            history = self._before[-self._overlap :]
+            self._extractor.reset(history=history)
+            self._speech_gate.reset(history)
         self._attended_blocks += 1
         return self._extractor.process(samples)
 
-    def _unheard(self) -> np.ndarray:
-        """Return the utterance's frames that the model has not seen: (n, coefficients), a block's except at onset."""
-        frames = self._pre_roll[0] if len(self._pre_roll) == 1 else np.concatenate(self._pre_roll)
+    def _unheard(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the utterance's samples and frames (n, coefficients) that were not heard yet, a block's except at
+        onset."""
+        first, *more = self._pre_roll
         self._pre_roll.clear()
-        return frames
+        if not more:
+            return first.samples, first.frames
+        blocks = (first, *more)
+        return np.concatenate([each.samples for each in blocks]), np.concatenate([each.frames for each in blocks])
 
     def _segment(self, is_speech: bool, now_s: float) -> None:
         """Keep `speaking` from the first speech block to the end of the hang-over."""
@@ -169,12 +199,12 @@ class Pipeline:
             if not self._speaking:
                 self._speaking = True
                 self._date_back(now_s)
-                self._model.reset()
+                self._listener.begin(self._pre_roll[0].before)
                 self._decision.onset(self._onset_s)
         elif self._speaking:
             self._silent_blocks += 1
             if self._silent_blocks >= self._hang_over_blocks:
-                self._end_utterance()
+                self._end_utterance(was_speech=self._certain)
 
     def _date_back(self, now_s: float) -> None:
         """Let the utterance begin where the level rose; where it rose too long ago, by how late the gate usually is."""
@@ -183,7 +213,9 @@ class Pipeline:
                 self._pre_roll.popleft()
         self._onset_s = now_s - len(self._pre_roll) * BLOCK_S
 
-    def _end_utterance(self) -> None:
+    def _end_utterance(self, *, was_speech: bool) -> None:
+        if self._speaking:
+            self._listener.end(was_speech=was_speech)
         self._speaking = False
         self._onset_s = self._speech_level_dbfs = None
         self._silent_blocks = self._certain_blocks = 0

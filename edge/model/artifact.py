@@ -19,6 +19,7 @@ from edge.model import runtime
 from edge.model.graph import Model, load_model
 from edge.model.manifest import Manifest, decode, encode
 from edge.model.replay import replay
+from edge.model.utterance import UtteranceModel
 
 BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT_MODEL, SPEECH_MODEL = BUNDLED / "default.tflite", BUNDLED / "speech.tflite"
@@ -43,11 +44,11 @@ class Artifact:
     digest: str
     signature: bytes | None = None
 
-    def load(self) -> Model:
+    def load(self) -> Model | UtteranceModel:
         """Return a model that has replayed the golden sound. Raises ArtifactError if it behaves otherwise."""
         model = load_model(self.graph, self.manifest)
         try:
-            replay(model, self.manifest.features, self.manifest.golden)
+            replay(model, self.manifest)
         except (ValueError, RuntimeError) as error:
             raise ArtifactError(f"graph: {runtime.NAME} cannot run it ({str(error).splitlines()[0]})") from error
         return model
@@ -72,7 +73,7 @@ def read_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(f"{path}: {error}") from error
 
 
-def load(path: str | Path) -> tuple[Artifact, Model]:
+def load(path: str | Path) -> tuple[Artifact, Model | UtteranceModel]:
     """Return a file's artifact and its ready model. Raises ArtifactError (one line with the path)."""
     artifact = read_artifact(path)
     try:

@@ -57,7 +57,8 @@ def uniform_noise(mixed: np.ndarray) -> np.ndarray:
 class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the converter saw on the golden sound.
 
-    features: every `every_frames`-th MFCC frame, in dB. probs: a row per block of frames, from onset to the end.
+    features: every `every_frames`-th MFCC frame, in dB; of the utterance form, the functionals (see
+    edge/model/replay.py). probs: a row per answer, from onset to the end.
     """
 
     sound: GoldenSound = GoldenSound()

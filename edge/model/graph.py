@@ -1,4 +1,5 @@
-"""A graph as one call: MFCC frames in, probabilities out, whichever form it has.
+"""A graph as one call: MFCC frames in, probabilities out, in the window and the step form; the utterance form has a
+file of its own (edge/model/utterance.py).
 
 Normalization and state live here, so that the caller only says when an utterance begins.
 """
@@ -11,10 +12,11 @@ from edge.errors import ArtifactError
 from edge.features.normalize import Normalizer
 from edge.model import runtime
 from edge.model.manifest import Manifest
+from edge.model.utterance import UtteranceModel
 
 
 class Model(Protocol):
-    """What the pipeline sees."""
+    """What the pipeline sees of a graph that hears frames."""
 
     def reset(self) -> None:
         """Begin a new utterance."""
@@ -24,7 +26,7 @@ class Model(Protocol):
         to 1, or None where fewer than the graph needs have come since the last call."""
 
 
-def load_model(graph: bytes, manifest: Manifest) -> Model:
+def load_model(graph: bytes, manifest: Manifest) -> Model | UtteranceModel:
     """Return a model over verified bytes. Raises ArtifactError if graph and manifest do not fit together."""
     try:
         interpreter = runtime.interpreter(graph)
@@ -35,6 +37,13 @@ def load_model(graph: bytes, manifest: Manifest) -> Model:
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(f"graph: {runtime.NAME} cannot load it ({str(error).splitlines()[0]})") from error
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    if manifest.form == "utterance":
+        _expect("input", inputs, {"utterance": (1, len(manifest.functionals) + 1)})
+        _expect("output", outputs, {"probs": (1, len(manifest.labels))})
+        try:
+            return UtteranceModel(interpreter, manifest, inputs["utterance"]["index"], outputs["probs"]["index"])
+        except ValueError as error:
+            raise ArtifactError(f"manifest: features: {error}") from error
     frames = manifest.window_frames or manifest.step_frames
     states = {name: tuple(shape) for name, shape in manifest.states.items()}
     _expect("input", inputs, {"mfcc": (1, frames, manifest.features.coefficients), **states})

@@ -5,13 +5,15 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from edge.errors import ArtifactError
+from edge.features.baseline import Prior
+from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
-from edge.labels import trouble
+from edge.labels import mood_trouble, trouble
 from edge.model.golden import Golden
 
 SCHEMA = 1
-Form = Literal["window", "step"]
+Form = Literal["window", "step", "utterance"]
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FORMS, PRECISIONS = get_args(Form), get_args(Precision)
 
@@ -25,7 +27,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class DecisionDefaults(_Part, kw_only=True):
-    """How probabilities become labels, unless the sensor's config says otherwise (see edge/hearing/decision.py)."""
+    """How probabilities become labels and moods, unless the sensor's config says otherwise (edge/hearing/decision.py,
+    edge/hearing/mood.py)."""
 
     smoothing_ms: Milliseconds = 240
     enter: Ratio = 0.5
@@ -34,6 +37,8 @@ class DecisionDefaults(_Part, kw_only=True):
     unknown_after_ms: Milliseconds = 800
     first_within_ms: Milliseconds = 960
     refractory_ms: Milliseconds = 800
+    mood_enter: Ratio = 0.5
+    arousal_enter: Ratio | None = None
 
 
 class Corpus(_Part, kw_only=True):
@@ -59,7 +64,9 @@ class Manifest(_Part, kw_only=True):
 
     `labels` are in the order of the graph's output. A `window` graph maps `window_frames` standardized frames to
     probabilities; a `step` graph maps `step_frames` frames and the `states` (shapes by input name; the output of the
-    same name with `_out`) to probabilities and the next states. `temperature` is already folded into the graph.
+    same name with `_out`) to probabilities and the next states; an `utterance` graph maps `functionals` (names of
+    edge/features/functionals.py, in the order of its input), heard against the room's baseline, to probabilities.
+    `temperature` is already folded into the graph. `moods` groups labels, each in one mood at most.
     """
 
     schema: Literal[1] = SCHEMA
@@ -70,12 +77,15 @@ class Manifest(_Part, kw_only=True):
     precision: Precision
     labels: Annotated[list[str], msgspec.Meta(max_length=64)]  # what each may be: edge/labels.py
     features: MfccSpec
-    normalization: Normalization
+    normalization: Normalization | None = None
     window_frames: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
     step_frames: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     states: dict[str, list[Annotated[int, msgspec.Meta(ge=1, le=65_536)]]] = {}
+    functionals: list[Annotated[str, msgspec.Meta(max_length=64)]] | None = None
+    baseline: Prior | None = None
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     decision: DecisionDefaults = DecisionDefaults()
+    moods: dict[str, list[str]] = {}
     golden: Golden
     provenance: Provenance
 
@@ -83,6 +93,16 @@ class Manifest(_Part, kw_only=True):
     def model_id(self) -> str:
         """What every message says about the model: name, version, form and precision."""
         return f"{self.name}-{self.version}-{self.form}-{self.precision}"
+
+
+# Which fields belong to which forms.
+_BELONGS = {
+    "normalization": ("window", "step"),
+    "window_frames": ("window",),
+    "step_frames": ("step",),
+    "functionals": ("utterance",),
+    "baseline": ("utterance",),
+}
 
 
 def decode(data: bytes) -> Manifest:
@@ -93,16 +113,34 @@ def decode(data: bytes) -> Manifest:
         raise ArtifactError(f"manifest: {error}") from error
     if wrong := trouble(manifest.labels):
         raise ArtifactError(f"manifest: labels: {wrong}")
+    if wrong := mood_trouble(manifest.moods, manifest.labels):
+        raise ArtifactError(f"manifest: moods: {wrong}")
     if manifest.features.sample_rate_hz != (heard := MfccSpec().sample_rate_hz):
         raise ArtifactError(f"manifest: features.sample_rate_hz: the sensor hears {heard} samples a second")
-    width = manifest.features.coefficients
-    if len(manifest.normalization.mean) != width or len(manifest.normalization.std) != width:
-        raise ArtifactError(f"manifest: normalization: expected {width} values in mean and std")
-    if (manifest.form == "window") != (manifest.window_frames is not None):
-        raise ArtifactError("manifest: window_frames: belongs to the window form, and only there")
-    if (manifest.form == "step") != (manifest.step_frames is not None):
-        raise ArtifactError("manifest: step_frames: belongs to the step form, and only there")
+    for field, forms in _BELONGS.items():
+        if (manifest.form in forms) != (getattr(manifest, field) is not None):
+            raise ArtifactError(f"manifest: {field}: belongs to the {' and the '.join(forms)} form, and only there")
+    if manifest.form == "utterance":
+        _check_functionals(manifest)
+    else:
+        width = manifest.features.coefficients
+        if len(manifest.normalization.mean) != width or len(manifest.normalization.std) != width:
+            raise ArtifactError(f"manifest: normalization: expected {width} values in mean and std")
     return manifest
+
+
+def _check_functionals(manifest: Manifest) -> None:
+    """Raise ArtifactError where functionals and baseline are not those of one front end, one value for each."""
+    wanted, known = manifest.functionals, names(manifest.features)
+    if unknown := [name for name in wanted if name not in known]:
+        raise ArtifactError(f"manifest: functionals: there is none called {unknown[0]!r}")
+    if not wanted or len(set(wanted)) != len(wanted):
+        raise ArtifactError("manifest: functionals: expected at least one, and none twice")
+    for field in ("mean", "within", "between"):
+        if len(getattr(manifest.baseline, field)) != len(wanted):
+            raise ArtifactError(f"manifest: baseline.{field}: expected {len(wanted)} values, one per functional")
+    if manifest.states:
+        raise ArtifactError("manifest: states: belongs to the step form, and only there")
 
 
 def encode(manifest: Manifest) -> bytes:

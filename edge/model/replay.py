@@ -1,17 +1,32 @@
-"""The golden sound replayed: through the front end and the graph, against what the converter saw."""
+"""The golden sound replayed: through the front end and the graph, against what the converter saw.
+
+A graph that hears frames is asked once for the whole sound. One that hears utterances is played the sound in a room of
+which nothing is known, hears it as the room's first utterance, and is played it again.
+"""
 
 import numpy as np
 
 from edge.errors import ArtifactError
-from edge.features.mfcc import MfccSpec, mfcc
+from edge.features.mfcc import mfcc
 from edge.model.golden import EVERY_FRAMES, Golden, GoldenSound
 from edge.model.graph import Model
+from edge.model.manifest import Manifest
+from edge.model.utterance import UtteranceModel
 
 FEATURE_TOLERANCE_DB = 0.01  # numpy 1 computes the FFT of float32 in float64: 1e-3 dB apart at the floor
+FUNCTIONAL_TOLERANCE = 0.01  # deviations; numpy 1 and 2 are at most 2e-4 apart, over the 210 sounds of convert
 
 
-def observe(model: Model, spec: MfccSpec, sound: GoldenSound) -> tuple[np.ndarray, np.ndarray]:
-    """Return the golden sound's frames (n, coefficients) and probabilities (blocks, labels), a row per block."""
+def observe(model: Model | UtteranceModel, manifest: Manifest, sound: GoldenSound) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and probabilities of the golden sound, a row of them per answer: (answers, labels).
+
+    Features are its MFCC frames (n, coefficients), in dB; of a model that hears utterances, the functionals at the end
+    of each of the two times (2, functionals), in deviations of the training's from its mean, 0 where there was no frame
+    for one. Such a model knows nothing of its room afterwards.
+    """
+    if isinstance(model, UtteranceModel):
+        return _heard_twice(model, manifest, sound)
+    spec = manifest.features
     frames = mfcc(sound.samples(spec.sample_rate_hz), spec)
     model.reset()
     rows = []
@@ -23,30 +38,54 @@ def observe(model: Model, spec: MfccSpec, sound: GoldenSound) -> tuple[np.ndarra
     return frames, np.array(rows)
 
 
-def record(model: Model, spec: MfccSpec, sound: GoldenSound, *, probs_tolerance: float, same_argmax: bool) -> Golden:
+def _heard_twice(model: UtteranceModel, manifest: Manifest, sound: GoldenSound) -> tuple[np.ndarray, np.ndarray]:
+    spec, prior = manifest.features, manifest.baseline
+    samples = sound.samples(spec.sample_rate_hz)
+    mean, deviation = np.array(prior.mean), np.hypot(prior.within, prior.between)
+    features, rows = [], []
+    model.forget()
+    for _ in range(2):
+        model.reset(np.zeros(spec.window_samples, np.float32))
+        for start in range(0, len(samples) - spec.block_samples + 1, spec.block_samples):
+            probs = model.process(samples[start : start + spec.block_samples])
+            if probs is not None:
+                rows.append(probs)
+        features.append(np.nan_to_num((model.functionals - mean) / deviation))
+        model.hear()
+    model.forget()
+    return np.array(features), np.array(rows)
+
+
+def record(
+    model: Model | UtteranceModel, manifest: Manifest, sound: GoldenSound, *, probs_tolerance: float, same_argmax: bool
+) -> Golden:
     """Return what `replay` will compare with, as seen now."""
-    frames, probs = observe(model, spec, sound)
+    features, probs = observe(model, manifest, sound)
     return Golden(
         sound=sound,
-        features=np.round(frames[::EVERY_FRAMES].astype(np.float64), 3).tolist(),
+        features=np.round(features[:: _every(manifest, EVERY_FRAMES)].astype(np.float64), 3).tolist(),
         probs=np.round(probs.astype(np.float64), 5).tolist(),
         probs_tolerance=probs_tolerance,
         same_argmax=same_argmax,
     )
 
 
-def replay(model: Model, spec: MfccSpec, golden: Golden) -> float:
+def replay(model: Model | UtteranceModel, manifest: Manifest) -> float:
     """Return the largest probability difference. Raises ArtifactError if features or probabilities differ too much."""
-    frames, probs = observe(model, spec, golden.sound)
+    golden = manifest.golden
+    features, probs = observe(model, manifest, golden.sound)
     if not len(probs):
         raise ArtifactError("golden replay: the sound is too short for an answer")
-    expected = _matrix(golden.features, spec.coefficients, "features")
-    seen = frames[:: golden.every_frames]
+    expected = _matrix(golden.features, features.shape[-1], "features")
+    seen = features[:: _every(manifest, golden.every_frames)]
     if seen.shape != expected.shape:
         raise ArtifactError(f"golden replay: {len(seen)} frames compared, the manifest has {len(expected)}")
-    if not (difference := float(np.abs(seen - expected).max())) <= FEATURE_TOLERANCE_DB:
+    tolerance, unit = (
+        (FUNCTIONAL_TOLERANCE, "deviations") if manifest.form == "utterance" else (FEATURE_TOLERANCE_DB, "dB")
+    )
+    if not (difference := float(np.abs(seen - expected).max())) <= tolerance:
         raise ArtifactError(
-            f"golden replay: features differ by {difference:.3g} dB: another front end than in training"
+            f"golden replay: features differ by {difference:.3g} {unit}: another front end than in training"
         )
     expected = _matrix(golden.probs, probs.shape[-1], "probs")
     if probs.shape != expected.shape:
@@ -58,6 +97,11 @@ def replay(model: Model, spec: MfccSpec, golden: Golden) -> float:
     if golden.same_argmax and not _same_argmax(probs, expected, golden.probs_tolerance):
         raise ArtifactError("golden replay: another label wins than in the manifest")
     return difference
+
+
+def _every(manifest: Manifest, every_frames: int) -> int:
+    """Return of how many rows of features one stands in the manifest: of functionals, all do."""
+    return 1 if manifest.form == "utterance" else every_frames
 
 
 def _same_argmax(probs: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:

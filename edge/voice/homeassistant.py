@@ -4,6 +4,7 @@ Source: Home Assistant's MQTT integration, "Device discovery payload". The entit
 else (edge/voice/payloads.py); nothing is published for Home Assistant alone but the description.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from edge import __version__
@@ -17,8 +18,8 @@ def topic(config: EdgeConfig, device: str) -> str:
     return f"{config.homeassistant.prefix}/device/{ROOT}-{device}/config"
 
 
-def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any]:
-    """Return the message: device, origin, and a component per entity."""
+def discovery(device: Device, labels: list[str], model_id: str, moods: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the message: device, origin, and a component per entity. moods: all that can be said, if any can."""
     base = f"{ROOT}/{device.id}"
     linked = {"topic": f"{base}/status"}
     healthy = ", ".join(f"'{state}'" for state in NO_PROBLEM)
@@ -87,6 +88,11 @@ def discovery(device: Device, labels: list[str], model_id: str) -> dict[str, Any
             diagnostic("dropped", "Dropped blocks", "value_json.dropped_blocks", "blocks"),
         ]
     )  # fmt: skip
+    if moods:
+        components |= [
+            state("mood", "sensor", "Mood", "value_json.mood | default(none)", device_class="enum", options=[*moods],
+                  icon="mdi:home-heart"),
+        ]  # fmt: skip
     return {
         "device": {
             "identifiers": [f"{ROOT}-{device.id}"],

@@ -23,6 +23,12 @@ Time = Annotated[
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Signed = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="an emotion, `unknown` or `quiet`")]
+Mood = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=64, description="a group of emotions, `excited`, `calm`, `unknown` or `quiet`"
+    ),
+]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -38,6 +44,8 @@ class State(Payload, kw_only=True):
     ts: Time
     emotion: Label
     confidence: Ratio
+    mood: Mood | None = None
+    mood_confidence: Ratio | None = None
     since: Time
     scores: dict[str, Ratio]
     arousal: Signed | None = None
@@ -59,6 +67,8 @@ class Event(Payload, kw_only=True):
     ts: Time
     previous: Label
     confidence: Ratio
+    mood: Mood | None = None
+    mood_confidence: Ratio | None = None
     previous_duration_ms: Count
     late: bool = False
     seq: Count
@@ -109,6 +119,7 @@ class Health(Payload, kw_only=True):
     ignored_commands: Count = 0
     broker: BrokerLink = BrokerLink()
     bandwidth_hz: Count | None = None
+    room_utterances: Count | None = None
 
 
 class Timeline(Payload, kw_only=True):

@@ -4,6 +4,7 @@ import json
 import time
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import Fault, timed_blocks
 from edge.sound.faults import explain
 from edge.sound.recording import read_recording
+from tests.support.artifacts import UTTERANCE
 from tests.support.broker import HOST
 from tests.support.daemon import RECORDING
 from tests.support.patience import wait_until
@@ -26,10 +28,10 @@ ABSENT = Fault(reason="absent", detail=explain("absent"))
 
 
 @contextmanager
-def sensing(port: int):
-    """A sensor on the bundled model, and the bundled recording's blocks."""
-    artifact, model = load(DEFAULT_MODEL)
-    config = EdgeConfig(health_interval_s=3_600)
+def sensing(port: int, model_path: Path = DEFAULT_MODEL, *, health_interval_s: int = 3_600):
+    """A sensor on a model, and the bundled recording's blocks."""
+    artifact, model = load(model_path)
+    config = EdgeConfig(health_interval_s=health_interval_s)
     link = Link(Mqtt(), "room", host=HOST, port=port)
     sensor = Sensor(Pipeline(model, artifact.manifest), link, artifact.manifest.model_id, config)
     sensor.start()
@@ -128,3 +130,25 @@ def test_the_timeline_waits_until_the_past_is_known(broker):
         wait_until(told)
         assert watcher.on("timeline")[0].json["runs"][0][1] == "quiet"
         assert watcher.on("listening")[0].payload == "ON"
+
+
+def test_health_says_how_well_the_room_is_known(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port, UTTERANCE, health_interval_s=1) as (sensor, blocks):
+
+        def told() -> list[int | None]:
+            return [message.json["room_utterances"] for message in watcher.on("health")]
+
+        def grows() -> bool:
+            sensor.process(next(blocks))
+            return told() != [] and told()[-1] >= 3
+
+        wait_until(grows)
+        assert told()[0] == 0
+        assert told() == sorted(told())
+
+
+def test_a_model_that_hears_frames_knows_nothing_of_rooms(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+        sensor.process(next(blocks))
+        watcher.wait_for(lambda w: w.on("health"))
+        assert watcher.on("health")[0].json["room_utterances"] is None

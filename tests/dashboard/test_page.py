@@ -110,6 +110,44 @@ def test_a_sensor_of_before_arousal_and_valence_shows_no_plane(room: Broker, vis
         expect(page.locator("#affect")).to_be_hidden()
 
 
+def test_a_mood_is_said_where_no_label_stands_out(room: Broker, visit):
+    page = visit().page
+    scores = {"angry": 0.31, "disgust": 0.1, "fear": 0.24, "happy": 0.33, "neutral": 0.02}
+    with Puppet(room.port) as sensor:
+        sensor.state("unknown", 0.33, scores=scores, mood="tense", mood_confidence=0.65)
+        expect(word(page)).to_have_text("tense")
+        expect(page.locator("#now-detail")).to_have_text("65 % sure · perhaps angry")  # of the tense ones
+        expect(page).to_have_title(re.compile("^tense · "))
+        sensor.state("unknown", 0.33, scores=scores, mood="excited", mood_confidence=0.9)
+        expect(word(page)).to_have_text("excited")
+        expect(page.locator("#now-detail")).to_have_text("90 % sure")
+        for mood in ("unknown", None, "", 7, "<b>"):
+            sensor.state("unknown", 0.33, scores=scores, mood=mood, mood_confidence=0.4)
+            expect(word(page)).to_have_text("unknown")
+            expect(page.locator("#now-detail")).to_have_text("someone speaks, but no emotion stands out")
+            sensor.state("happy", 0.71, mood="bright", mood_confidence=0.8)
+            expect(word(page)).to_have_text("happy")
+            expect(page.locator("#now-detail")).to_have_text("71 % sure")
+        sensor.state("unknown", 0.33, scores={}, mood="tense")
+        expect(word(page)).to_have_text("tense")
+        expect(page.locator("#now-detail")).to_have_text("")
+
+
+def test_a_room_that_is_new_to_the_sensor_is_said_to_be(room: Broker, visit):
+    page = visit().page
+    said = page.locator("#now-room")
+    with Puppet(room.port) as sensor:
+        sensor.state("happy", 0.7)
+        for heard, words in ((0, "0 utterances"), (1, "1 utterance"), (19, "19 utterances")):
+            sensor.health(room_utterances=heard)
+            expect(said).to_have_text(f"getting to know this room: {words}")
+        for heard in (20, None, "7"):
+            sensor.health(room_utterances=3)
+            expect(said).to_have_text("getting to know this room: 3 utterances")
+            sensor.health(room_utterances=heard)
+            expect(said).to_have_text("")
+
+
 def test_unknown_is_not_sure_of_anything(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:

@@ -74,6 +74,17 @@ def test_one_loud_television_does_not_become_the_room():
     assert (np.abs(heard(room).relative(np.array([1e6, -1e6]))) == LIMIT).all()
 
 
+def test_a_network_is_also_told_how_well_the_room_is_known():
+    utterances = np.random.default_rng(4).normal([4.0, 11.0], [0.5, 3.0], (15, 2))
+    asked = np.array([[[4.5, 14.0], [np.nan, 2.0]]])
+    for count, known in ((0, 0.0), (5, 0.5), (15, 0.75)):
+        baseline = heard(utterances[:count])
+        given = baseline.against(asked)
+        assert (given.dtype, given.shape) == (np.float32, (1, 2, 3))
+        np.testing.assert_array_equal(given[..., :2], baseline.relative(asked))
+        np.testing.assert_array_equal(given[..., 2], np.float32(known))
+
+
 def test_forgotten_is_as_never_heard():
     baseline = heard(np.full((7, 2), 3.0))
     baseline.reset()

@@ -77,7 +77,18 @@ def test_voiced_runs():
 @given(st.lists(st.integers(1, 60), max_size=12))
 def test_block_by_block_is_the_same_as_at_once(sizes):
     chunks = np.split(FRAMES, np.minimum(np.cumsum([0, *sizes]), len(FRAMES)))
-    np.testing.assert_allclose(functionals(*chunks), functionals(FRAMES), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(functionals(*chunks), functionals(FRAMES), rtol=1e-6, atol=1e-6)
+
+
+def test_one_or_four_blocks_at_a_time_are_the_same_sums_where_the_peak_rises_within_them():
+    """What is loud is so of its frame, whatever louder frames come with it."""
+    rising = FRAMES[40:140].copy()
+    rising[:, SPEC.coefficients + DESCRIPTORS.index("level")] += np.linspace(-60, 60, 100)
+    by_one, by_four, frame_by_frame = (
+        functionals(*(rising[start : start + size] for start in range(0, 100, size))) for size in (4, 16, 1)
+    )
+    np.testing.assert_allclose(by_four, by_one, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(by_four, frame_by_frame, rtol=1e-6, atol=1e-6)
 
 
 def test_a_new_utterance_knows_nothing_of_the_last():
@@ -100,7 +111,7 @@ def test_the_frames_are_the_extractors_of_mfcc_in_any_chunks():
     mfcc = MfccExtractor(SPEC).process(SOUND)
     np.testing.assert_array_equal(FRAMES[: len(mfcc), : SPEC.coefficients], mfcc)
     whole = VoiceExtractor(SPEC).process(SOUND)
-    for size in (37, 1_280, 5_000):
+    for size in (37, 1_280, 5_000, 5_120):
         extractor = VoiceExtractor(SPEC)
         parts = [extractor.process(SOUND[start : start + size]) for start in range(0, len(SOUND), size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -164,3 +164,62 @@ def test_whatever_is_heard_changes_are_real_and_silence_ends_in_quiet(heard):
     assert all(a != b for a, b in itertools.pairwise(labels))
     assert set(labels) <= {*LABELS, UNKNOWN, QUIET}
     assert labels[-1] == QUIET
+
+
+class Sparse(Room):
+    """Answers only every `every`-th block of speech, from its first on, as a model does that takes several at once."""
+
+    def __init__(self, settings: DecisionDefaults = PLAIN, every: int = 4) -> None:
+        super().__init__(settings)
+        self.every, self.certain_from_s = every, 0.0
+
+    def utter(self, heard: np.ndarray, blocks: int) -> "Sparse":
+        self.decision.onset(self.now_s)
+        for number in range(blocks):
+            self.now_s = round(self.now_s + BLOCK_S, 6)
+            answer = heard if number % self.every == 0 else None
+            certain = self.now_s >= self.certain_from_s
+            if change := self.decision.speech(answer, self.now_s, certain=certain):
+                self.changes.append((round(change.at_s, 2), change.label))
+        return self
+
+
+def test_an_answer_holds_until_the_next_and_ripens_meanwhile():
+    """What is due between two answers is not kept until the second."""
+    assert Sparse().utter(probs(happy=0.9), 8).changes == [(0.24, "happy")]  # the dwell is over after three blocks
+    assert Sparse().utter(probs(happy=0.5), 12).changes == [(0.80, UNKNOWN)]
+    late = with_overrides(PLAIN, Overrides(dwell_ms=5_000))
+    assert Sparse(late).utter(probs(happy=0.9), 16).changes == [(0.96, "happy")]
+    doubted = Sparse()
+    doubted.certain_from_s = 0.48
+    assert doubted.utter(probs(happy=0.9), 8).changes == [(0.48, "happy")]
+
+
+def test_another_label_waits_for_the_refractory_time_between_two_answers_too():
+    room = Sparse().utter(probs(happy=0.9), 4)
+    for answer in (probs(sad=0.9), *[None] * 3, probs(sad=0.9), *[None] * 3):
+        room.now_s = round(room.now_s + BLOCK_S, 6)
+        if change := room.decision.speech(answer, room.now_s):
+            room.changes.append((round(change.at_s, 2), change.label))
+    assert room.changes == [(0.24, "happy")]
+    assert room.decision.speech(None, 1.04).label == "sad"
+
+
+def test_before_the_first_answer_nothing_is_known():
+    decision = Decision(LABELS, PLAIN)
+    decision.onset(0.0)
+    assert decision.speech(None, 2.0) is None
+    assert decision.scores is None
+
+
+def test_scores_are_smoothed_by_the_time_between_answers_however_often_it_is_asked():
+    smooth = DecisionDefaults(smoothing_ms=240)
+    asked, not_asked = Decision(LABELS, smooth), Decision(LABELS, smooth)
+    for decision in (asked, not_asked):
+        decision.onset(0.0)
+        decision.speech(probs(happy=0.9), 0.08)
+    for number in range(2, 5):
+        asked.speech(None, 0.08 * number)
+    for decision in (asked, not_asked):
+        decision.speech(probs(sad=0.9), 0.40)
+    np.testing.assert_array_equal(asked.scores, not_asked.scores)

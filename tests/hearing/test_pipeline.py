@@ -4,16 +4,21 @@ import itertools
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.commands.demo import RECORDING
+from edge.features.baseline import Baseline
+from edge.features.functionals import Functionals, names
 from edge.features.mfcc import MfccExtractor
+from edge.features.voice import DESCRIPTORS, voice_frames
 from edge.hearing.pipeline import Pipeline, Recent
 from edge.labels import QUIET, UNKNOWN
 from edge.model.artifact import DEFAULT_MODEL, load
-from edge.sound.blocks import BLOCK_S, timed_blocks
+from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, timed_blocks
 from edge.sound.recording import load_recording, read_recording
+from tests.support.artifacts import UTTERANCE
 from tests.support.sounds import corpus_clips
 
 ARTIFACT, MODEL = load(DEFAULT_MODEL)
@@ -121,3 +126,38 @@ def test_real_clips_end_in_quiet_when_silence_follows():
         assert observed[-1].label == QUIET
         assert any(o.speaking for o in observed), path
         assert observed[-1].since_s <= len(sound) / 16_000 + 1.0 + BLOCK_S
+
+
+def test_a_model_that_hears_utterances_says_what_the_laboratory_would():
+    """Against whole-recording frames, functionals and baseline computed apart, and the bare interpreter."""
+    artifact, model = load(UTTERANCE)
+    manifest, spec = artifact.manifest, artifact.manifest.features
+    sound = load_recording(RECORDING)[: 40 * 16_000]
+    pipeline = Pipeline(model, manifest)
+    observed = [pipeline.process(block) for block in timed_blocks([sound], started_at=0.0)]
+    samples = np.concatenate([block.samples for block in timed_blocks([sound], started_at=0.0)])
+    # Frames of the sensor's blocks begin `overlap_samples` before each: so many samples into the recording, a hop's.
+    skip = (BLOCK_SAMPLES - spec.overlap_samples) % spec.hop_samples
+    frames = voice_frames(samples[skip:], spec)
+    flux = spec.coefficients + DESCRIPTORS.index("flux")
+    run = Interpreter(model_content=artifact.graph).get_signature_runner()
+    baseline, chosen = Baseline(manifest.baseline), [names(spec).index(name) for name in manifest.functionals]
+    answers, begin, before = 0, 0, None
+    for number, o in enumerate(observed):
+        if o.speaking:
+            begin = round(o.onset_s * 16_000) - spec.overlap_samples
+            first, end = (begin - skip) // spec.hop_samples, (number + 1) * BLOCK_SAMPLES
+            utterance = frames[first : 1 + (end - skip - spec.window_samples) // spec.hop_samples].copy()
+            utterance[0, flux] = voice_frames(samples[begin : begin + spec.window_samples], spec)[0, flux]
+            functionals = Functionals(spec)
+            functionals.process(utterance)
+            before = functionals.values()[chosen]
+        elif before is not None:  # the hang-over's last block ended it: it was none of the utterance
+            baseline.hear(before)
+            before = None
+        if o.probs is not None:
+            answers += 1
+            expected = run(utterance=baseline.against(before)[None])["probs"][0]
+            np.testing.assert_allclose(o.probs, expected, atol=1e-4)
+    assert answers > 40
+    assert pipeline.room_utterances == baseline.utterances >= 5

@@ -2,6 +2,7 @@
 what to say, so that each of its own rules stands alone."""
 
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,8 +14,9 @@ from edge.features.mfcc import MfccSpec
 from edge.hearing.observation import Observation
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET
-from edge.model.artifact import DEFAULT_MODEL, read_artifact
+from edge.model.artifact import DEFAULT_MODEL, load, read_artifact
 from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, Block
+from tests.support.artifacts import STEP, UTTERANCE
 
 MANIFEST = read_artifact(DEFAULT_MODEL).manifest
 HAPPY = MANIFEST.labels.index("happy")
@@ -55,14 +57,19 @@ class Happy:
 
 
 class Room:
-    """Plays blocks of noise at a level to a pipeline whose ear says how much of speech they are."""
+    """Plays blocks of noise at a level to a pipeline whose ear says how much of speech they are.
 
-    def __init__(self, *, decision: Decision = AT_ONCE, **gate: float) -> None:
-        self.ear, self.model = Ear(), Happy()
+    path: of an artifact whose model hears; otherwise one hears that hears joy in everything.
+    """
+
+    def __init__(self, *, decision: Decision = AT_ONCE, path: Path | None = None, **gate: float) -> None:
+        self.ear = Ear()
+        artifact, self.model = load(path) if path else (None, Happy())
         settings = {"certain_ms": 0, "pre_roll_ms": 320, "hang_over_ms": 400, **gate}
         self.pipeline = Pipeline(
-            self.model, MANIFEST, gate=Gate(**settings), decision=decision, speech_gate=self.ear
-        )
+            self.model, artifact.manifest if artifact else MANIFEST,
+            gate=Gate(**settings), decision=decision, speech_gate=self.ear,
+        )  # fmt: skip
         self.samples = np.zeros(BLOCK_SAMPLES, np.float32)
         self._noise = np.random.default_rng(0)
         self._blocks = 0
@@ -260,3 +267,57 @@ def test_the_level_is_the_blocks():
     (observed,) = Room().hear(0.0, level_dbfs=-42.0)
     assert observed.level_dbfs == pytest.approx(-42.0, abs=0.05)
     assert math.isclose(observed.at_s, BLOCK_S)
+
+
+def test_a_room_is_known_by_the_utterances_that_were_speech_for_certain():
+    room = Room(path=UTTERANCE, certain_ms=240, certain_probability=0.98)
+    assert room.pipeline.room_utterances == 0
+    room.still(10)
+    for speech, blocks, heard in ((0.98, 3, 1), (0.98, 2, 1), (0.97, 20, 1), (1.0, 10, 2)):
+        room.hear(speech, blocks)
+        before = room.pipeline.room_utterances
+        room.still(10)
+        assert room.pipeline.room_utterances == heard
+        assert before <= heard
+    assert room.hear(1.0, 20)[-1].speaking
+    assert room.pipeline.room_utterances == 2  # not before it is over
+
+
+def test_an_utterance_that_is_cut_off_is_none_of_the_rooms_and_the_room_stays_known():
+    """The microphone went, or was switched off: the next utterance is heard as if nothing had been said."""
+    cut, whole = Room(path=UTTERANCE), Room(path=UTTERANCE)
+    for room in (cut, whole):
+        room.still(10)
+        room.hear(1.0, 10)
+        room.still(10)
+        assert room.pipeline.room_utterances == 1
+    cut.hear(1.0, 7)
+    cut.pipeline.interrupt(cut.now_s)
+    cut.pipeline.interrupt(cut.now_s)
+    assert cut.pipeline.room_utterances == 1
+    whole.still(7)
+    whole.pipeline.interrupt(whole.now_s)
+    for ours, theirs in zip(cut.hear(1.0, 9), whole.hear(1.0, 9), strict=True):
+        np.testing.assert_array_equal(ours.probs, theirs.probs)
+
+
+def test_a_model_that_hears_utterances_answers_at_the_onset_and_every_320_ms():
+    room = Room(path=UTTERANCE)
+    room.still(10)
+    room.hear(0.0, 3)
+    answered = [observed.probs is not None for observed in room.hear(1.0, 13)]
+    assert answered == [number % 4 == 0 for number in range(13)]
+    assert all(observed.scores is not None for observed in room.hear(1.0, 5))
+
+
+def test_a_new_pipeline_begins_in_a_room_of_which_nothing_is_known():
+    room = Room(path=UTTERANCE)
+    room.hear(1.0, 10)
+    room.still(10)
+    other = Pipeline(room.model, read_artifact(UTTERANCE).manifest, speech_gate=Ear())
+    assert other.room_utterances == 0
+
+
+def test_a_model_that_hears_frames_knows_nothing_of_rooms():
+    assert Room().pipeline.room_utterances is None
+    assert Room(path=STEP).pipeline.room_utterances is None

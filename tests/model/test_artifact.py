@@ -12,10 +12,10 @@ import pytest
 from edge.errors import ArtifactError
 from edge.model.artifact import MAX_FILE_BYTES, load, pack, read_artifact, unpack, write_artifact
 from edge.model.manifest import decode, encode
-from tests.support.artifacts import DEFAULT, STEP, STEP_INT8, WINDOW, packed, parts
+from tests.support.artifacts import DEFAULT, STEP, STEP_INT8, UTTERANCE, WINDOW, packed, parts
 from tests.support.runtimes import both_runtimes, run_python
 
-ALL = [WINDOW, STEP, STEP_INT8, DEFAULT]
+ALL = [WINDOW, STEP, STEP_INT8, UTTERANCE, DEFAULT]
 MUTANTS = 500
 
 

@@ -9,11 +9,16 @@ from edge.errors import ArtifactError
 from edge.features.mfcc import MfccSpec
 from edge.model.artifact import read_artifact
 from edge.model.golden import Golden, GoldenSound, uniform_noise
-from edge.model.replay import FEATURE_TOLERANCE_DB, observe, record, replay
+from edge.model.graph import load_model
+from edge.model.manifest import Manifest
+from edge.model.replay import FEATURE_TOLERANCE_DB, FUNCTIONAL_TOLERANCE, observe, record, replay
+from edge.model.utterance import ANSWER_BLOCKS, UtteranceModel
 from tests.features.test_mfcc import librosa_mfcc
-from tests.support.artifacts import STEP, STEP_INT8, WINDOW
+from tests.support.artifacts import STEP, STEP_INT8, UTTERANCE, WINDOW
 
 SPEC = MfccSpec()
+FRAMES = read_artifact(STEP).manifest  # of a model that hears frames
+HEARING = read_artifact(UTTERANCE)
 
 
 class Stub:
@@ -32,7 +37,15 @@ class Stub:
 
 
 def golden(tolerance: float = 1e-4, same_argmax: bool = False) -> Golden:
-    return record(Stub(), SPEC, GoldenSound(), probs_tolerance=tolerance, same_argmax=same_argmax)
+    return record(Stub(), FRAMES, GoldenSound(), probs_tolerance=tolerance, same_argmax=same_argmax)
+
+
+def with_golden(golden: Golden, manifest: Manifest | None = None) -> Manifest:
+    return msgspec.structs.replace(manifest or FRAMES, golden=golden)
+
+
+def hearing() -> UtteranceModel:
+    return load_model(HEARING.graph, HEARING.manifest)
 
 
 def counted(first: int, count: int) -> np.ndarray:
@@ -69,24 +82,24 @@ def test_its_features_in_a_manifest_are_librosa_s():
 
 
 def test_replay_of_the_same_model_differs_by_rounding_only():
-    assert replay(Stub(), SPEC, golden()) < 1e-5
+    assert replay(Stub(), with_golden(golden())) < 1e-5
 
 
 def test_every_block_from_onset_is_compared():
     model = Stub()
-    frames, probs = observe(model, SPEC, GoldenSound())
+    frames, probs = observe(model, FRAMES, GoldenSound())
     assert probs.shape == (len(frames) // SPEC.block_frames, 7)
     assert model.resets == 2
 
 
 def test_another_model_is_refused():
     with pytest.raises(ArtifactError, match="probabilities differ by"):
-        replay(Stub(scale=1.02), SPEC, golden())
+        replay(Stub(scale=1.02), with_golden(golden()))
 
 
 def test_nan_is_refused():
     with pytest.raises(ArtifactError, match="probabilities differ by nan"):
-        replay(Stub(scale=np.nan), SPEC, golden())
+        replay(Stub(scale=np.nan), with_golden(golden()))
 
 
 @pytest.mark.parametrize(
@@ -94,8 +107,10 @@ def test_nan_is_refused():
     [{"hop_samples": 310}, {"high_hz": 7_900.0}, {"window_samples": 500}, {"power_floor": 1e-3}, {"low_hz": 50.0}],
 )
 def test_another_front_end_is_refused(changed):
+    front_end = msgspec.structs.replace(SPEC, **changed)
+    other = msgspec.structs.replace(with_golden(golden(tolerance=0.05)), features=front_end)
     with pytest.raises(ArtifactError, match="golden replay: "):
-        replay(Stub(), msgspec.structs.replace(SPEC, **changed), golden(tolerance=0.05))
+        replay(Stub(), other)
 
 
 def test_features_may_differ_by_the_last_bits_only():
@@ -104,9 +119,9 @@ def test_features_may_differ_by_the_last_bits_only():
         shifted = msgspec.structs.replace(stored, features=(np.array(stored.features) + difference).tolist())
         if refused:
             with pytest.raises(ArtifactError, match="features differ by"):
-                replay(Stub(), SPEC, shifted)
+                replay(Stub(), with_golden(shifted))
         else:
-            replay(Stub(), SPEC, shifted)
+            replay(Stub(), with_golden(shifted))
 
 
 def test_another_winner_is_refused_within_the_tolerance_too():
@@ -116,7 +131,7 @@ def test_another_winner_is_refused_within_the_tolerance_too():
     probs[5, [first, second]] = probs[5, [second, first]]
     swapped = msgspec.structs.replace(stored, probs=probs.tolist())
     with pytest.raises(ArtifactError):
-        replay(Stub(), SPEC, swapped)
+        replay(Stub(), with_golden(swapped))
 
 
 def test_a_tie_may_fall_either_way():
@@ -128,7 +143,7 @@ def test_a_tie_may_fall_either_way():
     middle = probs[row, [first, second]].mean()
     probs[row, first], probs[row, second] = middle - 1e-3, middle + 1e-3
     assert np.abs(probs - stored.probs).max() < 0.05
-    replay(Stub(), SPEC, msgspec.structs.replace(stored, probs=probs.tolist()))
+    replay(Stub(), with_golden(msgspec.structs.replace(stored, probs=probs.tolist())))
 
 
 @pytest.mark.parametrize(
@@ -137,4 +152,71 @@ def test_a_tie_may_fall_either_way():
 )
 def test_a_golden_that_fits_nothing_is_refused(wrong):
     with pytest.raises(ArtifactError):
-        replay(Stub(), SPEC, msgspec.structs.replace(golden(), **wrong))
+        replay(Stub(), with_golden(msgspec.structs.replace(golden(), **wrong)))
+
+
+def test_a_room_is_heard_twice_first_unknown_then_known_by_the_sound_itself():
+    model, manifest = hearing(), HEARING.manifest
+    sound = manifest.golden.sound
+    features, probs = observe(model, manifest, sound)
+    blocks = int(sound.duration_s / 0.08)
+    answers = 1 + (blocks - 1) // ANSWER_BLOCKS
+    assert features.shape == (2, len(manifest.functionals))
+    assert probs.shape == (2 * answers, len(manifest.labels))
+    np.testing.assert_array_equal(features[0], features[1])
+    assert np.abs(probs[:answers] - probs[answers:]).max() > 0.01
+    assert model.utterances == 0
+    model.reset(np.zeros(1_280, np.float32))
+    model.process(sound.samples(16_000))
+    model.hear()
+    np.testing.assert_array_equal(observe(model, manifest, sound)[1], probs)  # whatever the room was
+    assert replay(model, manifest) < 1e-4
+
+
+def test_functionals_may_differ_by_the_last_bits_only():
+    model, manifest = hearing(), HEARING.manifest
+    for difference, refused in ((FUNCTIONAL_TOLERANCE * 0.9, False), (FUNCTIONAL_TOLERANCE * 1.1, True)):
+        features = np.array(manifest.golden.features)
+        features[1, 7] += difference
+        shifted = with_golden(msgspec.structs.replace(manifest.golden, features=features.tolist()), manifest)
+        if refused:
+            with pytest.raises(ArtifactError, match=r"features differ by .* deviations"):
+                replay(model, shifted)
+        else:
+            replay(model, shifted)
+
+
+def moved(values: list[float], by: float) -> list[float]:
+    return [values[0] + by, *values[1:]]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda manifest: {"functionals": manifest.functionals[::-1]},
+        lambda manifest: {"functionals": [*manifest.functionals[:2][::-1], *manifest.functionals[2:]]},
+        lambda manifest: {"baseline": replaced(manifest, mean=moved(manifest.baseline.mean, 1.0))},
+        lambda manifest: {"baseline": replaced(manifest, within=moved(manifest.baseline.within, 1.0))},
+        lambda manifest: {"baseline": replaced(manifest, between=moved(manifest.baseline.between, 1.0))},
+        lambda manifest: {"features": msgspec.structs.replace(SPEC, hop_samples=310)},
+        lambda manifest: {"features": msgspec.structs.replace(SPEC, high_hz=7_900.0)},
+    ],
+)
+def test_another_baseline_order_or_front_end_is_noticed(changed):
+    manifest = msgspec.structs.replace(HEARING.manifest, **changed(HEARING.manifest))
+    with pytest.raises(ArtifactError, match="golden replay: "):
+        replay(load_model(HEARING.graph, manifest), manifest)
+
+
+def replaced(manifest: Manifest, **changes):
+    return msgspec.structs.replace(manifest.baseline, **changes)
+
+
+def test_other_weights_are_noticed():
+    values = np.frombuffer(HEARING.graph[: len(HEARING.graph) // 4 * 4], np.float32).copy()
+    weights = np.flatnonzero((np.abs(values) > 0.05) & (np.abs(values) < 1))
+    assert len(weights) > 300
+    values[weights] *= 1.05
+    graph = values.tobytes() + HEARING.graph[len(values) * 4 :]
+    with pytest.raises(ArtifactError, match="probabilities differ by"):
+        replay(load_model(graph, HEARING.manifest), HEARING.manifest)

@@ -11,6 +11,7 @@ from edge.model.artifact import DIGEST, MANIFEST, digest_of, unpack
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 WINDOW, STEP, STEP_INT8 = DATA / "tiny-window.tflite", DATA / "tiny-step.tflite", DATA / "tiny-step-int8.tflite"
+UTTERANCE = DATA / "tiny-utterance.tflite"
 DEFAULT = ROOT / "edge" / "model" / "bundled" / "default.tflite"
 
 

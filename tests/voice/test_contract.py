@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from edge.voice.contract import FOLDER, PAYLOADS, documents
+from tests.support.artifacts import UTTERANCE
 from tests.support.daemon import Daemon
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
@@ -56,10 +57,14 @@ def test_there_are_payloads_of_old_for_every_topic():
         ("state", {"emotion": None}),
         ("state", {"arousal": -1.01}),
         ("state", {"valence": "pleasant"}),
+        ("state", {"mood": 7}),
+        ("state", {"mood_confidence": 1.5}),
         ("event", {"late": "yes"}),
+        ("event", {"mood": ""}),
         ("event", {"seq": -1}),
         ("timeline", {"runs": [["2026-01-31T12:00:00Z", "happy"]]}),
         ("health", {"outbox_depth": "none"}),
+        ("health", {"room_utterances": -1}),
     ],
 )
 def test_the_schemas_refuse_what_is_wrong(name, change):
@@ -76,8 +81,10 @@ def test_a_field_of_the_future_is_no_offence():
             validate(name, {**value, "something_new": 1})
 
 
-def test_every_message_of_a_running_sensor_keeps_the_contract(broker, tmp_path):
-    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port, edge={"health_interval_s": 2}) as daemon:
+@pytest.mark.parametrize("model", [None, str(UTTERANCE)], ids=["bundled", "of moods and rooms"])
+def test_every_message_of_a_running_sensor_keeps_the_contract(broker, tmp_path, model):
+    edge = {"health_interval_s": 2, "model": model}
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port, edge=edge) as daemon:
         watcher.wait_for(lambda w: len(w.on("event")) >= 3 and len(w.on("health")) >= 2)
         assert daemon.stop() == 0
         watcher.wait_for(lambda w: w.on("status")[-1].payload == "offline")
@@ -85,6 +92,10 @@ def test_every_message_of_a_running_sensor_keeps_the_contract(broker, tmp_path):
         for message in watcher.messages:
             name = message.topic.rpartition("/")[2]
             validate(name, as_json(name, message.payload))
+            if name in ("state", "event"):
+                assert (message.json["mood"] is None) == (message.json["mood_confidence"] is None) == (model is None)
+            if name == "health":
+                assert (message.json["room_utterances"] is None) == (model is None)
 
 
 def test_the_page_shows_an_example_of_each_that_holds():

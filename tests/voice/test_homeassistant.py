@@ -57,6 +57,17 @@ def test_every_label_is_an_option_and_every_field_exists_on_the_wire():
             assert field in payload.__struct_fields__, name
 
 
+def test_a_model_with_moods_has_an_entity_for_them_and_others_have_none():
+    moods = ["tense", "calm", "excited", "unknown", "quiet"]
+    told = discovery(CONFIG.device, LABELS, "model-1", moods)["components"]
+    assert told["mood"]["options"] == moods
+    assert told["mood"]["state_topic"] == "roomtone/attic/state"
+    assert told["mood"]["value_template"] == "{{ value_json.mood | default(none) }}"
+    assert "mood" in State.__struct_fields__
+    told.pop("mood")
+    assert told == discovery(CONFIG.device, LABELS, "model-1")["components"]
+
+
 def test_it_is_retained_and_sent_again_when_home_assistant_starts(broker):
     link = announced(Link(Mqtt(), "attic", host=HOST, port=broker.port))
     link.start()

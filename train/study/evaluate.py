@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge.errors import InputError
+from edge.errors import ArtifactError, InputError
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.model import artifact
@@ -45,6 +45,11 @@ def open_model(path: str | Path) -> Answering:
     if path.suffix == ".tflite":
         found, model = artifact.load(path)
         manifest = found.manifest
+        if manifest.form == "utterance":
+            raise ArtifactError(
+                f"{path}: hears utterances against a room's baseline: clips that stand alone have none "
+                "(`roomtone classify` plays it recordings)"
+            )
         return Answering(manifest.labels, manifest.features, _of_artifact(model, manifest.features), manifest.model_id)
     if path.name == MODEL:
         path = path.parent

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from edge.errors import InputError
+from edge.errors import ArtifactError, InputError
+from tests.support.artifacts import UTTERANCE
 from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job, write_config
 from tests.support.sounds import ROOT
 from train.__main__ import main
@@ -100,6 +101,8 @@ def test_what_is_no_model(tmp_path):
         evaluate.open_model(tmp_path / "nothing")
     with pytest.raises(InputError, match="not a finished run"):
         evaluate.open_model(tmp_path)
+    with pytest.raises(ArtifactError, match=r"tiny-utterance.tflite: hears utterances against a room's baseline"):
+        evaluate.open_model(UTTERANCE)
 
 
 def test_an_artifact_answers_as_the_sensor_would(run, tmp_path):
