@@ -44,15 +44,14 @@ class Formants:
         inverse[:, 1:] = -np.linalg.solve(lags[:, self._toeplitz], lags[:, 1:, None])[..., 0]
         depth = sum(np.square(product(inverse, waves, self._block_frames)) for waves in self._waves)
         peaks = (depth[:, 1:-1] <= depth[:, :-2]) & (depth[:, 1:-1] < depth[:, 2:])
-        rows = np.arange(len(depth))
-        found = np.empty((len(depth), COUNT), np.float32)
-        for number in range(COUNT):
-            lowest = peaks.argmax(axis=1)
-            left, middle, right = (-0.5 * np.log(np.maximum(depth[rows, lowest + side], 1e-18)) for side in range(3))
-            shift = 0.5 * (right - left) / np.maximum(2 * middle - left - right, 1e-9)
-            hz = (self._first + 1 + lowest + shift) * self._hz_per_step
-            found[:, number] = np.where(peaks[rows, lowest], hz, np.nan)
-            peaks[rows, lowest] = False
+        rows, places = np.nonzero(peaks)
+        number = np.arange(len(rows)) - np.searchsorted(rows, rows)  # of the peak in its frame
+        lowest = number < COUNT
+        rows, places, number = rows[lowest], places[lowest], number[lowest]
+        left, middle, right = -0.5 * np.log(np.maximum(depth[rows, places + np.arange(3)[:, None]], 1e-18))
+        shift = 0.5 * (right - left) / np.maximum(2 * middle - left - right, 1e-9)
+        found = np.full((len(depth), COUNT), np.nan, np.float32)
+        found[rows, number] = (self._first + 1 + places + shift) * self._hz_per_step
         return found
 
 

@@ -27,7 +27,7 @@ class SpectrumShape:
         self._above = slice(*np.searchsorted(hz, (_ALPHA_HZ, high)))
         self._under = slice(*np.searchsorted(hz, (0.0, _HAMMARBERG_HZ)))
         self._over = slice(*np.searchsorted(hz, (_HAMMARBERG_HZ, high)))
-        self._slopes = np.stack([_slope(hz, *band) for band in _SLOPES_HZ], axis=1)
+        self._slopes = np.stack([_slope(hz, *band) for band in _SLOPES_HZ], axis=1)[: self._over.stop + 1]
         self._last = np.zeros(len(hz), np.float32)
 
     def reset(self) -> None:
@@ -43,7 +43,7 @@ class SpectrumShape:
         the distance between a frame's magnitudes, which add to 1, and those before.
         """
         power = power + np.float32(_FLOOR)
-        decibels = 10 * np.log10(power)
+        decibels = 10 * np.log10(power[:, : len(self._slopes)])
         below, above = power[:, self._below].sum(axis=1), power[:, self._above].sum(axis=1)
         magnitude = np.sqrt(power)
         magnitude /= magnitude.sum(axis=1, keepdims=True)
