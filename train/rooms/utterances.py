@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import msgspec
 import numpy as np
 
 from edge.errors import InputError
@@ -15,8 +14,6 @@ from train.augmentation.places import Place
 from train.data.clip import Clip, LeftOut
 from train.data.features import Cache, key_of, readable
 from train.data.windows import speech_bounds
-
-_BLOCKS_AT_ONCE = 16  # the same frames as from four times as many calls
 
 
 class Utterances:
@@ -69,7 +66,7 @@ def _made(clip: Clip, spec: MfccSpec, place: int) -> np.ndarray:
     if place:
         samples = Place(f"{clip.corpus} {clip.speaker} {place}").heard(samples)
     heard, rows = Functionals(spec), []
-    frames = voice_frames(samples, msgspec.structs.replace(spec, block_frames=_BLOCKS_AT_ONCE * spec.block_frames))
+    frames = voice_frames(samples, spec)
     step = ANSWER_BLOCKS * spec.block_frames
     for start in range(0, len(frames), step):
         heard.process(frames[start : start + step])
