@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
     parser.add_argument(
         "--form", choices=FORMS,
-        help="step: frame by frame, for networks with a streaming state; default: window where the network has it",
+        help="step: frame by frame, for networks with a streaming state; utterance: for those of `train rooms`; "
+             "default: window where the network has it",
     )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="the artifact, its report beside it; default: RUN.tflite")
     parser.add_argument("--name", help="what the artifact is called; default: the run's name")
@@ -76,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _form(run: Run) -> str:
-    from convert.verification.reference import has_window  # brings Keras, which takes seconds
+    from convert.verification.reference import forms_of  # brings Keras, which takes seconds
 
-    return "window" if has_window(run) else "step"
+    return forms_of(run)[0]
 
 
 def _calibration(path: str, run: Run) -> Any:
@@ -105,7 +106,7 @@ def _calibration(path: str, run: Run) -> Any:
 
 def _listed(config: ConvertConfig, into: Path) -> Iterator[Wanted]:
     """Yield what the set asks for, `into` a folder. Raises ConfigError where a pattern matches no finished run."""
-    from convert.verification.reference import has_step  # brings Keras, which takes seconds
+    from convert.verification.reference import forms_of  # brings Keras, which takes seconds
 
     if not config.set:
         raise ConfigError("config.yaml: convert.set: empty; list runs there, or name one: python -m convert RUN ...")
@@ -118,7 +119,7 @@ def _listed(config: ConvertConfig, into: Path) -> Iterator[Wanted]:
             folders += found
         for run in map(load_run, folders):
             for form in entry.forms:
-                if form == "step" and not has_step(run):
+                if form not in forms_of(run):
                     continue
                 for precision in entry.precisions:
                     yield Wanted(run, form, precision, into / f"{run.record.name}-{form}-{precision}.tflite")

@@ -16,10 +16,10 @@ from convert.graph.worker import Job
 from convert.verification.calibrate import Calibration, calibrate
 from convert.verification.golden import TOLERANCE, with_golden
 from convert.verification.reference import (
-    has_step,
-    has_window,
+    forms_of,
     is_speech,
     logits,
+    representative_rooms,
     representative_scenes,
     side_of,
     step_frames_of,
@@ -59,13 +59,9 @@ def make(
     """
     if wrong := trouble(run.record.labels):
         raise ConfigError(f"{run.folder}: labels: {wrong}; train with others (train.labels)")
-    if form == "step" and not has_step(run):
+    if form not in (forms := forms_of(run)):
         raise ArtifactError(
-            f"{run.folder}: {run.record.network} declares no streaming state: only the window form (--form window)"
-        )
-    if form == "window" and not has_window(run):
-        raise ArtifactError(
-            f"{run.folder}: {run.record.network} answers for every block: only the step form (--form step)"
+            f"{run.folder}: {run.record.network} has the {' and the '.join(forms)} form, not {form} (--form {forms[0]})"
         )
     calibration = calibration or _calibration(run, form, config, cache)
     temperature = calibration.temperature if calibration else 1.0
@@ -106,6 +102,8 @@ def _representative(run: Run, form: str, config: ConvertConfig, cache: Cache) ->
     """Return standardized frames of the training side: utterances for a step network, windows otherwise."""
     if is_speech(run):
         return representative_scenes(run)
+    if form == "utterance":
+        return [representative_rooms(run)]
     side = side_of(run, "train", cache, limit=config.representative_clips)
     utterances = standardized(side.frames, run.record.normalization)
     if form == "step":
@@ -135,7 +133,9 @@ def _manifest(run: Run, job: Job, calibration: Calibration | None, name: str) ->
         labels=record.labels,
         features=record.features,
         normalization=record.normalization,
-        window_frames=None if step else record.window_frames,
+        window_frames=record.window_frames if job.form == "window" else None,
+        functionals=record.functionals,
+        baseline=record.baseline,
         step_frames=job.step_frames if step else None,
         states=states,
         temperature=job.temperature,

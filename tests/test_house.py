@@ -21,9 +21,9 @@ HOUSES = {
         "errors", "entry", "chatter", "labels", "files", "strict_yaml", "section", "config", "state_folder",
         "sound", "features", "model", "hearing", "voice", "delivery", "daemon", "commands", "__main__",
     ),
-    "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "study", "pages", "loading",
+    "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages", "loading",
               "commands", "__main__"),
-    "convert": ("config", "graph", "verification", "make", "report", "unheard", "__main__"),
+    "convert": ("config", "graph", "verification", "make", "report", "unheard", "strangers", "__main__"),
 }  # fmt: skip
 # Side by side on the path of a sound: these know less than their floor would allow.
 STRANGERS = {

@@ -95,6 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=commands.run_strangers)
 
     verb = verbs.add_parser(
+        "rooms", parents=[common, data], help="train the network of utterances, heard against the room they are said in"
+    )
+    verb.add_argument("--protocol", default="default", choices=("default", "unheard"),
+                      help="unheard: a training per fold, to judge by; default: one of all voices")  # fmt: skip
+    verb.add_argument("--seed", type=int, default=0, help="of weights and rooms; default: 0")
+    verb.set_defaults(verb=commands.run_rooms)
+
+    verb = verbs.add_parser(
         "tune", parents=[common, data, recipe], help="sizes and learning rate on validation speakers"
     )
     verb.add_argument("--network", required=True, choices=registry.NAMES)

@@ -6,6 +6,7 @@ import json
 from edge.errors import InputError
 from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
+from edge.files import output
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data import index
@@ -159,6 +160,29 @@ def run_compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_rooms(options: argparse.Namespace) -> int:
+    """Train the network of utterances on every fold of a protocol."""
+    config, spec = settings_of(options)
+    folder = output(options.out, "--out")
+    config.recipe("rooms", "utterance")  # said before functionals take minutes
+    found = index.scan(options.data, config)
+    warn(reasons(found.left_out))
+    protocols.splits(options.protocol, found.clips, config)
+    from train.rooms.fit import train_rooms
+    from train.rooms.utterances import utterances
+
+    with bar("utterances") as tell:
+        clips, heard, unusable = utterances(found.clips, spec, Cache(config.cache), config.places, tell)
+    warn(reasons(unusable))
+    for split in protocols.splits(options.protocol, clips, config):
+        job = job_of("utterance", "rooms", split, config, seed=options.seed)
+        with bar(job.name) as tell:
+            run = train_rooms(job, clips, heard, config.labels, spec, folder=folder / job.name, tell=tell)
+        test = run.record.metrics["test"]
+        print(f"{run.folder}: UAR {test['uar']:.4f} in rooms of one voice that are known well (fold {split.fold})")
+    return 0
+
+
 def run_strangers(options: argparse.Namespace) -> int:
     """Judge small models on corpora that they were not trained on, heard in rooms, and write the table."""
     config, spec = settings_of(options)
@@ -168,7 +192,7 @@ def run_strangers(options: argparse.Namespace) -> int:
         clips, functionals, unusable = with_functionals(found.clips, spec, Cache(config.cache), tell)
     warn(reasons(found.left_out + unusable))
     from train.pages import strangers as strangers_report
-    from train.study import strangers
+    from train.rooms import strangers
 
     contestants = strangers.contestants(names(spec))
     with bar("strangers") as tell:

@@ -131,7 +131,7 @@ class Compare(Section, kw_only=True):
 
 
 class TrainConfig(Section, kw_only=True):
-    """The laboratory's settings."""
+    """The laboratory's settings. places: how many a network of utterances is trained at, the recording's among them."""
 
     labels: tuple[str, ...] = LABELS
     words: dict[str, str | None] = msgspec.field(default_factory=lambda: dict(WORDS))
@@ -141,6 +141,7 @@ class TrainConfig(Section, kw_only=True):
     recipes: dict[str, RecipeFor] = msgspec.field(default_factory=lambda: {"study": RecipeFor()})
     augmentation: Augmentation = Augmentation()
     scenes: Scenes = Scenes()
+    places: Count = 3
     protocols: Protocols = Protocols()
     compare: Compare = Compare()
 

@@ -58,8 +58,17 @@ class Speech(Section, kw_only=True):
     units: Count = 48
 
 
+class Utterance(Section, kw_only=True):
+    """So many networks of a Dense ReLU each, side by side; dropout of what they are given, and after Dense."""
+
+    members: Count = 4
+    units: Count = 64
+    dropout_inputs: Ratio = 0.3
+    dropout: Ratio = 0.5
+
+
 class Networks(Section, kw_only=True):
-    """The study's networks and their sizes, and the speech gate's."""
+    """The study's networks and their sizes, the speech gate's and that of utterances."""
 
     ann: Ann = Ann()
     cnn: Cnn = Cnn()
@@ -68,3 +77,4 @@ class Networks(Section, kw_only=True):
     rnn: Recurrent = Recurrent()
     causal_cnn: CausalCnn = CausalCnn()
     speech: Speech = Speech()
+    utterance: Utterance = Utterance()

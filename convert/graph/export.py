@@ -60,6 +60,15 @@ def step_endpoint(model: keras.Model, network: StepNetwork, *, frames: int) -> t
     return serve, signature + [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in network.states.items()]
 
 
+def utterance_endpoint(model: keras.Model) -> tuple[Callable, list[tf.TensorSpec]]:
+    """Return a function of `utterance` (1, functionals + 1) to `probs`, and its signature."""
+
+    def serve(utterance):
+        return {"probs": tf.nn.softmax(model(utterance, training=False))}
+
+    return serve, [tf.TensorSpec((1, model.input_shape[-1]), tf.float32, name="utterance")]
+
+
 def converted(
     model: keras.Model,
     serve: Callable,
@@ -106,6 +115,11 @@ def _quantized(
 def window_samples(windows: np.ndarray) -> list[dict[str, np.ndarray]]:
     """Return calibration inputs of a window network from standardized windows (n, frames, coefficients)."""
     return [{"mfcc": window[None]} for window in windows]
+
+
+def utterance_samples(inputs: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Return calibration inputs of a network of utterances from what it is given (n, functionals + 1)."""
+    return [{"utterance": given[None]} for given in inputs]
 
 
 def step_samples(

@@ -18,7 +18,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     form: str
     precision: str
-    step_frames: int
+    step_frames: int | None
     temperature: float
 
 
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
     run = load_run(job.run)
     model = run.model
     export.fold_temperature(model, job.temperature)
-    # A ragged set of arrays: one per clip for a step network, a single one of windows otherwise.
+    # A ragged set of arrays: one per clip for a step network, a single one of windows or utterances otherwise.
     arrays = []
     if (folder / SAMPLES).exists():
         with np.load(folder / SAMPLES) as file:
@@ -41,6 +41,9 @@ def main(folder: Path) -> None:
         network = registry.module(run.record.network).step(model, frames=job.step_frames)
         serve, signature = export.step_endpoint(model, network, frames=job.step_frames)
         samples = export.step_samples(serve, signature, arrays)
+    elif job.form == "utterance":
+        serve, signature = export.utterance_endpoint(model)
+        samples = export.utterance_samples(arrays[0]) if arrays else []
     else:
         serve, signature = export.window_endpoint(model, frames=run.record.window_frames)
         samples = export.window_samples(arrays[0]) if arrays else []

@@ -11,7 +11,7 @@ from convert.verification.verify import Verification
 
 matplotlib.rcParams["svg.hashsalt"] = "roomtone"  # the same picture gives the same bytes
 _COLOURS = {"float32": "#777777", "float16": "#56b4e9", "dynamic": "#e69f00", "int8": "#0072b2"}
-_MARKERS = {"window": "s", "step": "o"}
+_MARKERS = {"window": "s", "step": "o", "utterance": "D"}
 
 
 def size_and_cost(verifications: Sequence[Verification]) -> str:

@@ -1,7 +1,8 @@
 """An artifact as a sensor runs it, measured: `python -m convert.verification.device ARTIFACT FRAMES.npz OUT.npz`.
 
 Needs `edge` and numpy only, so that it also runs in the environment of the other runtime. FRAMES holds raw MFCC per
-clip. OUT gets `probs` (clips, labels), the answer at each clip's end, and figures as JSON.
+clip, or what a network of utterances is given of it. OUT gets `probs` (clips, labels), the answer at each clip's end,
+and figures as JSON.
 """
 
 import json
@@ -14,7 +15,9 @@ import numpy as np
 from edge.features.mfcc import MfccSpec
 from edge.model import artifact, runtime
 from edge.model.graph import Model, load_model
-from edge.model.replay import replay
+from edge.model.manifest import Manifest
+from edge.model.replay import observe, replay
+from edge.model.utterance import UtteranceModel
 
 WARM_UP_PASSES, PASSES = 2, 12
 
@@ -29,12 +32,16 @@ def main(path: str, frames_path: str, out_path: str) -> None:
     with np.load(frames_path) as file:
         clips = [file[name] for name in file.files]
     probs = np.zeros((len(clips), len(packed.manifest.labels)), np.float32)
-    for index, frames in enumerate(clips):
-        model.reset()
-        said = model.process(frames)
-        if said is not None:
-            probs[index] = said
-    inference_s, per_audio_s = _times(model, max(clips, key=len), packed.manifest.features)
+    if isinstance(model, UtteranceModel):
+        probs = np.array([model.answer(given) for given in clips])
+        inference_s, per_audio_s = _times_of_utterances(model, clips, packed.manifest)
+    else:
+        for index, frames in enumerate(clips):
+            model.reset()
+            said = model.process(frames)
+            if said is not None:
+                probs[index] = said
+        inference_s, per_audio_s = _times(model, max(clips, key=len), packed.manifest.features)
     figures = {
         "runtime": runtime.NAME,
         "version": version(runtime.NAME),
@@ -69,6 +76,22 @@ def _times(model: Model, frames: np.ndarray, spec: MfccSpec) -> tuple[np.ndarray
         passes.append(sum(seconds for seconds, _ in taken))
     audio_s = len(blocks) * spec.block_frames / spec.frames_per_s
     return np.concatenate(calls[WARM_UP_PASSES:]), float(np.median(passes[WARM_UP_PASSES:])) / audio_s
+
+
+def _times_of_utterances(
+    model: UtteranceModel, given: list[np.ndarray], manifest: Manifest
+) -> tuple[np.ndarray, float]:
+    """Return the same: of the graph alone, and of the golden sound with its functionals and the baseline."""
+    calls, passes = [], []
+    for _ in range(WARM_UP_PASSES + PASSES):
+        for one in given[:: max(1, len(given) // PASSES)]:
+            began = time.perf_counter()
+            model.answer(one)
+            calls.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        observe(model, manifest, manifest.golden.sound)
+        passes.append(time.perf_counter() - began)
+    return np.array(calls), float(np.median(passes[WARM_UP_PASSES:])) / (2 * manifest.golden.sound.duration_s)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,21 @@ import numpy as np
 
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
+from edge.model.manifest import Form
 from train.data.features import Cache, utterance_frames
 from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting.runs import Run
 from train.fitting.speech import SCENES
 from train.networks import registry
+from train.rooms.fit import ROOMS
 from train.sizes import Networks
 
 _ENDS_PER_SCENE = 4
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One side of a run's split: raw frames per clip, and truth as indices into the run's labels, int (n,)."""
+    """One side of a run's split: raw frames per clip (or what a network of utterances is given of it), and truth as
+    indices into the run's labels, int (n,)."""
 
     frames: list[np.ndarray]
     truth: np.ndarray
@@ -34,6 +37,8 @@ def side_of(run: Run, name: str, cache: Cache, spec: MfccSpec | None = None, *, 
     """
     if is_speech(run):
         return _of_scenes(run)
+    if is_utterance(run):
+        return _of_rooms(run)
     spec = spec or run.record.features
     clips = run.clips(name)
     if not clips:
@@ -64,6 +69,21 @@ def _of_scenes(run: Run) -> Side:
     )
 
 
+def _of_rooms(run: Run) -> Side:
+    """The test side of a network of utterances: what it is given of each, in rooms that are known well."""
+    with np.load(run.folder / ROOMS) as file:
+        given, truth = file["test"], file["truth"]
+    if not len(given):
+        raise InputError(f"{run.folder}: the test side has no clips")
+    return Side(frames=list(given), truth=truth, corpora=["rooms"] * len(given))
+
+
+def representative_rooms(run: Run) -> np.ndarray:
+    """Return what a network of utterances is given of some of its training side: float32 (n, functionals + 1)."""
+    with np.load(run.folder / ROOMS) as file:
+        return file["representative"]
+
+
 def representative_scenes(run: Run) -> list[np.ndarray]:
     """Return standardized frames of some of the speech gate's training scenes."""
     with np.load(run.folder / SCENES) as file:
@@ -75,6 +95,11 @@ def is_speech(run: Run) -> bool:
     return (run.folder / SCENES).exists()
 
 
+def is_utterance(run: Run) -> bool:
+    """Whether the run's network hears utterances against a room, and not frames."""
+    return run.record.baseline is not None
+
+
 def has_step(run: Run) -> bool:
     """Whether the run's network declares its streaming state."""
     return hasattr(registry.module(run.record.network), "step")
@@ -82,7 +107,14 @@ def has_step(run: Run) -> bool:
 
 def has_window(run: Run) -> bool:
     """Whether the run's network answers once per window, and not all along."""
-    return registry.step_frames(run.record.network) is None
+    return not is_utterance(run) and registry.step_frames(run.record.network) is None
+
+
+def forms_of(run: Run) -> list[Form]:
+    """Return the forms that a run's network has, the usual one first."""
+    if is_utterance(run):
+        return ["utterance"]
+    return [*(["window"] if has_window(run) else []), *(["step"] if has_step(run) else [])]
 
 
 def step_frames_of(run: Run, wanted: int) -> int:
@@ -97,6 +129,8 @@ def logits(run: Run, frames: Sequence[np.ndarray], *, form: str, step_frames: in
     frames that fill no step of `step_frames`.
     """
     record = run.record
+    if form == "utterance":
+        return run.model.predict(np.stack(frames), batch_size=4_096, verbose=0)
     utterances = standardized(frames, record.normalization)
     if form == "window":
         return run.model.predict(windowed(utterances, record.window_frames), batch_size=256, verbose=0)

@@ -19,6 +19,7 @@ from convert.verification.reference import has_window, logits, side_of
 from edge.errors import ArtifactError
 from edge.model.artifact import read_artifact
 from edge.model.manifest import Manifest
+from edge.model.utterance import ANSWER_BLOCKS
 from train.data.features import Cache
 from train.fitting.runs import Run
 
@@ -94,8 +95,9 @@ def verify(run: Run, path: Path, config: ConvertConfig, cache: Cache) -> Verific
         _compared(name, probs, figures, expected, truth, record.labels)
         for name, probs, figures in _answers(path, manifest, heard, record.labels, config)
     ]
-    multiply_adds = graph.multiply_adds(loop_trips=record.window_frames)
-    inferences_per_s = manifest.features.frames_per_s / (manifest.step_frames or manifest.features.block_frames)
+    multiply_adds = graph.multiply_adds(loop_trips=record.window_frames or 1)
+    usual = manifest.features.block_frames * (ANSWER_BLOCKS if manifest.form == "utterance" else 1)
+    inferences_per_s = manifest.features.frames_per_s / (manifest.step_frames or usual)
     verification = Verification(
         run=record.name,
         network=record.network,

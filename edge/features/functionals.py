@@ -10,6 +10,7 @@ from edge.features.mfcc import MfccSpec
 from edge.features.voice import DESCRIPTORS
 
 LOUD_DB = 25.0  # below the loudest frame so far: fainter ones are the room
+RISE_FRAMES = 8  # if it rises by more than that within so many, all before was the room
 VOICED = 0.6  # of the power repeats
 _STEP_SEMITONES = 4.0  # between frames: more is a mistake about the octave
 _MOST_JITTER_SEMITONES, _MOST_SHIMMER_DB = 2.0, 12.0
@@ -52,11 +53,14 @@ class Functionals:
 
     def reset(self) -> None:
         """Begin a new utterance."""
-        self._count, self._sum, self._squares = np.zeros((3, len(self._mask_of)))
-        self._peak = -np.inf
+        self._forget()
+        self._peaks = np.full(RISE_FRAMES, np.nan)  # the loudest frame until each of the last ones
         # The last two frames, and whether each was loud and voiced.
         self._before = np.zeros((2, self._columns))
         self._loud, self._voiced = np.zeros((2, 2), bool)
+
+    def _forget(self) -> None:
+        self._count, self._sum, self._squares = np.zeros((3, len(self._mask_of)))
         self._voiced_frames = self._loud_frames = self._voiced_runs = 0
 
     def process(self, frames: np.ndarray) -> None:
@@ -65,8 +69,12 @@ class Functionals:
             return
         all_frames = np.concatenate([self._before, frames])
         level = frames[:, self._level]
-        peak = np.maximum.accumulate(np.maximum(level, self._peak))
-        loud = np.concatenate([self._loud, level > peak - LOUD_DB])
+        peaks = np.concatenate([self._peaks, np.fmax.accumulate(np.fmax(level, self._peaks[-1]))])
+        loud = np.concatenate([self._loud, level > peaks[RISE_FRAMES:] - LOUD_DB])
+        risen = np.flatnonzero(peaks[RISE_FRAMES:] - peaks[:-RISE_FRAMES] > LOUD_DB)
+        if len(risen):
+            self._forget()
+            loud[: 2 + risen[-1]] = False
         voiced = np.concatenate([self._voiced, loud[2:] & (frames[:, self._voicing] > VOICED)])
         change = np.diff(all_frames, axis=0)
         step = change[1:, self._pitch]
@@ -93,7 +101,7 @@ class Functionals:
         self._loud_frames += int(loud[2:].sum())
         self._voiced_frames += int(voiced[2:].sum())
         self._voiced_runs += int((voiced[2:] & ~voiced[1:-1]).sum())
-        self._peak = peak[-1]
+        self._peaks = peaks[-RISE_FRAMES:]
         self._before, self._loud, self._voiced = all_frames[-2:], loud[-2:], voiced[-2:]
 
     def values(self) -> np.ndarray:

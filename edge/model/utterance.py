@@ -56,7 +56,11 @@ class UtteranceModel:
         if self._answered and sum(map(len, self._pending)) < self._answer_samples:
             return None
         self._answered = True
-        self._interpreter.set_tensor(self._utterance, self._baseline.against(self.functionals)[None])
+        return self.answer(self._baseline.against(self.functionals))
+
+    def answer(self, given: np.ndarray) -> np.ndarray:
+        """Return the graph's answer, float32 (labels,), to what `Baseline.against` says, float32 (functionals + 1,)."""
+        self._interpreter.set_tensor(self._utterance, given[None])
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._probs)[0]
 

@@ -52,6 +52,14 @@ def restore(folder: Path, model: Any, fingerprint: str) -> Progress:
     return progress
 
 
+def reseed(model: Any, seed: int, epoch: int) -> None:
+    """Let what a model draws in an epoch (dropout) depend on these alone, so that a resumed training is the same."""
+    weights = {id(value) for value in model.weights}
+    for index, state in enumerate(value for value in model.variables if id(value) not in weights):
+        drawn = np.random.default_rng([seed, epoch, index]).integers(2**31, size=state.shape)
+        state.assign(drawn.astype(state.dtype))
+
+
 def epochs_done(folder: Path) -> int:
     """Return how many epochs a training in `folder` has behind it."""
     try:

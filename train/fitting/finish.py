@@ -9,7 +9,6 @@ import keras
 import msgspec
 
 from edge.features.mfcc import MfccSpec
-from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
 from train.config import Augmentation
 from train.data.clip import Clip
@@ -27,12 +26,12 @@ def finished(
     folder: Path,
     labels: Sequence[str],
     spec: MfccSpec,
-    normalization: Normalization,
-    window_frames: int,
     figures: dict[str, Any],
     augmentation: Augmentation | None = None,
+    **front_end: Any,
 ) -> runs.Run:
-    """Write the run's files and return it. `augmentation` counts where the recipe augments."""
+    """Write the run's files and return it. `augmentation` counts where the recipe augments; `front_end` is what else
+    the record says of how its inputs are made."""
     _write_model(folder, model)
     runs.write_split(folder, clips, job.split)
     record = runs.RunRecord(
@@ -42,8 +41,6 @@ def finished(
         recipe=job.recipe,
         labels=list(labels),
         features=spec,
-        normalization=normalization,
-        window_frames=window_frames,
         protocol=job.split.protocol,
         fold=job.split.fold,
         split_seed=job.split.seed,
@@ -59,6 +56,7 @@ def finished(
         metrics=figures,
         device=device(),
         augmentation=augmentation if job.recipe.augment else None,
+        **front_end,
     )
     runs.write_record(folder, record)
     return runs.Run(folder, record)

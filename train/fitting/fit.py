@@ -158,10 +158,7 @@ def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:
 def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int, seed: int) -> dict[str, float]:
     """Train one epoch; randomness (order, augmentation, dropout) depends on seed and epoch alone."""
     batches = Batches(data, number, recipe.batch_size, contrast=bool(recipe.contrast))
-    weights = {id(value) for value in model.weights}
-    for index, state in enumerate(value for value in model.variables if id(value) not in weights):
-        drawn = np.random.default_rng([seed, number, index]).integers(2**31, size=state.shape)
-        state.assign(drawn.astype(keras.backend.standardize_dtype(state.dtype)))
+    checkpoint.reseed(model, seed, number)
     history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
     # Of two outputs, Keras names the figures of each.
     return {name.removeprefix("logits_"): float(values[-1]) for name, values in history.items()}

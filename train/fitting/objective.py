@@ -22,6 +22,19 @@ def compiled(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.Model:
                 f"train.recipes: contrast: {model.name} answers once a clip and cannot use it: another --recipe"
             )
         model = contrast.with_head(model)
+    optimizer = optimizer_of(model, recipe, steps=steps)
+    # XLA on a CPU measured twelve times slower on convolutions and no faster on recurrent layers.
+    jit = "auto" if gpus() else False
+    # Weighted: where a network answers all along, padding and the first moment count nothing.
+    loss, shares, measured = _loss(model, recipe), None, ["accuracy"]
+    if recipe.contrast:
+        loss, shares, measured = [loss, contrast.loss], [1.0, recipe.contrast], [measured, []]
+    model.compile(optimizer, loss=loss, loss_weights=shares, weighted_metrics=measured, jit_compile=jit)
+    return model
+
+
+def optimizer_of(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.optimizers.Optimizer:
+    """Return the recipe's optimizer for a model, with its rate over so many steps per epoch."""
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
         total = steps * recipe.epochs
@@ -38,14 +51,7 @@ def compiled(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.Model:
     optimizer = kinds[recipe.optimizer](rate, global_clipnorm=recipe.clip_norm, **decay)
     if decay:
         optimizer.exclude_from_weight_decay([value for value in model.trainable_variables if len(value.shape) < 2])
-    # XLA on a CPU measured twelve times slower on convolutions and no faster on recurrent layers.
-    jit = "auto" if gpus() else False
-    # Weighted: where a network answers all along, padding and the first moment count nothing.
-    loss, shares, measured = _loss(model, recipe), None, ["accuracy"]
-    if recipe.contrast:
-        loss, shares, measured = [loss, contrast.loss], [1.0, recipe.contrast], [measured, []]
-    model.compile(optimizer, loss=loss, loss_weights=shares, weighted_metrics=measured, jit_compile=jit)
-    return model
+    return optimizer
 
 
 def _loss(model: keras.Model, recipe: Recipe) -> Any:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import InputError
+from edge.features.baseline import Prior
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
@@ -30,7 +31,8 @@ _PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "torch", "jax", "numpy", "
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a network came to be. `curves` have a value per epoch; `metrics` are those of the sides, test above all;
-    `augmentation` (None where there was none) says which noise the network has heard."""
+    `augmentation` (None where there was none) says which noise the network has heard. A network of frames has
+    `normalization` and `window_frames`, one of utterances `functionals` and `baseline`."""
 
     name: str
     network: str
@@ -38,8 +40,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     recipe: Recipe
     labels: list[str]
     features: MfccSpec
-    normalization: Normalization
-    window_frames: int
+    normalization: Normalization | None = None
+    window_frames: int | None = None
+    functionals: list[str] | None = None
+    baseline: Prior | None = None
     protocol: str
     fold: str
     split_seed: int

@@ -158,12 +158,15 @@ def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The sensor's model on voices it has not heard: speakers of each corpus in turn, with all the rest to train on,
-    then each corpus as a whole. Nobody validates: the folds calibrate each other (convert/unheard.py)."""
+    then each corpus as a whole; one that never trains only so. Nobody validates: the folds calibrate each other
+    (convert/unheard.py, convert/strangers.py)."""
     names = list(dict.fromkeys(clip.corpus for clip in clips))
     among = {name: [index for index, clip in enumerate(clips) if clip.corpus == name] for name in names}
     speakers = {name: speakers_of(clips, mine, "unheard") for name, mine in among.items()}
     folds = []
     for name, mine in speakers.items():
+        if name in corpora.NEVER_TRAINED:
+            continue
         count = min(config.protocols.unheard_folds, len(mine))
         for group in ([str(speaker) for speaker in part] for part in np.array_split(mine, count)):
             rest = [speaker for speaker in mine if speaker not in group]

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 
 from edge.errors import InputError
 from train.data.clip import Clip
+from train.data.corpora import NEVER_TRAINED
 from train.data.split import SIDES, Split
 
 
 def all_but(fold: str, clips: Sequence[Clip], tested: set[tuple[str, str]]) -> Split:
-    """Some speakers (corpus, name) are tested, all the others train."""
-    sides: dict[bool, list[int]] = {True: [], False: []}
+    """Some speakers (corpus, name) are tested, all the others train, but for those of corpora that only judge."""
+    training, test = [], []
     for index, clip in enumerate(clips):
-        sides[(clip.corpus, clip.speaker) in tested].append(index)
-    return split_of("unheard", fold, 0, sides[False], [], sides[True])
+        if (clip.corpus, clip.speaker) in tested:
+            test.append(index)
+        elif clip.corpus not in NEVER_TRAINED:
+            training.append(index)
+    return split_of("unheard", fold, 0, training, [], test)
 
 
 def named(protocol: str, clips: Sequence[Clip], test: dict[str, list[str]], validation: dict[str, list[str]]) -> Split:

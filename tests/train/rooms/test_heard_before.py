@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.train.study.voices import CORPUS, clips_of
-from train.study.heard_before import MAIN_SHARE, Room, Setting, rooms
+from tests.train.rooms.voices import CORPUS, clips_of
+from train.rooms.heard_before import MAIN_SHARE, Room, Setting, rooms
 
 CLIPS = clips_of(CORPUS, voices=5, labels=("angry", "happy", "neutral", "sad"), each=6)
 EVERY = range(len(CLIPS))

@@ -28,6 +28,19 @@ class Setting:
         return f"{self.voices} {'voice' if self.voices == 1 else 'voices'}, {self.moods}, {self.heard} heard"
 
 
+JUDGED = Setting(voices=1, moods="neutral", heard=20)
+SETTINGS = (
+    *(Setting(voices=1, moods="neutral", heard=heard) for heard in (0, 1, 5)),
+    JUDGED,
+    Setting(voices=1, moods="neutral", heard=150),
+    Setting(voices=1, moods="balanced", heard=20),
+    Setting(voices=1, moods="one mood", heard=20),
+    Setting(voices=2, moods="neutral", heard=20),
+    Setting(voices=4, moods="neutral", heard=20),
+)
+_LEAST_ROOMS = 16  # with the same mix of moods: few voices are judged in several sets of rooms
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """past: int (heard,), clips in the order in which they were heard; judged: int (n,), none of them in the past."""
@@ -63,6 +76,19 @@ def rooms(
             for past, judged in ((own[::2], own[1::2]), (own[1::2], own[::2])):
                 drawn = _drawn(labels[past], mixes[number], setting.heard, generator)
                 yield Room(past=among[past[drawn]], judged=among[judged])
+
+
+def judged_rooms(clips: Sequence[Clip], strange: Sequence[int], setting: Setting) -> list[Room]:
+    """Return the rooms in which strangers are judged, always the same."""
+    generator = np.random.default_rng(1)
+    voices = len({clips[index].speaker for index in strange})
+    times = -(-_LEAST_ROOMS // (2 * -(-voices // setting.voices)))
+    return [room for _ in range(times) for room in rooms(clips, strange, setting, generator)]
+
+
+def judged(among: Sequence[Room]) -> np.ndarray:
+    """Return the judged clips of rooms, one room after the other: int (n,)."""
+    return np.concatenate([room.judged for room in among])
 
 
 def _mixes(moods: Moods, labels: np.ndarray) -> list[dict[str, float]]:

@@ -14,22 +14,12 @@ from edge.errors import InputError
 from edge.features.baseline import Baseline, Prior
 from train.data.clip import Clip
 from train.fitting import metrics
-from train.fitting.prior import prior_of
-from train.study.heard_before import Room, Setting, rooms
+from train.rooms.heard_before import SETTINGS, Room, Setting, judged, judged_rooms, rooms
+from train.rooms.lessons import weights_of
+from train.rooms.prior import prior_of
 
-JUDGED = Setting(voices=1, moods="neutral", heard=20)
-SETTINGS = (
-    *(Setting(voices=1, moods="neutral", heard=heard) for heard in (0, 1, 5)),
-    JUDGED,
-    Setting(voices=1, moods="neutral", heard=150),
-    Setting(voices=1, moods="balanced", heard=20),
-    Setting(voices=1, moods="one mood", heard=20),
-    Setting(voices=2, moods="neutral", heard=20),
-    Setting(voices=4, moods="neutral", heard=20),
-)
 _TRAINED_HEARD, _TRAINED_MOODS = (5, 20, 150), ("neutral", "neutral", "neutral", "balanced", "one mood")
 _TRAINED_TIMES = 3  # every clip is heard so often, each time in another room
-_LEAST_ROOMS = 16  # with the same mix of moods: few voices are judged in several sets of rooms
 _STRENGTH = 5.0  # of the evidence of all clips beside the penalty on weights
 
 
@@ -89,10 +79,10 @@ def measure(
     for done, corpus in enumerate(corpora):
         training = [i for i, clip in enumerate(clips) if clip.corpus not in (corpus, *never_trained)]
         strange = [i for i, clip in enumerate(clips) if clip.corpus == corpus]
-        prior = prior_of(clips, training, functionals)
+        prior = prior_of(clips, training, [functionals])
         lessons = list(_training_rooms(clips, training))
-        exams = {setting: list(_judged_rooms(clips, strange, setting)) for setting in settings}
-        learned = _judged(lessons)
+        exams = {setting: list(judged_rooms(clips, strange, setting)) for setting in settings}
+        learned = judged(lessons)
         weights = weights_of(clips, learned)
         for knows_rooms in (False, True):
             taught = _heard(prior, functionals, lessons, knows_rooms)
@@ -107,22 +97,11 @@ def measure(
                     warnings.simplefilter("ignore", ConvergenceWarning)
                     model.fit(taught[:, contestant.columns], truth[learned], sample_weight=weights)
                 for setting, exam in exams.items():
-                    right = truth[_judged(exam)]
+                    right = truth[judged(exam)]
                     said = _said(model, asked[setting][:, contestant.columns], np.unique(right))
                     found[name][str(setting)][corpus] = metrics.uar(right, said)
     tell(len(corpora), len(corpora), "")
     return found
-
-
-def weights_of(clips: Sequence[Clip], rows: Sequence[int]) -> np.ndarray:
-    """Return the weight of each row, 1 in the mean: corpora weigh as the root of their voices, their clips alike."""
-    corpora = np.array([clips[index].corpus for index in rows])
-    weights = np.zeros(len(rows))
-    for corpus in np.unique(corpora):
-        mine = corpora == corpus
-        voices = {clips[index].speaker for index, is_mine in zip(rows, mine, strict=True) if is_mine}
-        weights[mine] = len(voices) ** 0.5 / mine.sum()
-    return weights / weights.mean()
 
 
 def _training_rooms(clips: Sequence[Clip], training: Sequence[int]) -> list[Room]:
@@ -139,17 +118,6 @@ def _training_rooms(clips: Sequence[Clip], training: Sequence[int]) -> list[Room
             )
             found += rooms(clips, mine, setting, generator, most_mixes=1)
     return found
-
-
-def _judged_rooms(clips: Sequence[Clip], strange: Sequence[int], setting: Setting) -> list[Room]:
-    generator = np.random.default_rng(1)
-    voices = len({clips[index].speaker for index in strange})
-    times = -(-_LEAST_ROOMS // (2 * -(-voices // setting.voices)))
-    return [room for _ in range(times) for room in rooms(clips, strange, setting, generator)]
-
-
-def _judged(among: Sequence[Room]) -> np.ndarray:
-    return np.concatenate([room.judged for room in among])
 
 
 def _heard(prior: Prior, functionals: np.ndarray, among: Sequence[Room], knows_rooms: bool) -> np.ndarray:

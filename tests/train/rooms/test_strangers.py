@@ -8,10 +8,11 @@ import pytest
 from edge.errors import InputError
 from tests.support.lab import run_train, write_config
 from tests.support.tiny_corpus import write_corpus
-from tests.train.study.voices import clips_of, functionals_of
-from train.fitting.prior import prior_of
-from train.study.heard_before import Setting
-from train.study.strangers import Contestant, linear, measure, perceptron, weights_of
+from tests.train.rooms.voices import clips_of, functionals_of
+from train.rooms.heard_before import Setting
+from train.rooms.lessons import weights_of
+from train.rooms.prior import prior_of
+from train.rooms.strangers import Contestant, linear, measure, perceptron
 
 LABELS = ("angry", "happy", "neutral", "sad")
 CLIPS = [
@@ -84,7 +85,7 @@ def test_the_prior_is_the_voices_mean_and_both_deviations():
     functionals = functionals_of(CLIPS, apart=2.0)
     functionals[among[3], 2] = np.nan
     voices = functionals[among].astype(np.float64).reshape(5, -1, 6)
-    found = prior_of(CLIPS, among, functionals)
+    found = prior_of(CLIPS, among, [functionals])
     np.testing.assert_allclose(found.mean, np.nanmean(voices, axis=1).mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.within, np.sqrt(np.nanvar(voices, axis=1).mean(axis=0)), rtol=1e-6)
     np.testing.assert_allclose(found.between, np.nanmean(voices, axis=1).std(axis=0), rtol=1e-6)

@@ -1,0 +1,147 @@
+"""The training of a network of utterances: a stopped one goes on, and it becomes an artifact that the sensor plays."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edge.errors import ArtifactError, ConfigError
+from edge.features.baseline import Baseline
+from edge.features.functionals import names
+from edge.model.artifact import load
+from tests.support.lab import SPEC, run_train, tiny_config, write_config
+from tests.support.tiny_corpus import write_corpus
+from train.config import Recipe
+from train.data.features import Cache
+from train.data.index import scan
+from train.fitting.job import Job
+from train.networks import utterance
+from train.rooms.fit import ROOMS, train_rooms
+from train.rooms.utterances import utterances
+from train.sizes import Utterance
+from train.study.protocols import splits
+
+SETTINGS = Utterance(members=2, units=8)
+
+
+def silent(*_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rooms")
+    config = tiny_config(folder)
+    clips = scan([write_corpus(folder, seconds=0.7)], config).clips
+    clips, heard, _ = utterances(clips, SPEC, Cache(config.cache), 2, silent)
+    job = Job(
+        name="rooms",
+        network="utterance",
+        recipe=Recipe(epochs=8, batch_size=16, learning_rate=3e-3, optimizer="adamw", label_smoothing=0.1),
+        settings=SETTINGS,
+        split=splits("speaker", clips, config)[0],
+    )
+    return folder, config, job, clips, heard
+
+
+def trained(lab, name: str, tell=silent):
+    folder, config, job, clips, heard = lab
+    return train_rooms(job, clips, heard, config.labels, SPEC, folder=folder / name, tell=tell)
+
+
+def test_stopped_and_resumed_it_is_the_same_network(lab):
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    whole = trained(lab, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(lab, "parts", stop)
+    parts = trained(lab, "parts")
+    assert whole.record.curves == parts.record.curves
+    for one, other in zip(whole.model.get_weights(), parts.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_it_learns_and_says_how_its_inputs_are_made(lab):
+    record = trained(lab, "whole").record
+    assert record.curves["loss"][-1] < record.curves["loss"][0]
+    assert record.functionals == names(SPEC)
+    assert len(record.baseline.mean) == len(record.functionals)
+    assert record.normalization is None
+    assert record.metrics["test"]["uar"] > 1.5 / 7  # another speaker of the made-up corpus
+
+
+def test_a_folder_of_another_training_is_refused(lab):
+    folder, config, job, clips, heard = lab
+    trained(lab, "whole")
+    other = Job(**{field: getattr(job, field) for field in job.__struct_fields__} | {"seed": 1})
+    with pytest.raises(ConfigError, match="other settings or data"):
+        train_rooms(other, clips, heard, config.labels, SPEC, folder=folder / "whole", tell=silent)
+
+
+def test_the_networks_together_say_the_mean_of_what_they_say():
+    model = utterance.build(SETTINGS, inputs=5, labels=3)
+    given = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
+    each = model.predict(given, verbose=0)
+    assert each.shape == (20, 2, 3)
+    np.testing.assert_allclose(
+        utterance.together(model, SETTINGS).predict(given, verbose=0), each.mean(axis=1), atol=1e-5
+    )
+
+
+def test_it_becomes_an_artifact_that_hears_against_a_room(lab, tmp_path):
+    """Converted to int8, verified against Keras on the test side's rooms, and asked as the sensor asks."""
+    from convert.config import ConvertConfig, Gates
+    from convert.make import make
+
+    run = trained(lab, "whole")
+    config = ConvertConfig(second_runtime=None, gates={"any": Gates(agreement=0.9, accuracy_loss=0.1, recall_loss=1)})
+    out = tmp_path / "rooms.tflite"
+    result = make(run, precision="int8", form="utterance", out=out, config=config, cache=Cache(tmp_path))
+    assert result.path == str(out), result.verification.failures
+    assert result.verification.devices[0].probs_difference < 0.1
+    artifact, model = load(out)
+    with np.load(run.folder / ROOMS) as file:
+        given = file["test"][0]
+    expected = run.model.predict(given[None], verbose=0)[0]
+    assert np.argmax(model.answer(given)) == np.argmax(expected)
+    assert artifact.manifest.baseline == run.record.baseline
+    assert Baseline(artifact.manifest.baseline).against(np.zeros(len(names(SPEC)), np.float32)).shape == given.shape
+    with pytest.raises(ArtifactError, match="has the utterance form, not step"):
+        make(run, precision="int8", form="step", out=out, config=config, cache=Cache(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_commands_from_corpora_to_the_report_of_strangers(tmp_path):
+    """Two corpora of made-up voices, a fold per voice and per corpus, every one an int8 artifact judged in rooms."""
+    write_corpus(tmp_path)
+    (tmp_path / "other").mkdir()
+    rows = ["path,label,speaker,corpus"]
+    for path in sorted((tmp_path / "TESS").rglob("*.wav")):
+        speaker, _, label = path.stem.split("_")
+        copy = tmp_path / "other" / f"{path.stem}.wav"
+        content = bytearray(path.read_bytes())
+        content[-2] ^= 1  # another sound, by a hair
+        copy.write_bytes(content)
+        rows.append(f"{copy},{label},other {speaker},other")
+    table = tmp_path / "other.csv"
+    table.write_text("\n".join(rows) + "\n")
+    recipe = {"epochs": 3, "batch_size": 32, "optimizer": "adamw", "learning_rate": 3e-3}
+    config = write_config(tmp_path, recipes={"rooms": recipe}, places=1)
+    done = run_train(
+        "rooms", "--protocol", "unheard", "--config", config, "--data", tmp_path / "TESS", table, "--out",
+        tmp_path / "runs",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 6
+    from convert import strangers
+
+    gates = "{any: {agreement: 0.5, accuracy_loss: 0.5, recall_loss: 1}}"
+    config.write_text(f"{config.read_text()}\nconvert: {{second_runtime: null, gates: {gates}}}\n")
+    assert strangers.main([str(tmp_path / "runs"), "--out", str(tmp_path / "report"), "--config", str(config)]) == 0
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(found["unseen"]) == {"TESS", "other"}
+    assert found["voices"]["TESS"]["folds"] == 2
+    assert len(found["unseen"]["TESS"]["uar"]) == 9
+    assert "| TESS |" in (tmp_path / "report" / "report.md").read_text()

@@ -1,0 +1,84 @@
+"""What a network of utterances learns from: every clip heard in rooms with pasts of many kinds, anew in every epoch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.features.baseline import Baseline, Prior
+from train.data.clip import Clip
+from train.rooms.heard_before import Moods, Room, Setting, rooms
+from train.rooms.utterances import Utterances
+
+CLOSED = -1.0  # a label that a corpus lacks: of its clips nobody knows how much they sound like that
+_VOICES = (1, 1, 1, 2, 4)
+_MOODS: tuple[Moods, ...] = ("neutral", "neutral", "neutral", "balanced", "one mood")
+_HEARD = (0, 1, 5, 20, 150)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """inputs: float32 (n, functionals + 1); truth: of each label 1, 0 or CLOSED, float32 (n, labels); weight: float32
+    (n,), 1 in the mean; clips: int (n,)."""
+
+    inputs: np.ndarray
+    truth: np.ndarray
+    weight: np.ndarray
+    clips: np.ndarray
+
+
+def lessons(
+    clips: Sequence[Clip], heard: Utterances, training: Sequence[int], prior: Prior, labels: Sequence[str],
+    rng: np.random.Generator,
+) -> Lessons:  # fmt: skip
+    """Return each clip of the training side once, half of them cut short, in a room and at a place by chance."""
+    inputs, judged = [], []
+    for corpus in sorted({clips[index].corpus for index in training}):
+        mine = [index for index in training if clips[index].corpus == corpus]
+        setting = Setting(
+            voices=int(rng.choice(_VOICES)), moods=str(rng.choice(_MOODS)), heard=int(rng.choice(_HEARD))
+        )
+        for room in rooms(clips, mine, setting, rng, most_mixes=1):
+            inputs.append(against(room, heard, Baseline(prior), place=int(rng.integers(heard.places)), cut_by=rng))
+            judged.append(room.judged)
+    found = np.concatenate(judged)
+    return Lessons(
+        inputs=np.concatenate(inputs),
+        truth=truth_of(clips, found, labels),
+        weight=weights_of(clips, found).astype(np.float32),
+        clips=found,
+    )
+
+
+def against(
+    room: Room, heard: Utterances, baseline: Baseline, *, place: int = 0, cut_by: np.random.Generator | None = None
+) -> np.ndarray:
+    """Return what a network is given of the judged clips after a room's past: float32 (n, functionals + 1)."""
+    baseline.reset()
+    for functionals in heard.whole(room.past, place):
+        baseline.hear(functionals)
+    asked = heard.whole(room.judged, place) if cut_by is None else heard.cut(room.judged, place, cut_by)
+    return baseline.against(asked)
+
+
+def truth_of(clips: Sequence[Clip], those: Sequence[int], labels: Sequence[str]) -> np.ndarray:
+    """Return float32 (n, labels): 1 for the clip's label, 0 for others that its corpus has, CLOSED for the rest."""
+    had: dict[str, set[str]] = {}
+    for clip in clips:
+        had.setdefault(clip.corpus, set()).add(clip.label)
+    found = np.zeros((len(those), len(labels)), np.float32)
+    for row, index in zip(found, those, strict=True):
+        row[[label not in had[clips[index].corpus] for label in labels]] = CLOSED
+        row[list(labels).index(clips[index].label)] = 1.0
+    return found
+
+
+def weights_of(clips: Sequence[Clip], rows: Sequence[int]) -> np.ndarray:
+    """Return the weight of each row, 1 in the mean: corpora weigh as the root of their voices, their clips alike."""
+    corpora = np.array([clips[index].corpus for index in rows])
+    weights = np.zeros(len(rows))
+    for corpus in np.unique(corpora):
+        mine = corpora == corpus
+        voices = {clips[index].speaker for index, is_mine in zip(rows, mine, strict=True) if is_mine}
+        weights[mine] = len(voices) ** 0.5 / mine.sum()
+    return weights / weights.mean()
