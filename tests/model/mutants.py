@@ -20,23 +20,24 @@ import numpy as np
 from edge.errors import ArtifactError
 from edge.model import runtime
 from edge.model.artifact import DIGEST, MANIFEST, load, unpack
-from tests.support.artifacts import STEP, STEP_INT8, WINDOW, packed, parts
+from tests.support.artifacts import STEP, STEP_INT8, UTTERANCE, WINDOW, packed, parts
 
+SOURCES = [WINDOW, STEP, STEP_INT8, UTTERANCE]
 Mutant = tuple[str, bytes, bool]  # kind, bytes, whether its hash was made right again
 
 
 def mutants() -> Iterator[Mutant]:
     """Yield 500 mutants, always the same."""
     rng = random.Random(4)
-    sources = [WINDOW, STEP, STEP_INT8]
+    sources = SOURCES
     whole = {path: path.read_bytes() for path in sources}
     graphs = {path: parts(path) for path in sources}
-    for number in range(90):
-        data = whole[sources[number % 3]]
+    for number in range(60):
+        data = whole[sources[number % 4]]
         yield "truncated", data[: rng.randrange(len(data))], False
     for kind, within in (("bit of the graph", True), ("bit of the zip", False)):
         for number in range(85):
-            path = sources[number % 3]
+            path = sources[number % 4]
             edge = len(graphs[path][0])
             yield (
                 kind,
@@ -44,13 +45,13 @@ def mutants() -> Iterator[Mutant]:
                 False,
             )
     for number in range(30):
-        data = whole[sources[number % 3]]
+        data = whole[sources[number % 4]]
         at, size = rng.randrange(len(data)), rng.choice((1, 4, 64, 512))
         yield "bytes lost or put in", data[:at] + (data[at + size :] if number % 2 else bytes(size) + data[at:]), False
     for number in range(30):
-        graph, manifest = graphs[sources[number % 3]]
-        other = graphs[sources[(number + 1 + number % 2) % 3]][1]
-        yield "manifest of another", packed(graph, other, digest=unpack(whole[sources[number % 3]]).digest), False
+        graph, manifest = graphs[sources[number % 4]]
+        other = graphs[sources[(number + 1 + number % 3) % 4]][1]
+        yield "manifest of another", packed(graph, other, digest=unpack(whole[sources[number % 4]]).digest), False
         if number < 20:
             yield "manifest of another, hash made right", packed(graph, other | {"name": f"tiny{number}"}), True
     for path in sources:
@@ -70,6 +71,8 @@ def mutants() -> Iterator[Mutant]:
                 set(changes) & {"window_frames", "step_frames", "states"}
                 and changes.get("form", manifest["form"]) != manifest["form"]
             ):
+                continue
+            if any(manifest[change.partition(".")[0]] is None for change in changes if "." in change):
                 continue
             yield kind, packed(graph, _changed(manifest, changes)), True
     while True:
@@ -93,6 +96,12 @@ def _wrong_manifests() -> Iterator[tuple[str, dict]]:
     yield "a standard deviation of nothing", {"normalization.std": [1e-300] * 40}
     yield "too short a mean", {"normalization.mean": [0.0]}
     yield "another normalization", {"normalization.kind": "none"}
+    yield "another room's mean", {"baseline.mean": [0.0] * 51}
+    yield "a baseline beyond float64", {"baseline.within": [1e-300] * 51}
+    yield "too short a baseline", {"baseline.between": [1.0]}
+    yield "functionals nobody has", {"functionals": ["loudness"] * 51}
+    yield "functionals without a baseline", {"functionals": ["pitch_mean"], "baseline": None}
+    yield "a mood of no label", {"moods": {"tense": ["cross"]}}
     yield "no golden probabilities", {"golden.probs": []}
     yield "other golden probabilities", {"golden.probs": [[1.0, 0, 0, 0, 0, 0, 0]] * 29}
     yield "golden probabilities beyond float32", {"golden.probs": [[1e300] * 7] * 29}
@@ -156,7 +165,7 @@ def main(folder: Path, count: int = 500) -> None:
     reached = []
     interpreter = runtime.interpreter
     runtime.interpreter = lambda graph: (reached.append(graph), interpreter(graph))[1]
-    same = {parts(path)[0]: unpack(path.read_bytes()).manifest for path in (WINDOW, STEP, STEP_INT8)}
+    same = {parts(path)[0]: unpack(path.read_bytes()).manifest for path in SOURCES}
     outcomes, faults = Counter(), []
     path = folder / "mutant.tflite"
     config = folder / "config.yaml"
