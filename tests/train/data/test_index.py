@@ -102,8 +102,8 @@ def unknown_scheme(folder: Path) -> list[str]:
     return [str(folder / "TESS")]
 
 
-def table_without_speaker(folder: Path) -> list[str]:
-    (folder / "t.csv").write_text("path,label\na.wav,sad\n")
+def table_without_label(folder: Path) -> list[str]:
+    (folder / "t.csv").write_text("path,speaker\na.wav,me\n")
     return [str(folder / "t.csv")]
 
 
@@ -134,7 +134,7 @@ def label_with_one_clip(folder: Path) -> list[str]:
         (no_audio, "notes: no sound files in it"),
         (missing, "nowhere: no such folder or table"),
         (unknown_scheme, "1 of 29 file names fit no known corpus"),
-        (table_without_speaker, "t.csv: column speaker is missing"),
+        (table_without_label, "t.csv: column label is missing"),
         (table_with_unknown_label, "t.csv:2: label 'bewildered' is neither one of"),
         (table_of_missing_files, "a.wav: cannot be opened (No such file or directory)"),
         (binary_table, "t.csv: not a CSV table in UTF-8"),
