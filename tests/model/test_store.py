@@ -241,7 +241,7 @@ def test_where_a_model_is_named_nothing_is_installed(owner):
     owner.folder.joinpath("config.yaml").write_text(f"edge: {{model: {DEFAULT}, state_folder: {owner.folder}/state}}")
     done = owner.roomtone("install", owner.model("first"))
     assert (done.returncode, len(done.stderr.splitlines())) == (78, 1)
-    assert "edge.model: names" in done.stderr
+    assert "edge.model: the sensor runs" in done.stderr
 
 
 INSTALL = """
