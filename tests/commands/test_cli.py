@@ -73,7 +73,7 @@ def test_a_configuration_that_is_not_there_is_78(tmp_path):
 BAD_MODELS = {
     "missing": (None, "no such model file"),
     "not a model": (b"hello" * 100, "not a TFLite model"),
-    "graph altered": (flipped(MODEL, 5_000), "altered: the SHA-256 of graph and manifest does not match"),
+    "graph altered": (flipped(MODEL, 5_000), "altered or damaged: the SHA-256 of graph and manifest does not match"),
     "cut short": (MODEL[: len(MODEL) // 2], "damaged or cut short"),
     "empty": (b"", "not a TFLite model"),
 }

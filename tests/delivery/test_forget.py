@@ -88,7 +88,7 @@ def test_wrong_usage_an_embedded_broker_and_none_at_all(tmp_path):
     assert roomtone(tmp_path, 1, "forget", "Attic#").returncode == 2
     done = roomtone(tmp_path, 1, "forget", "attic", mqtt={"host": "embedded"})
     assert done.returncode == 78
-    assert "a broker of our own keeps nothing" in done.stderr
+    assert "a broker of ours keeps nothing" in done.stderr
     done = roomtone(tmp_path, 1, "forget", "attic")
     assert done.returncode == 69
     assert f"broker {HOST}:1: connection refused" in done.stderr.splitlines()[-1]

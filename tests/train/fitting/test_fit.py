@@ -157,7 +157,7 @@ def test_contrast_counts_in_the_loss_alone(lab):
     assert with_it.record.curves.keys() >= without.record.curves.keys()
     assert with_it.model.output_shape == without.model.output_shape
     assert not np.array_equal(with_it.logits("test"), without.logits("test"))
-    with pytest.raises(ConfigError, match="contrast is for networks that answer all along, cnn does not"):
+    with pytest.raises(ConfigError, match="contrast: cnn answers once a clip and cannot use it"):
         fitted(lab, tiny_job("cnn", clips, config, contrast=0.5), "contrast-cnn")
 
 
