@@ -13,6 +13,8 @@ from train.config import Recipe, TrainConfig
 from train.data.clip import Clip
 from train.data.split import Split
 
+_LONGEST_SLUG = 100  # file systems take names of 255 bytes
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One training. `name` is that of its folder; `settings` are the sizes of its network."""
@@ -65,4 +67,6 @@ def share_of(split: Split, clips: Sequence[Clip], share: float) -> Split:
 
 
 def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in text.lower()).strip("-")
+    """Return a fold's name as a part of a folder's; of one that names very many speakers, its beginning and a sum."""
+    slug = "".join(letter if letter.isalnum() else "-" for letter in text.lower()).strip("-")
+    return slug if len(slug) <= _LONGEST_SLUG else f"{slug[: _LONGEST_SLUG - 9]}-{zlib.crc32(text.encode()):08x}"

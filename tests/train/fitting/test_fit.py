@@ -11,7 +11,8 @@ import pytest
 from edge.errors import ConfigError, InputError
 from tests.support.lab import SPEC, run_train, start_train, tiny_clips, tiny_config, tiny_job, write_config
 from tests.support.tiny_corpus import write_corpus
-from train.config import Augmentation, RecipeFor
+from train.config import Augmentation, RecipeFor, TrainConfig
+from train.data.split import Split
 from train.fitting import checkpoint, runs
 from train.fitting.job import job_of
 from train.networks import registry
@@ -62,6 +63,16 @@ def test_of_few_clips_there_are_more_epochs(lab):
     assert [epochs(68), epochs(32), epochs(32, epochs=2)] == [4, 9, 2]
     more = tiny_config(lab[0], recipes={"study": RecipeFor(**recipe | {"epochs": 50})})
     assert job_of("ann", "study", split, more).recipe.epochs == 50
+
+
+def test_a_fold_of_many_speakers_has_a_name_that_a_file_system_takes():
+    config = TrainConfig()
+    names = ["CREMA-D:" + "+".join(map(str, range(1_001, last))) for last in (1_090, 1_091)]
+    folds = [Split(protocol="unheard", fold=fold, seed=0, train=[0], validation=[], test=[1]) for fold in names]
+    first, second = (job_of("ann", "study", fold, config).name for fold in folds)
+    assert first != second
+    assert len(first) < 200
+    assert first.startswith("ann-unheard-crema-d-1001-1002")
 
 
 def test_unrolled_for_training_it_is_the_same_network(lab, monkeypatch):
