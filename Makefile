@@ -1,6 +1,6 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-speech train-default unheard compare convert bench mutants \
+.PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers compare convert bench mutants \
   deploy bundle lock ears ears-everybody soak \
   test-systemd test-install test-make-deploy test-arm64 test-homeassistant
 SHELL := bash
@@ -13,7 +13,7 @@ TFLITE := .venv-tflite-runtime/.ready
 PYTHON_DEV := .venv/bin/python
 needs = $(if $($(1)),,$(error make $(firstword $(MAKECMDGOALS)) needs $(1)=$(2)))
 # Said before anything is installed for it.
-$(if $(filter train train-speech train-default unheard compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter train train-speech train-default train-rooms unheard strangers compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
 $(if $(filter train-speech train-default unheard,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
 $(if $(filter deploy,$(MAKECMDGOALS)),$(call needs,HOST,pi@sensor))
 
@@ -51,6 +51,15 @@ unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora nev
 	@$(PYTHON_DEV) -m train compare --protocol unheard --networks causal_cnn --recipe default --data $(DATA) --noise $(NOISE) \
 	  --name unheard
 	@$(PYTHON_DEV) -m convert.unheard runs/unheard --noise $(NOISE) --out train/reports/unheard
+
+train-rooms: $(DEV) $(TFLITE)  ## the network of utterances, heard against the room, in place (half an hour) DATA=folders
+	@$(PYTHON_DEV) -m train rooms --data $(DATA) --out runs/room
+	@$(PYTHON_DEV) -m convert runs/room/utterance-default-0-seed0 --name rooms --out edge/model/bundled/rooms.tflite \
+	  --calibration train/reports/strangers/report.json
+
+strangers: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard, in rooms (an hour) DATA=folders
+	@$(PYTHON_DEV) -m train rooms --protocol unheard --data $(DATA) --out runs/rooms
+	@$(PYTHON_DEV) -m convert.strangers runs/rooms --out train/reports/strangers
 
 compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=...]
 	@$(PYTHON_DEV) -m train compare --data $(DATA) $(ARGS)

@@ -1,5 +1,6 @@
 """The `convert` key of config.yaml: what to convert, what is measured on the way, and what an artifact must pass."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -9,6 +10,11 @@ from edge.section import File, Ratio, Section
 from train.sizes import Count
 
 Difference = Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+
+MOODS = {
+    "tense": ("angry", "disgust", "fear"), "bright": ("happy", "surprise"), "calm": ("neutral",), "low": ("sad",)
+}  # fmt: skip
 
 
 class Gates(Section, kw_only=True):
@@ -39,14 +45,17 @@ class ConvertConfig(Section, kw_only=True):
     """How runs become artifacts.
 
     representative_clips: of the training side, whose ranges int8 is given. abstain_precision: the `enter` threshold is
-    the lowest at which this share of the labels said on the validation side is right. second_runtime: a Python with
-    tflite-runtime, relative to the checkout; None leaves it out, and the report says so. gates: by protocol of the
-    training, `any` for the others.
+    the lowest at which this share of the labels said on the validation side is right. moods: the groups of labels that
+    are said where no label is, from the probability on from which a share `mood_precision` of them is right.
+    second_runtime: a Python with tflite-runtime, relative to the checkout; None leaves it out, and the report says so.
+    gates: by protocol of the training, `any` for the others.
     """
 
     step_frames: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     representative_clips: Count = 200
     abstain_precision: Ratio = 0.7
+    moods: dict[str, list[str]] = msgspec.field(default_factory=lambda: {name: list(of) for name, of in MOODS.items()})
+    mood_precision: Ratio = 0.65
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=604_800)] = 900.0
     second_runtime: File | None = ".venv-tflite-runtime/bin/python"
     gates: dict[str, Gates] = msgspec.field(
@@ -54,6 +63,12 @@ class ConvertConfig(Section, kw_only=True):
     )
     out: File = "runs/artifacts"
     set: list[Entry] = msgspec.field(default_factory=list)
+
+    def moods_of(self, labels: Sequence[str]) -> dict[str, list[str]]:
+        """Return the moods of a model's labels; none where a label belongs to none."""
+        grouped = {name: [label for label in members if label in labels] for name, members in self.moods.items()}
+        whole = {label for members in grouped.values() for label in members} == set(labels)
+        return {name: members for name, members in grouped.items() if members} if whole else {}
 
     def gates_for(self, protocol: str) -> Gates:
         """Return the gates for runs of a protocol."""

@@ -74,7 +74,7 @@ def make(
     refuse_unsupported(Graph(graph))
     manifest = with_golden(
         graph,
-        _manifest(run, job, calibration, name or run.record.name),
+        _manifest(run, job, calibration, name or run.record.name, config),
         interpreters(config),
         timeout_s=config.timeout_s,
     )
@@ -114,16 +114,23 @@ def _representative(run: Run, form: str, config: ConvertConfig, cache: Cache) ->
     return [windowed(utterances + early, run.record.window_frames)]
 
 
-def _manifest(run: Run, job: Job, calibration: Calibration | None, name: str) -> Manifest:
+def _manifest(
+    run: Run, job: Job, calibration: Calibration | None, name: str, config: ConvertConfig
+) -> Manifest:
     record = run.record
     step = job.form == "step"
     states: dict[str, Any] = {}
     if step:
         network = registry.module(record.network).step(run.model, frames=job.step_frames)
         states = {state: list(shape) for state, shape in network.states.items()}
-    decision = DecisionDefaults()
+    decision, moods = DecisionDefaults(), {}
     if calibration:
         decision = DecisionDefaults(enter=calibration.enter, exit=calibration.exit)
+        if calibration.mood_enter is not None:
+            moods = config.moods_of(record.labels)
+            decision = msgspec.structs.replace(
+                decision, mood_enter=calibration.mood_enter, arousal_enter=calibration.arousal_enter
+            )
     return Manifest(
         name=re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:64],
         version=re.sub(r"[^0-9]", "", record.created)[:12],
@@ -140,6 +147,7 @@ def _manifest(run: Run, job: Job, calibration: Calibration | None, name: str) ->
         states=states,
         temperature=job.temperature,
         decision=decision,
+        moods=moods,
         golden=Golden(features=[], probs=[], probs_tolerance=TOLERANCE[job.precision]),  # chosen once it runs
         provenance=Provenance(
             corpora=record.corpora,

@@ -20,11 +20,12 @@ import numpy as np
 from scipy.special import softmax
 
 from convert.config import ConvertConfig
-from convert.verification.calibrate import calibrate
+from convert.verification.calibrate import Calibration, calibrate, grouped, threshold
 from edge.entry import concluded
 from edge.errors import ArtifactError, InputError
 from edge.features.baseline import Baseline
 from edge.files import output
+from edge.hearing.affect import COORDINATES
 from edge.model.artifact import load, write_atomically
 from edge.section import load_section
 from train.config import TrainConfig
@@ -81,7 +82,7 @@ def _measured(arguments: list[str] | None) -> None:
         for number, run in enumerate(found, start=1):
             answers.append(_answers(run, config, cache))
             tell(number, len(found), run.record.fold)
-    made = report(answers, config.abstain_precision)
+    made = report(answers, config)
     write_atomically(out / "report.json", msgspec.json.format(msgspec.json.encode(made), indent=1))
     write_atomically(out / "report.md", table(made).encode())
     print(table(made))
@@ -110,7 +111,7 @@ def _answers(run: runs.Run, config: ConvertConfig, cache: Cache) -> Answers:
     )  # fmt: skip
 
 
-def report(answers: Sequence[Answers], abstain_precision: float) -> dict[str, Any]:
+def report(answers: Sequence[Answers], config: ConvertConfig) -> dict[str, Any]:
     """Return the figures of corpora that nobody trained on, and of voices whose corpus was."""
     unseen = [one for one in answers if is_unseen(one.fold)]
     voices: dict[str, list[Answers]] = defaultdict(list)
@@ -119,26 +120,58 @@ def report(answers: Sequence[Answers], abstain_precision: float) -> dict[str, An
             voices[group_of(one.fold) or one.fold].append(one)
     return {
         "labels": answers[0].labels,
-        "unseen": {one.corpus: _unseen(one, [o for o in unseen if o.corpus != one.corpus], abstain_precision)
+        "unseen": {one.corpus: _unseen(one, [o for o in unseen if o.corpus != one.corpus], config)
                    for one in unseen},
         "voices": {corpus: _voices(members) for corpus, members in voices.items()},
-        "calibration": msgspec.to_builtins(calibrate(*_known(unseen), abstain_precision=abstain_precision)),
+        "calibration": msgspec.to_builtins(_calibration(unseen, config)),
         "file_bytes": max(one.file_bytes for one in answers),
     }  # fmt: skip
 
 
-def _unseen(one: Answers, others: Sequence[Answers], abstain_precision: float) -> dict[str, Any]:
-    calibration = calibrate(*_known(others), abstain_precision=abstain_precision)
+def _calibration(answers: Sequence[Answers], config: ConvertConfig) -> Calibration:
+    """Return temperature and thresholds, those of moods too, from what was said to corpora that nobody trained on."""
+    truth, logits = _known(answers)
+    found = calibrate(truth, logits, abstain_precision=config.abstain_precision)
+    probs, labels = softmax(logits / found.temperature, axis=1), answers[0].labels
+    enter = [threshold(*grouped(truth, probs, groups), config.mood_precision) if groups else None
+             for groups in (_moods(labels, config), _arousals(labels))]  # fmt: skip
+    mood, arousal = (None if one is None else one[0] for one in enter)
+    return msgspec.structs.replace(found, mood_enter=mood, arousal_enter=arousal)
+
+
+def _moods(labels: list[str], config: ConvertConfig) -> list[list[int]]:
+    return [[labels.index(label) for label in members] for members in config.moods_of(labels).values()]
+
+
+def _arousals(labels: list[str]) -> list[list[int]]:
+    """Return the labels that are excited, and those that are calm; none where not all have a place in core affect."""
+    if any(label not in COORDINATES for label in labels):
+        return []
+    excited = [COORDINATES[label][1] > 0 for label in labels]
+    return [[number for number, one in enumerate(excited) if one is which] for which in (True, False)]
+
+
+def _unseen(one: Answers, others: Sequence[Answers], config: ConvertConfig) -> dict[str, Any]:
+    calibration = _calibration(others, config)
     sure = softmax(_logits(one.probs[JUDGED]) / calibration.temperature, axis=1)
     truth, said = one.truth[JUDGED], sure.max(axis=1) >= calibration.enter
-    return {
+    found = {
         "clips": len(truth),
         "uar": {str(setting): _uar(one.truth[setting], probs, one.had) for setting, probs in one.probs.items()},
         "uar_over_all_labels": _uar(truth, one.probs[JUDGED], np.ones(len(one.labels), bool)),
         "ece": metrics.ece(truth, sure),
         "said": float(said.mean()),
-        "right_where_said": float((sure.argmax(axis=1) == truth)[said].mean()) if said.any() else None,
+        "right_where_said": _right(truth[said], sure[said]),
     }
+    if (moods := _moods(one.labels, config)) and calibration.mood_enter is not None:
+        truth, sure = grouped(truth, sure, moods)
+        said |= sure.max(axis=1) >= calibration.mood_enter  # a label that is said has its mood
+        found |= {"mood_said": float(said.mean()), "mood_right_where_said": _right(truth[said], sure[said])}
+    return found
+
+
+def _right(truth: np.ndarray, probs: np.ndarray) -> float | None:
+    return float((probs.argmax(axis=1) == truth).mean()) if len(truth) else None
 
 
 def _voices(members: Sequence[Answers]) -> dict[str, Any]:
@@ -173,13 +206,15 @@ def table(found: dict[str, Any]) -> str:
         for setting in next(iter(found["unseen"].values()))["uar"]
     ]
     rows += [
-        [name, *("-" if (value := found["unseen"][corpus][key]) is None else f"{scale * value:.{digits}f}"
+        [name, *("-" if (value := found["unseen"][corpus].get(key)) is None else f"{scale * value:.{digits}f}"
                  for corpus in corpora)]
         for name, key, scale, digits in (
             ("the same, over all labels of the model", "uar_over_all_labels", 100, 1),
             ("ECE, calibrated on the others", "ece", 1, 3),
             ("a label is said, in %", "said", 100, 1),
-            ("right where one is said, in %", "right_where_said", 100, 1),
+            ("right where a label is said, in %", "right_where_said", 100, 1),
+            ("a mood is said, in %", "mood_said", 100, 1),
+            ("right where a mood is said, in %", "mood_right_where_said", 100, 1),
         )
     ]  # fmt: skip
     voices = [

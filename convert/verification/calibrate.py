@@ -1,5 +1,7 @@
 """Calibration on the validation side: the temperature of the logits, and from which probability a label is said."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from scipy.special import softmax
@@ -22,7 +24,8 @@ class Bin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """`precision` and `coverage` are what `enter` gives on the validation side, at clips' ends."""
+    """`precision` and `coverage` are what `enter` gives on the validation side, at clips' ends. `mood_enter` and
+    `arousal_enter`: the same thresholds for groups of labels, and for excited against calm; None: not to be said."""
 
     clips: int
     mistakes: int
@@ -36,6 +39,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     reached: bool
     before: list[Bin]
     after: list[Bin]
+    mood_enter: float | None = None
+    arousal_enter: float | None = None
 
 
 def calibrate(truth: np.ndarray, logits: np.ndarray, *, abstain_precision: float) -> Calibration:
@@ -63,6 +68,14 @@ def calibrate(truth: np.ndarray, logits: np.ndarray, *, abstain_precision: float
         before=reliability(truth, before),
         after=reliability(truth, after),
     )
+
+
+def grouped(truth: np.ndarray, probs: np.ndarray, groups: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth and probabilities (n, groups) of groups of labels, of the clips whose label is in one."""
+    of_label = {label: number for number, members in enumerate(groups) for label in members}
+    known = np.isin(truth, list(of_label))
+    found = np.array([of_label[label] for label in truth[known]], int)
+    return found, np.stack([probs[known][:, list(members)].sum(axis=1) for members in groups], axis=1)
 
 
 def threshold(truth: np.ndarray, probs: np.ndarray, wanted: float) -> tuple[float, float, float] | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from convert.config import ConvertConfig
 from convert.strangers import Answers, report, table
 from train.rooms.heard_before import JUDGED, SETTINGS
 from train.study.folds import speakers_fold, unseen_fold
@@ -40,7 +41,7 @@ def found():
             answers(speakers_fold("one", ["a"], ["b"], both=True), "one", right=0.8, sure=0.9, seed=4),
             answers(speakers_fold("one", ["b"], ["a"], both=True), "one", right=0.6, sure=0.9, seed=5),
         ],
-        abstain_precision=0.55,
+        ConvertConfig(abstain_precision=0.55),
     )
 
 
@@ -64,6 +65,18 @@ def test_voices_of_a_known_corpus_are_pooled_over_folds(found):
     assert voices["folds"] == 2
     assert voices["uar"] == pytest.approx(0.7, abs=0.05)
     assert set(voices["recall"]) == set(LABELS)
+
+
+def test_of_labels_with_moods_the_mood_is_said_where_it_is_right_often_enough(found):
+    one = found["unseen"]["one"]
+    assert found["calibration"]["mood_enter"] is not None or "mood_said" not in one
+    lenient = report(
+        [answers(unseen_fold(name), name, right=0.7, sure=0.9, seed=seed) for seed, name in enumerate(("a", "b"))],
+        ConvertConfig(abstain_precision=0.6),
+    )
+    assert lenient["calibration"]["mood_enter"] is not None
+    assert lenient["unseen"]["a"]["mood_said"] == pytest.approx(1.0)
+    assert lenient["unseen"]["a"]["mood_right_where_said"] == pytest.approx(0.7, abs=0.05)
 
 
 def test_the_table_says_it_all(found):
