@@ -9,10 +9,11 @@ from pathlib import Path
 import yaml
 
 from tests.support.artifacts import UTTERANCE
-from tests.support.daemon import RECORDING
+from tests.support.daemon import RECORDING, Daemon
 from tests.support.patience import PATIENCE_S
 from tests.support.runtimes import both_runtimes, python_of
 from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
 
 
 def roomtone(*arguments: object, cwd: Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
@@ -59,3 +60,13 @@ def test_check_passes_and_install_puts_it_on_trial(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "tiny-1-utterance-float32: verified and installed" in done.stdout
     assert "tiny-1-utterance-float32" in roomtone("--config", config, "check", cwd=tmp_path).stdout
+
+
+def test_home_assistant_is_told_of_its_moods(tmp_path, broker):
+    moods = ["tense", "bright", "calm", "low", "excited", "unknown", "quiet"]
+    edge = {"homeassistant": {"enabled": True}, "model": str(UTTERANCE)}
+    said = roomtone("--config", configured(tmp_path, **edge), "homeassistant", cwd=tmp_path).stdout
+    assert json.loads(said.partition("\n")[2])["components"]["mood"]["options"] == moods
+    with Subscriber(broker.port, "homeassistant/device/#") as watcher, Daemon(tmp_path, broker.port, edge=edge):
+        watcher.wait_for(lambda w: w.messages)
+        assert watcher.messages[0].json["components"]["mood"]["options"] == moods
