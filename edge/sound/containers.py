@@ -16,6 +16,7 @@ from edge.sound.kinds import MP3, TELLING_BYTES, kind_of
 Read = Callable[[int, int], bytes]  # place and count; fewer bytes only at the end
 
 _NEVER_WRITTEN = 0x7FFF_0000  # lengths from here on are what recorders put where they do not know
+_SSND_BYTES = 8  # before its sound
 _MOST_CHUNKS = 10_000
 _SMALL_BYTES = 4_096  # so little behind a sound is none
 _PIECE_BYTES = 1 << 20
@@ -101,7 +102,7 @@ def _chunked(kind: str, read: Read, size: int) -> Layout:
                 fault = _aiff_fault(common, length)
         place += counted + -(place + counted) % form.aligned
     follow = size - sound
-    if not sound or follow <= 0:
+    if not sound or follow <= 0 or (kind == "AIFF" and told <= _SSND_BYTES):
         return Layout(fault=fault)
     patches = {}
     if large and length == 0xFFFF_FFFF:

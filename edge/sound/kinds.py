@@ -47,7 +47,7 @@ _FOREIGN = (
     (rb"RIFF....AVI ", "AVI", True),
     (rb"FLV\x01", "Flash video", True),
     (rb"\x00\x00\x01\xba[\x21-\x7f]", "an MPEG video", True),
-    (rb"G.{187}G.{187}G.{187}G", "an MPEG transport stream", True),
+    (rb"G\x40[\x00\x11][\x10-\x3f].{184}G", "an MPEG transport stream", True),
     (rb"\.RMF\x00\x00", "RealMedia", True),
     (rb"wvpk", "WavPack", True),
     (rb"MAC ", "Monkey's Audio", True),
@@ -56,7 +56,7 @@ _FOREIGN = (
     (rb"MThd\x00\x00\x00\x06", "MIDI: notes, no sound", False),
     (rb"\x00\x05\x16\x07", "what macOS keeps beside one (AppleDouble)", False),
     (rb"version https://git-lfs", "a pointer of Git LFS: `git lfs pull` fetches the file", False),
-    (rb"\s*<(!DOCTYPE|html|\?xml)", "a page of the web", False),
+    (rb"\s*<(?i:!DOCTYPE|html|\?xml)", "a page of the web", False),
     (rb"PK\x03\x04", "a zip archive: unpack it", False),
     (rb"\x1f\x8b\x08[\x00-\x1f]|BZh[1-9]1AY&SY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|.{257}ustar",
      "an archive: unpack it", False),
@@ -88,7 +88,7 @@ def foreign(head: bytes, *, sure: bool = False) -> tuple[str, bool] | None:
     sure: say nothing of what may also be raw samples by chance.
     """
     for magic, what, convertible in _FOREIGN + (() if sure else _PERHAPS_FOREIGN):
-        if re.match(magic, head, re.DOTALL | re.IGNORECASE):
+        if re.match(magic, head, re.DOTALL):
             return what, convertible
     return ("text", False) if _is_text(head) else None
 

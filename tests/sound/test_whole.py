@@ -151,7 +151,7 @@ NO_SOUND = {
     "PDF": b"%PDF-1.7\n%\xe2\xe3" + bytes(9_000), "zip": b"PK\x03\x04" + bytes(9_000), "GIF": b"GIF89a" + bytes(99),
     "gzip": b"\x1f\x8b\x08\x00" + bytes(9_000), "ELF": b"\x7fELF\x02\x01" + bytes(9_000),
     "MP4": b"\x00\x00\x00\x20ftypisom" + bytes(9_000), "MKV": b"\x1a\x45\xdf\xa3" + bytes(9_000),
-    "TS": (b"G" + bytes(187)) * 50, "AVI": b"RIFF\x00\x10\x00\x00AVI " + bytes(9_000),
+    "TS": (b"G\x40\x11\x10" + bytes(184)) * 50, "AVI": b"RIFF\x00\x10\x00\x00AVI " + bytes(9_000),
 }  # fmt: skip
 
 
