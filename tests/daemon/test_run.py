@@ -123,7 +123,7 @@ def test_a_recording_played_as_a_microphone_gives_the_events_of_classify(tmp_pat
 
 @pytest.mark.parametrize(
     ("state", "says"),
-    [("state", "; the next run sends them, late"), ("file/state", " are lost"), ("x" * 300, " are lost")],
+    [("state", " the next run sends them, late"), ("file/state", " are lost"), ("x" * 300, " are lost")],
     ids=["kept", "in a file", "too long"],
 )
 def test_a_recording_that_the_broker_did_not_take_says_so(tmp_path, state, says):
