@@ -1,7 +1,7 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers compare convert bench mutants \
-  deploy bundle lock ears ears-everybody soak \
+.PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers compare convert bench \
+  mutants deploy bundle lock ears ears-everybody soak \
   test-systemd test-install test-make-deploy test-arm64 test-homeassistant
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
@@ -52,9 +52,9 @@ unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora nev
 	  --name unheard
 	@$(PYTHON_DEV) -m convert.unheard runs/unheard --noise $(NOISE) --out train/reports/unheard
 
-train-rooms: $(DEV) $(TFLITE)  ## the network of utterances, heard against the room, in place (half an hour) DATA=folders
+train-rooms: $(DEV) $(TFLITE)  ## the network of utterances, heard against the room: runs/room.tflite (half an hour) DATA=folders
 	@$(PYTHON_DEV) -m train rooms --data $(DATA) --out runs/room
-	@$(PYTHON_DEV) -m convert runs/room/utterance-default-0-seed0 --name rooms --out edge/model/bundled/rooms.tflite \
+	@$(PYTHON_DEV) -m convert runs/room/utterance-default-0-seed0 --name room --out runs/room.tflite \
 	  --calibration train/reports/strangers/report.json
 
 strangers: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard, in rooms (an hour) DATA=folders

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from convert import strangers
 from convert.report.tables import artifact_table
 from tests.bench import everybody_table
 from tests.bench.cost import table
@@ -14,7 +15,8 @@ from tests.test_house import HOUSES
 from train.pages.tables import TABLES
 
 README = (ROOT / "README.md").read_text()
-REPORTS = sorted((ROOT / "train" / "reports").glob("*/report.json"))
+STRANGERS = ROOT / "train" / "reports" / "strangers"
+REPORTS = [path for path in sorted((ROOT / "train" / "reports").glob("*/report.json")) if path.parent != STRANGERS]
 ARTIFACTS = sorted((ROOT / "convert" / "reports").glob("*.json"))
 COST = json.loads((ROOT / "tests" / "bench" / "reports" / "cost.json").read_text())
 MOST_LINES = 150
@@ -30,6 +32,11 @@ def test_there_are_reports():
 def test_the_readme_has_each_reports_table(path: Path):
     report = json.loads(path.read_text())
     assert TABLES[report["protocol"]](report) in (ROOT / "train" / "reports" / "README.md").read_text()
+
+
+def test_the_report_of_strangers_is_that_of_its_figures():
+    found = json.loads((STRANGERS / "report.json").read_text())
+    assert strangers.table(found) == (STRANGERS / "report.md").read_text()
 
 
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)

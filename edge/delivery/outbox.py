@@ -3,9 +3,9 @@
 Driven by seconds of a monotonic clock, without a thread. An event is *live*, after a second *late*: it is committed to
 the store (store.py), as is all at the end. Late events go out in order; live ones pass only very many of them. An event
 is in one of these places, and has a `row` where the store holds it, too:
-    _live      new, in memory                      _batch      late, read back from the store, next to be sent
-    _unsaved   late, and not in the store (yet)    _flying     sent, and not acknowledged
-    the store  late, on disk                       _delivered  acknowledged, its row not deleted yet
+    _live     new, in memory                  _batch      late, read back from the store, next to be sent
+    _unsaved  late, not in the store (yet)    _flying     sent, not acknowledged
+    store     late, on disk                   _delivered  acknowledged, its row not deleted yet
 """
 
 import logging
@@ -52,8 +52,7 @@ class Outbox:
         self._generation = 0  # of the store's file
         self._read_to = 0  # the row up to which the store was read back
         self._unread = False
-        self._online_s = 0.0
-        self._store_due_s = 0.0
+        self._online_s = self._store_due_s = 0.0
         if store is not None:
             self._try(store.open_existing, 0.0)
             self._unread = store.rows > 0
