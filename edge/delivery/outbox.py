@@ -50,8 +50,7 @@ class Outbox:
         self._flying: dict[str, _Item] = {}  # by event id
         self._delivered: list[int] = []  # rows
         self._generation = 0  # of the store's file
-        self._read_to = 0  # the row up to which the store was read back
-        self._unread = False
+        self._read_to, self._unread = 0, False  # the row up to which the store was read back; whether there are more
         self._online_s = self._store_due_s = 0.0
         if store is not None:
             self._try(store.open_existing, 0.0)
