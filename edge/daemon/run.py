@@ -77,8 +77,7 @@ def run(
                 permission=Permission(None, Switch(_switch_path(config)), config.quiet_hours), show=line.show,
             )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
-                lost = f"{outbox.lost} are lost: set edge.state_folder"
-                after = lost if outbox.lost else "the next run sends them, late"
+                after = f"{outbox.lost} are lost" if outbox.lost else "the next run sends them, late"
                 raise UnavailableError(f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; {after}")
             return
         switch = Switch(None)

@@ -72,7 +72,7 @@ def test_a_secret_that_is_not_there_is_named_with_no_remedy_of_another_trouble(t
     edge["mqtt"]["password_file"] = str(tmp_path / "password")
     status, lines = doctor(tmp_path, edge, PULSE_SERVER="unix:/nowhere")
     assert status == 69  # the microphone's, which comes first
-    why = f"edge.mqtt.password_file: {tmp_path}/password: cannot be read (no such file or directory)"
+    why = f"edge.mqtt.password_file: {tmp_path}/password: cannot be read (No such file or directory)"
     assert lines["broker"] == f"FAIL  broker: {why}"
     assert lines["secrets"] == "ok    secrets: none are there"
 

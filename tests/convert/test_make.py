@@ -255,7 +255,7 @@ def test_the_calibration_of_another_kind_of_model_is_one_line(lab):
 def test_a_network_without_streaming_state_has_no_step_form(lab):
     done = _convert(lab, lab.run("cnn").folder, "--form", "step", "--out", lab.folder / "no.tflite")
     assert done.returncode == 65
-    assert "declares no streaming state" in done.stderr
+    assert "cnn has the window form, not step (--form window)" in done.stderr
 
 
 def _convert(lab: Lab, *arguments: object, **convert: object) -> subprocess.CompletedProcess[str]:

@@ -70,7 +70,7 @@ def test_it_becomes_an_artifact_that_is_a_speech_gate(lab, tmp_path):
     gate = load_speech_gate(SPEC, out)
     gate.reset(np.zeros(SPEC.overlap_samples, np.float32))
     assert 0 <= gate.process(np.zeros(SPEC.block_samples, np.float32), np.zeros((4, 40), np.float32)) <= 1
-    with pytest.raises(ArtifactError, match="only the step form"):
+    with pytest.raises(ArtifactError, match="has the step form, not window"):
         make(run, precision="int8", form="window", out=out, config=config, cache=Cache(tmp_path))
 
 
