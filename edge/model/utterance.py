@@ -12,7 +12,7 @@ from edge.features.voice import VoiceExtractor
 from edge.model.manifest import Manifest
 
 # An answer each 320 ms: nearly all of the cost is that of numpy's calls, whatever each is given.
-# Measured, in ms of one core per second of speech: 10.9 for one block at a time, 6.3 for two, 3.9 for four, 3.3 for
+# Measured, in ms of one core per second of speech: 8.2 for one block at a time, 4.7 for two, 2.8 for four, 2.4 for
 # eight, which would keep a label waiting for two thirds of a second.
 ANSWER_BLOCKS = 4
 
