@@ -38,8 +38,9 @@ class Stored:
         return self.size > _BARE_BYTES
 
     def peek(self, place: int, count: int) -> bytes:
-        """Return the bytes at `place`, fewer only at the end."""
-        return os.pread(self.descriptor, max(0, min(count, self.size - place)), self._begin + place)
+        """Return the bytes at `place`, fewer only at the end; there are none beyond, however far."""
+        place = min(place, self.size)
+        return os.pread(self.descriptor, min(count, self.size - place), self._begin + place)
 
     def at(self, place: int, count: int) -> bytes:
         """Return the same, read by a decoder."""

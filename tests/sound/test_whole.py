@@ -3,6 +3,7 @@
 import os
 import struct
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +214,16 @@ def test_a_pipe_without_a_writer_is_told_once_and_can_be_left(tmp_path):
 
     assert list(read_recording(tmp_path / "fifo", tell, stopping)) == []
     assert said == [f"{tmp_path / 'fifo'}: waiting for something to write into this pipe"]
+
+
+@pytest.mark.parametrize("length", [1 << 40, (1 << 63) - 1, (1 << 64) - 8])
+def test_a_chunk_longer_than_any_file_is_no_fault_of_ours(tmp_path, length):
+    """A container with lengths of 64 bits, of which one is damaged: heard in part or refused in a line."""
+    content = bytearray(written("W64", None, sound=LONG))
+    place = content.index(b"fmt \xf3\xac\xd3\x11")  # the first chunk's name, then its length
+    content[place + 16 : place + 24] = struct.pack("<Q", length)
+    (tmp_path / "x.w64").write_bytes(content)
+    seconds = 0.0
+    with suppress(InputError):
+        seconds, _ = told(tmp_path / "x.w64")
+    assert seconds <= 6.0
