@@ -107,6 +107,25 @@ def test_axe_finds_nothing_in_other_views(room: Broker, visit, scheme: str):
         assert violations(page) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_where_there_is_little_to_tell(room: Broker, visit, scheme: str):
+    """A day of which nothing is known, a mood beside an unknown label in a room that is new, and off on purpose; on a
+    tablet at a wall."""
+    tablet = {"width": 1024, "height": 768}
+    page = visit(color_scheme=scheme, reduced_motion="reduce", viewport=tablet).page
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet")
+        expect(word(page)).to_have_text("quiet")
+        assert violations(page) == []
+        sensor.health(room_utterances=7)
+        sensor.state("unknown", 0.3, scores=spread("angry", 0.3), mood="tense", mood_confidence=0.65)
+        expect(word(page)).to_have_text("tense")
+        assert violations(page) == []
+        sensor.state("quiet", 0.0, microphone="off")
+        expect(word(page)).to_have_text("not listening")
+        assert violations(page) == []
+
+
 def test_everything_can_be_reached_by_keyboard(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:
