@@ -18,7 +18,7 @@ REASONS = {
     "quiet-hours": Reason(words="these are quiet hours", remedy="wait for their end, or change edge.quiet_hours"),
     "absent": Reason(
         words="there is no such microphone",
-        remedy="plug it in, or choose one that `roomtone devices` shows as audio.microphone",
+        remedy="plug it in, or choose one that `roomtone devices` shows as edge.audio.microphone",
     ),
     "denied": Reason(
         words="the microphone may not be opened by this user",
@@ -26,7 +26,7 @@ REASONS = {
     ),
     "busy": Reason(words="another program holds the microphone", remedy="end that program"),
     "rate-refused": Reason(
-        words="the microphone takes no sample rate we know", remedy="choose another one as audio.microphone"
+        words="the microphone takes no sample rate we know", remedy="choose another one as edge.audio.microphone"
     ),
     "stalled": Reason(
         words="the microphone stopped delivering sound",
