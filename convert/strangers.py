@@ -12,7 +12,6 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from scipy.special import softmax
 from convert.config import ConvertConfig
 from convert.verification.calibrate import Calibration, calibrate, grouped, threshold
 from edge.entry import concluded
-from edge.errors import ArtifactError, InputError
+from edge.errors import ArtifactError
 from edge.features.baseline import Baseline
 from edge.files import output
 from edge.hearing.affect import COORDINATES
@@ -72,9 +71,7 @@ def _measured(arguments: list[str] | None) -> None:
     options = parser.parse_args(arguments)
     hush()
     out = output(options.out, "--out")
-    found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
-    if not found:
-        raise InputError(f"{options.folder}: no folders of finished runs in it")
+    found = runs.load_runs(options.folder)
     config = load_section(options.config, "convert", ConvertConfig)
     cache = Cache(load_section(options.config, "train", TrainConfig).cache)
     answers = []

@@ -52,9 +52,7 @@ def _measured(arguments: list[str] | None) -> None:
     options = parser.parse_args(arguments)
     hush()
     out = output(options.out, "--out")
-    found = [runs.load_run(path.parent) for path in sorted(Path(options.folder).glob("*/run.json"))]
-    if not found:
-        raise InputError(f"{options.folder}: no folders of finished runs in it")
+    found = runs.load_runs(options.folder)
     if not (Path(options.folder) / "report.json").exists():
         raise InputError(f"{options.folder}: not finished (no report.json); `python -m train compare` goes on")
     config = load_section(options.config, "convert", ConvertConfig)

@@ -91,6 +91,14 @@ class Run:
         return [msgspec.convert(row, Clip, strict=False) for row in rows]
 
 
+def load_runs(folder: str | Path) -> list["Run"]:
+    """Return the finished runs whose folders lie in a folder, by name. Raises InputError where there is none."""
+    found = [load_run(path.parent) for path in sorted(Path(folder).glob(f"*/{RECORD}"))]
+    if not found:
+        raise InputError(f"{folder}: no folders of finished runs in it")
+    return found
+
+
 def load_run(path: str | Path) -> Run:
     """Return the finished run in a folder. Raises InputError where there is none."""
     folder = Path(path)

@@ -28,6 +28,8 @@ class Setting:
         return f"{self.voices} {'voice' if self.voices == 1 else 'voices'}, {self.moods}, {self.heard} heard"
 
 
+# Of what is heard in training: most rooms are calm most of the time, some are not.
+TRAINED_MOODS: tuple[Moods, ...] = ("neutral", "neutral", "neutral", "balanced", "one mood")
 JUDGED = Setting(voices=1, moods="neutral", heard=20)
 SETTINGS = (
     *(Setting(voices=1, moods="neutral", heard=heard) for heard in (0, 1, 5)),

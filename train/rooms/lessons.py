@@ -1,18 +1,17 @@
 """What a network of utterances learns from: every clip heard in rooms with pasts of many kinds, anew in every epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge.features.baseline import Baseline, Prior
 from train.data.clip import Clip
-from train.rooms.heard_before import Moods, Room, Setting, rooms
+from train.rooms.heard_before import TRAINED_MOODS, Room, Setting, rooms
 from train.rooms.utterances import Utterances
 
 CLOSED = -1.0  # a label that a corpus lacks: of its clips nobody knows how much they sound like that
 _VOICES = (1, 1, 1, 2, 4)
-_MOODS: tuple[Moods, ...] = ("neutral", "neutral", "neutral", "balanced", "one mood")
 _HEARD = (0, 1, 5, 20, 150)
 
 
@@ -36,7 +35,7 @@ def lessons(
     for corpus in sorted({clips[index].corpus for index in training}):
         mine = [index for index in training if clips[index].corpus == corpus]
         setting = Setting(
-            voices=int(rng.choice(_VOICES)), moods=str(rng.choice(_MOODS)), heard=int(rng.choice(_HEARD))
+            voices=int(rng.choice(_VOICES)), moods=str(rng.choice(TRAINED_MOODS)), heard=int(rng.choice(_HEARD))
         )
         for room in rooms(clips, mine, setting, rng, most_mixes=1):
             inputs.append(against(room, heard, Baseline(prior), place=int(rng.integers(heard.places)), cut_by=rng))
@@ -54,11 +53,16 @@ def against(
     room: Room, heard: Utterances, baseline: Baseline, *, place: int = 0, cut_by: np.random.Generator | None = None
 ) -> np.ndarray:
     """Return what a network is given of the judged clips after a room's past: float32 (n, functionals + 1)."""
-    baseline.reset()
-    for functionals in heard.whole(room.past, place):
-        baseline.hear(functionals)
+    settle(baseline, heard.whole(room.past, place))
     asked = heard.whole(room.judged, place) if cut_by is None else heard.cut(room.judged, place, cut_by)
     return baseline.against(asked)
+
+
+def settle(baseline: Baseline, past: Iterable[np.ndarray]) -> None:
+    """Let a baseline know a room by these utterances' functionals alone."""
+    baseline.reset()
+    for functionals in past:
+        baseline.hear(functionals)
 
 
 def truth_of(clips: Sequence[Clip], those: Sequence[int], labels: Sequence[str]) -> np.ndarray:

@@ -14,11 +14,11 @@ from edge.errors import InputError
 from edge.features.baseline import Baseline, Prior
 from train.data.clip import Clip
 from train.fitting import metrics
-from train.rooms.heard_before import SETTINGS, Room, Setting, judged, judged_rooms, rooms
-from train.rooms.lessons import weights_of
+from train.rooms.heard_before import SETTINGS, TRAINED_MOODS, Room, Setting, judged, judged_rooms, rooms
+from train.rooms.lessons import settle, weights_of
 from train.rooms.prior import prior_of
 
-_TRAINED_HEARD, _TRAINED_MOODS = (5, 20, 150), ("neutral", "neutral", "neutral", "balanced", "one mood")
+_TRAINED_HEARD = (5, 20, 150)
 _TRAINED_TIMES = 3  # every clip is heard so often, each time in another room
 _STRENGTH = 5.0  # of the evidence of all clips beside the penalty on weights
 
@@ -113,7 +113,7 @@ def _training_rooms(clips: Sequence[Clip], training: Sequence[int]) -> list[Room
         for _ in range(_TRAINED_TIMES):
             setting = Setting(
                 voices=1,
-                moods=str(generator.choice(_TRAINED_MOODS)),
+                moods=str(generator.choice(TRAINED_MOODS)),
                 heard=int(generator.choice(_TRAINED_HEARD)),
             )
             found += rooms(clips, mine, setting, generator, most_mixes=1)
@@ -125,9 +125,7 @@ def _heard(prior: Prior, functionals: np.ndarray, among: Sequence[Room], knows_r
     training's alone: float32 (n, functionals)."""
     baseline, parts = Baseline(prior), []
     for room in among:
-        baseline.reset()
-        for index in room.past if knows_rooms else ():
-            baseline.hear(functionals[index])
+        settle(baseline, functionals[room.past] if knows_rooms else ())
         parts.append(baseline.relative(functionals[room.judged]))
     return np.concatenate(parts)
 
