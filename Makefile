@@ -38,7 +38,7 @@ check: $(DEV)  ## lint
 train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
 	@$(PYTHON_DEV) -m train fit --network $(or $(NETWORK),cnn) --data $(DATA) $(ARGS)
 
-train-speech: $(DEV) $(TFLITE)  ## the bundled speech gate anew, in place (half an hour) DATA=folders NOISE=folders [ROOMS=folder]
+train-speech: $(DEV) $(TFLITE)  ## the bundled speech gate anew, in place (hours; with a GPU and 16 cores, minutes) DATA=folders NOISE=folders [ROOMS=folder]
 	@$(PYTHON_DEV) -m train speech --data $(DATA) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS)) --name speech
 	@$(PYTHON_DEV) -m convert runs/speech --form step --name speech --out edge/model/bundled/speech.tflite
 

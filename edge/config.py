@@ -76,11 +76,11 @@ class Gate(Section, kw_only=True):
 
     margin_db: Decibels = 6.0
     floor_window_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 20.0
-    speech_probability: Ratio = 0.8
-    doubtful_probability: Ratio = 0.5
+    speech_probability: Ratio = 0.7
+    doubtful_probability: Ratio = 0.4
     strong_margin_db: Decibels = 10.0
-    certain_probability: Ratio = 0.98
-    certain_ms: Annotated[int, msgspec.Meta(ge=0, le=5_000)] = 400
+    certain_probability: Ratio = 0.8
+    certain_ms: Annotated[int, msgspec.Meta(ge=0, le=5_000)] = 320
     pre_roll_ms: Annotated[int, msgspec.Meta(ge=0, le=2_000)] = 800
     hang_over_ms: Annotated[int, msgspec.Meta(ge=80, le=5_000)] = 640
 

@@ -18,21 +18,22 @@ from edge.sound.blocks import SAMPLE_RATE_HZ
 from train.augmentation import channel, noises
 from train.augmentation.augment import responses
 from train.augmentation.rooms import rms
-from train.augmentation.sounds import Sounds
+from train.augmentation.sounds import Sounds, at_level
 from train.augmentation.teacher import SPEECH, TEN_MS, UNCLEAR, kept, silero
 from train.augmentation.voices import Voices
 from train.data.clip import Clip
 from train.data.features import Cache, key_of
+from train.data.side_by_side import mapped
 
 BLOCKS = 80  # 6.4 s
 PER_SHARD = 100  # scenes that are kept in the cache together
-VERSION = 3  # of what is drawn: raise it when the same seed gives other scenes
+VERSION = 4  # of what is drawn: raise it when the same seed gives other scenes
 
 _LEVELS_DBFS = (-58.0, -12.0)  # of active speech, and of what sounds instead
 _NOISE_BELOW_DB = (3.0, 45.0)  # a steady noise below that level; a recorded one:
 _AMBIENCE_BELOW_DB = (4.0, 30.0)
 _HISS_DBFS = (-105.0, -68.0)  # of the microphone, white
-_ONLY_SPEECH, _MIXED = 0.42, 0.14  # shares of scenes; no speech in the others
+_ONLY_SPEECH, _MIXED = 0.38, 0.22  # shares of scenes; no speech in the others
 _EARLY = 0.5  # share of scenes that begin with their first sound, as the sensor's attention does
 _ROOMS = 40  # by formula
 _BANDED, _CODED, _COLOURED, _FAR_TOO_LOUD = 0.4, 0.1, 0.6, 0.05  # shares of scenes
@@ -70,26 +71,43 @@ def scenes(
     tell: Callable[[int, int, str], None],
     rooms: Sequence[Path] = (),
     teacher: bool = False,
+    processes: int = 1,
 ) -> Scenes:
     """Return so many scenes, the same ones for a seed; whole shards of them are kept in the cache.
 
     rooms: recorded impulse responses. teacher: whether silero-vad says where somebody speaks in unlabelled clips.
+    Raises UnavailableError where one of the processes that make them was killed.
     """
     if spec.block_frames * spec.hop_samples * BLOCKS % TEN_MS:
         raise ValueError(f"blocks of {spec.block_samples} samples do not fit scenes")
-    shards = []
     names = [[printable(path.name) for path in paths] for paths in (noise, rooms)]
     key = key_of("scenes", VERSION, spec, [clip.sha256 for clip in clips], *names, teacher)
-    stage = _stage(clips, noise, rooms, cache, teacher=teacher)
-    for shard in range(-(-count // PER_SHARD)):
+    numbers = range(-(-count // PER_SHARD))
+    keys = [key_of(key, seed, number) for number in numbers]
+    missing = [number for number in numbers if cache.kept(keys[number]) is None]
+    makers = mapped(
+        _kept_shard, [(keys[number], seed, number) for number in missing], processes=processes,
+        prepare=_set_stage, given=(clips, noise, rooms, cache, teacher, spec),
+    )  # fmt: skip
+    for done, _ in enumerate(makers, start=1):
+        tell(min(count, (len(numbers) - len(missing) + done) * PER_SHARD), count, "")
+    shards = [cache.kept(key) for key in keys]
+    return _unpacked(shards, count, spec)
 
-        def made(shard: int = shard) -> np.ndarray:
-            rng = np.random.default_rng([seed, 1, shard])
-            return np.stack([_packed(*_scene(stage, spec, rng)) for _ in range(PER_SHARD)])
 
-        shards.append(cache.get(key_of(key, seed, shard), made))
-        tell(min(count, (shard + 1) * PER_SHARD), count, "")
-    return _unpacked(np.concatenate(shards)[:count], spec)
+_stage_here: tuple["Stage", MfccSpec, Cache] | None = None  # of this process: made once, for all its shards
+
+
+def _set_stage(clips, noise, rooms, cache: Cache, teacher: bool, spec: MfccSpec) -> None:
+    global _stage_here
+    _stage_here = _stage(clips, noise, rooms, cache, teacher=teacher), spec, cache
+
+
+def _kept_shard(one: tuple[str, int, int]) -> None:
+    """Make a shard (key, seed, number), and leave it in the cache."""
+    (key, seed, number), (stage, spec, cache) = one, _stage_here
+    rng = np.random.default_rng([seed, 1, number])
+    cache.get(key, lambda: np.stack([_packed(*_scene(stage, spec, rng)) for _ in range(PER_SHARD)]))
 
 
 def _stage(clips, noise, rooms, cache: Cache, *, teacher: bool) -> Stage:
@@ -107,9 +125,16 @@ def _packed(frames: np.ndarray, speech: np.ndarray, weight: np.ndarray) -> np.nd
     return np.concatenate([rows, speech[:, None], weight[:, None]], axis=1).astype(np.float16)
 
 
-def _unpacked(packed: np.ndarray, spec: MfccSpec) -> Scenes:
-    frames = packed[..., :-2].reshape(len(packed), -1, spec.coefficients)
-    return Scenes(frames, packed[..., -2].astype(np.int32), packed[..., -1].astype(np.float32))
+def _unpacked(shards: Sequence[np.ndarray], count: int, spec: MfccSpec) -> Scenes:
+    """Return so many scenes of the shards: each array is made once, and filled shard by shard."""
+    frames = np.empty((count, BLOCKS * spec.block_frames, spec.coefficients), np.float16)
+    speech, weight = np.empty((count, BLOCKS), np.int32), np.empty((count, BLOCKS), np.float32)
+    for number, shard in enumerate(shards):
+        those = slice(number * PER_SHARD, min(count, (number + 1) * PER_SHARD))
+        packed = shard[: those.stop - those.start]
+        frames[those] = packed[..., :-2].reshape(len(packed), -1, spec.coefficients)
+        speech[those], weight[those] = packed[..., -2], packed[..., -1]
+    return Scenes(frames, speech, weight)
 
 
 def _scene(stage: Stage, spec: MfccSpec, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -192,7 +217,7 @@ def _steady(count: int, level_dbfs: float, stage: Stage, rng) -> np.ndarray:
     """Return what is always there: a room's noise, and sometimes a recorded one."""
     noise = stage.voices.floor(count, rng) if rng.random() < 0.3 else noises.ambient(count, rng)
     sound = noise * 10 ** ((level_dbfs - rng.uniform(*_NOISE_BELOW_DB)) / 20)
-    if stage.sounds and rng.random() < 0.25:
+    if stage.sounds and rng.random() < 0.35:
         recorded = stage.sounds.any(rng)
         recorded = np.resize(np.roll(recorded, rng.integers(len(recorded))), count)
         sound += recorded / (rms(recorded) + 1e-6) * 10 ** ((level_dbfs - rng.uniform(*_AMBIENCE_BELOW_DB)) / 20)
@@ -201,11 +226,10 @@ def _steady(count: int, level_dbfs: float, stage: Stage, rng) -> np.ndarray:
 
 def _other(sounds: Sounds, level_dbfs: float, rng) -> np.ndarray:
     """Return a sound that is no speech, its louder fifth at a level."""
-    sound = sounds.any(rng) if sounds and rng.random() < 0.8 else noises.event(rng)
+    sound = sounds.varied(rng) if sounds and rng.random() < 0.8 else noises.event(rng)
     if rng.random() < 0.5 and len(sound) > SAMPLE_RATE_HZ:
         sound = sound[rng.integers(len(sound) - SAMPLE_RATE_HZ // 2) :]
-    loud = np.sqrt(np.mean(np.sort(sound.astype(np.float64) ** 2)[-max(1, len(sound) // 5) :]))
-    return sound / (loud + 1e-6) * 10 ** (level_dbfs / 20)
+    return at_level(sound, level_dbfs)
 
 
 def _any(things: Sequence, rng):

@@ -8,8 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from edge.errors import InputError
+from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
 
 _ESC_NAME = re.compile(r"(?P<fold>[1-5])-\d+-[A-Z]-(?P<category>\d+)$")
@@ -18,6 +20,8 @@ _JUDGING = {True: "5", False: "3"}  # the fold that no training hears: of ESC-10
 _ONE_IN = 5  # of people and pieces of music
 _QUIETEST_PEAK = 1e-3
 _TRIES = 1_000
+_OTHER_SPEED, _OVER_ANOTHER = 0.6, 0.25  # shares
+_OCTAVES, _UNDER_DB = (-0.8, 0.8), (-15.0, 5.0)
 
 
 def judging(path: Path) -> bool:
@@ -50,6 +54,23 @@ class Sounds:
             if np.abs(sound).max() > _QUIETEST_PEAK * 32_768:  # some of ESC-10 is silent in part
                 return sound.astype(np.float32) / 32_768
         raise InputError(f"{self._collections[0][0][0].parent}: none of {_TRIES} recordings drawn is more than silence")
+
+    def varied(self, rng: np.random.Generator) -> np.ndarray:
+        """Return such a recording, or what another thing of its kind might have given: faster or slower, or over
+        another sound. Recordings are few, and a network learns few by heart. float32 (n,). Raises InputError."""
+        sound = self.any(rng)
+        if rng.random() < _OTHER_SPEED:
+            sound = soxr.resample(sound, SAMPLE_RATE_HZ * 2 ** rng.uniform(*_OCTAVES), SAMPLE_RATE_HZ)
+        if rng.random() < _OVER_ANOTHER:
+            under = np.resize(self.any(rng), len(sound))
+            sound = at_level(sound, 0.0) + at_level(under, rng.uniform(*_UNDER_DB))
+        return sound
+
+
+def at_level(sound: np.ndarray, level_dbfs: float) -> np.ndarray:
+    """Return a sound with its louder fifth at a level."""
+    loud = np.sqrt(np.mean(np.sort(sound.astype(np.float64) ** 2)[-max(1, len(sound) // 5) :]))
+    return (sound / (loud + 1e-6) * 10 ** (level_dbfs / 20)).astype(np.float32)
 
 
 @cache

@@ -14,7 +14,7 @@ from train.augmentation import teacher
 from train.data.clip import Clip
 
 MOST_OF_A_CORPUS = 1_500  # clips that are drawn from, as many of each voice: more of the same voices teach little
-_SPEED = (0.85, 1.15)
+_SPEED = (0.8, 1.25)
 _BEFORE_S, _AFTER_S, _FADE_S = 0.6, 0.4, 0.02
 _PIECE = 512  # samples of which a noise's spectrum is measured
 

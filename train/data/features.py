@@ -26,16 +26,20 @@ class Cache:
         self.folder = Path(folder)
         self._store = Store(self.folder)
 
+    def kept(self, key: str) -> np.ndarray | None:
+        """Return the array kept under `key`, None where there is none."""
+        return self._store.get(key)
+
     def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array kept under `key`, or make and keep it. Raises UnavailableError where it cannot be kept."""
-        if (kept := self._store.get(key)) is not None:
+        if (kept := self.kept(key)) is not None:
             return kept
         array = make()
         try:
             self._store.put(key, array)
         except OSError as error:
             raise UnavailableError(f"{self.folder}: the feature cache cannot be written ({error.strerror})") from error
-        kept = self._store.get(key)  # from the disk: thousands of arrays are held at once
+        kept = self.kept(key)  # from the disk: thousands of arrays are held at once
         return array if kept is None else kept
 
 

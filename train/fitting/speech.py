@@ -20,6 +20,7 @@ from train.augmentation.sounds import judging
 from train.config import Recipe, TrainConfig
 from train.data.clip import Clip
 from train.data.features import Cache, key_of
+from train.data.side_by_side import cores
 from train.data.windows import normalization_of, standardized
 from train.fitting import checkpoint, runs
 from train.fitting.finish import finished
@@ -80,6 +81,7 @@ def scenes_of(
         side: scenes(
             count, [clips[index] for index in job.split.side(side)], noise, spec, Cache(config.cache),
             seed=job.seed + _SEEDS_APART * number, tell=tell, rooms=rooms, teacher=config.scenes.teacher,
+            processes=cores(),
         )
         for number, (side, count) in enumerate(counts.items())
     }  # fmt: skip

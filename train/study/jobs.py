@@ -1,12 +1,11 @@
 """Independent trainings, side by side: processes here, or machines of a dask.distributed cluster."""
 
 import os
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from edge.model.artifact import write_atomically
 from train.config import TrainConfig
 from train.data.clip import Clip
 from train.data.features import Cache, Shipped, clip_key
+from train.data.side_by_side import end_with_parent
 from train.fitting import runs
 from train.fitting.checkpoint import epochs_done
 from train.fitting.job import Job
@@ -71,7 +71,7 @@ def _in_processes(
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, threads)
     total = sum(job.recipe.epochs for job in jobs)
-    pool_of = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    pool_of = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent)
     with bar("epochs") as tell, pool_of as pool:
         pending = {pool.submit(train_one, job, clips, config, spec, out): job for job in jobs}
         try:
@@ -91,16 +91,6 @@ def _in_processes(
             for process in active_children():
                 process.terminate()
             raise
-
-
-def _end_with_parent() -> None:
-    """End this process of the pool with the one that started it: a killed one leaves none that train on in its runs."""
-
-    def wait() -> None:
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _on_cluster(

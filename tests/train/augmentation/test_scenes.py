@@ -20,8 +20,8 @@ def clips(tmp_path_factory):
     return tiny_clips(folder, tiny_config(folder))
 
 
-def made(clips, folder, *, seed: int = 0, count: int = 3) -> Scenes:
-    return scenes(count, clips, [], SPEC, Cache(folder), seed=seed, tell=lambda *_: None)
+def made(clips, folder, *, seed: int = 0, count: int = 3, processes: int = 1) -> Scenes:
+    return scenes(count, clips, [], SPEC, Cache(folder), seed=seed, tell=lambda *_: None, processes=processes)
 
 
 def test_the_same_seed_gives_the_same_scenes_and_another_one_others(clips, tmp_path):
@@ -30,6 +30,13 @@ def test_the_same_seed_gives_the_same_scenes_and_another_one_others(clips, tmp_p
         np.testing.assert_array_equal(one, two)
         np.testing.assert_array_equal(one, three)
     assert not np.array_equal(first.frames, made(clips, tmp_path / "a", seed=1).frames)
+
+
+def test_several_processes_make_the_same_scenes(clips, tmp_path):
+    one, two = made(clips, tmp_path / "a", count=101), made(clips, tmp_path / "b", count=101, processes=2)
+    assert len(one.frames) == 101
+    for here, there in zip(one, two, strict=True):
+        np.testing.assert_array_equal(here, there)
 
 
 def test_scenes_hold_speech_where_they_say_so(clips, tmp_path):

@@ -46,3 +46,19 @@ def test_collections_are_drawn_by_the_root_of_their_classes_and_silence_never(tm
     assert not Sounds([])
     with pytest.raises(InputError, match="more than silence"):
         Sounds([silent]).any(rng)
+
+
+def test_a_varied_recording_is_one_of_many_things_and_always_sound(tmp_path):
+    """Few recordings, drawn often: faster, slower, over each other, and some as they are."""
+    for name, hz in (("a", 300), ("b", 700)):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "x.wav", 0.3 * np.sin(2 * np.pi * hz * np.arange(16_000) / 16_000), 16_000)
+    sounds, rng = Sounds(sorted(tmp_path.glob("*/x.wav"))), np.random.default_rng(0)
+    drawn = [sounds.varied(rng) for _ in range(200)]
+    assert all(sound.dtype == np.float32 and np.isfinite(sound).all() and np.abs(sound).max() > 0.1 for sound in drawn)
+    lengths = np.array([len(sound) for sound in drawn])
+    assert 0.3 < np.mean(lengths == 16_000) < 0.5
+    assert lengths.min() > 16_000 * 2**-0.81
+    assert lengths.max() < 16_000 * 2**0.81
+    louder = [np.abs(sound).max() > 0.5 for sound in drawn]  # with another one under it, its louder fifth at full scale
+    assert 0.15 < np.mean(louder) < 0.35
