@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.support.daemon import RECORDING
+from edge.commands.demo import RECORDING
 from tests.support.sounds import ROOT
 
 TERMINALS = {

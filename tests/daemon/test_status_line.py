@@ -4,8 +4,8 @@ import signal
 
 import yaml
 
+from edge.commands.demo import RECORDING
 from tests.support.broker import HOST, free_port
-from tests.support.daemon import RECORDING
 from tests.support.terminal import Terminal
 
 
