@@ -21,6 +21,7 @@ def test_it_is_reported_in_one_line(how, timeout_s, message):
         child.run_module("tests.convert.graph.misbehaving", [how], what="conversion", timeout_s=timeout_s)
 
 
+@pytest.mark.heavy
 def test_a_run_that_is_not_there_fails_in_one_line(tmp_path):
     job = Job(run=str(tmp_path / "none"), form="window", precision="float32", step_frames=4, temperature=1.0)
     with pytest.raises(
