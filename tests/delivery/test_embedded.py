@@ -10,6 +10,7 @@ import urllib.request
 import psutil
 import pytest
 
+from edge.delivery import embedded as module
 from edge.delivery.embedded import embedded
 from edge.errors import UnavailableError
 from tests.support.patience import PATIENCE_S, wait_until
@@ -37,6 +38,22 @@ def test_ports_that_are_taken_give_way():
     with socket.create_server(("127.0.0.1", 32_283)), embedded(port=32_283, websockets_port=32_284) as running:
         assert running.port == 32_284
         assert running.page == "http://127.0.0.1:32285/"
+
+
+def test_a_port_that_another_takes_in_between_gives_way(monkeypatch):
+    """Two sensors that start at once look for a free port at once, and find the same."""
+    with socket.create_server(("127.0.0.1", 32_583)):
+        real, asked = module._free_port, []
+
+        def too_late(wanted: int, **rest: int) -> int:
+            asked.append(wanted)
+            return wanted if len(asked) == 1 else real(wanted, **rest)
+
+        monkeypatch.setattr(module, "_free_port", too_late)
+        with embedded(port=32_583, websockets_port=32_590) as running:
+            assert running.port == 32_584
+            with Subscriber(running.port):
+                pass
 
 
 @pytest.mark.parametrize("ports", [(65_535, 65_535), (65_534, 65_534), (32_383, 65_535)])
