@@ -6,6 +6,7 @@ import pytest
 from convert.graph import child
 from convert.graph.worker import Job
 from edge.errors import ArtifactError
+from tests.support.patience import TRAINING_PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -27,5 +28,5 @@ def test_a_run_that_is_not_there_fails_in_one_line(tmp_path):
     with pytest.raises(
         ArtifactError, match=r"^none: conversion to window float32: failed \(.*not a finished run"
     ) as caught:
-        child.convert(job, [np.zeros((2, 3), np.float32)], timeout_s=240)
+        child.convert(job, [np.zeros((2, 3), np.float32)], timeout_s=TRAINING_PATIENCE_S)
     assert "\n" not in str(caught.value)
