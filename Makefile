@@ -30,10 +30,11 @@ run: $(EDGE)  ## listen to this machine's microphone, as config.yaml says [ARGS=
 	@.venv-edge/bin/roomtone run $(ARGS)
 
 test: $(DEV) $(TFLITE)  ## run the tests [ARGS=...]
-	@$(PYTHON_DEV) -m pytest $(ARGS)
+	@$(PYTHON_DEV) -m pytest -n auto $(ARGS)
 
-check: $(DEV)  ## lint
+check: $(DEV)  ## lint, and the quick half of the tests (a minute and a half) [ARGS=...]
 	@.venv/bin/ruff check .
+	@$(PYTHON_DEV) -m pytest --quick -n auto $(ARGS)
 
 train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
 	@$(PYTHON_DEV) -m train fit --network $(or $(NETWORK),cnn) --data $(DATA) $(ARGS)

@@ -106,10 +106,10 @@ def _calibration(path: str, run: Run) -> Any:
 
 def _listed(config: ConvertConfig, into: Path) -> Iterator[Wanted]:
     """Yield what the set asks for, `into` a folder. Raises ConfigError where a pattern matches no finished run."""
-    from convert.verification.reference import forms_of  # brings Keras, which takes seconds
-
     if not config.set:
         raise ConfigError("config.yaml: convert.set: empty; list runs there, or name one: python -m convert RUN ...")
+    from convert.verification.reference import forms_of  # brings Keras, which takes seconds
+
     for number, entry in enumerate(config.set):
         folders = []
         for pattern in entry.runs:

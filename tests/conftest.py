@@ -1,6 +1,8 @@
 """Fixtures shared by the tests."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.broker import Broker
+from tests.support.quick import check_cost, is_quick
 from tests.support.virtual_microphone import VirtualMicrophone
+
+# Networks this small are slower in many threads than in one, and more so beside other processes that have as many.
+for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
+# Hundreds of programs are started: each would compile our code anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What a Pi gets has no hypothesis.
 with suppress(ImportError):
@@ -18,6 +28,34 @@ with suppress(ImportError):
     # No example has to be quick: on a busy core any may take a second.
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="the quick half: what starts no program and trains nothing")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the quick half, the other files are not even imported: some bring TensorFlow."""
+    if config.option.quick and collection_path.name.startswith("test_") and not is_quick(collection_path):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `heavy` is none of the quick half."""
+    if config.option.quick:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("heavy")])
+        items[:] = [item for item in items if not item.get_closest_marker("heavy")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """The quick half stays quick."""
+    began = os.times()
+    result = yield
+    if item.config.option.quick:
+        check_cost(sum(os.times()[:4]) - sum(began[:4]))
+    return result
 
 
 def pytest_configure() -> None:
@@ -29,6 +67,22 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto`, as `make test` and `make check` ask for."""
+    from tests.support.parallel import workers
+
+    return workers(waiting=not config.option.quick)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests stay together in one process."""
+    from tests.support.parallel import Sharing
+
+    return Sharing(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from edge.commands.cli import main
+from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig, load_edge
 from edge.daemon.quiet_hours import QuietClock
 from edge.errors import ConfigError
@@ -21,7 +22,6 @@ from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import timed_blocks
 from edge.sound.recording import load_recording
 from tests.support.broker import free_port
-from tests.support.daemon import RECORDING
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 

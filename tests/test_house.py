@@ -7,6 +7,7 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -47,18 +48,23 @@ def modules(root: Path) -> dict[str, Path]:
 
 def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
     """Yield what a file imports, anywhere in it: one of `known` where it is one of ours, else the package's name."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for name in named(path.read_text()):
+        assert not name.startswith("."), f"{path}: a relative import"
+        while name not in known and "." in name:
+            name = name.rpartition(".")[0]
+        yield name
+
+
+@cache
+def named(source: str) -> list[str]:
+    """Return the dotted names that a file's text imports, anywhere in it."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            while name not in known and "." in name:
-                name = name.rpartition(".")[0]
-            yield name
+            names += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
+    return names
 
 
 def room_of(module: str) -> str:

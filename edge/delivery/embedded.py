@@ -18,6 +18,7 @@ DASHBOARD = Path(__file__).parents[1] / "dashboard"
 HOST = "127.0.0.1"
 _START_S = 5.0
 _ATTEMPTS, _LAST_PORT = 20, 65_535
+_RUNNING, _TAKEN = " running", "Address already in use"  # in mosquitto's log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,24 @@ def embedded(*, port: int | None = None, websockets_port: int = 8080) -> Iterato
             "mosquitto: not installed: `sudo apt install mosquitto`, or name another broker in edge.mqtt.host"
         )
     with tempfile.TemporaryDirectory(prefix="roomtone-broker-") as folder:
-        mqtt = _free_port(port or 1883)
+        child, mqtt, web = _started(program, Path(folder), port or 1883, websockets_port)
+        try:
+            threading.Thread(target=stir, args=(child, mqtt), daemon=True).start()
+            yield Broker(port=mqtt, page=f"http://{HOST}:{web}/")
+        finally:
+            _end(child)
+
+
+def _started(program: str, folder: Path, port: int, websockets_port: int) -> tuple[subprocess.Popen, int, int]:
+    """Start mosquitto on free ports and return it with them. One that another takes just then gives way, too."""
+    config, log = folder / "mosquitto.conf", folder / "log"
+    # Without NOTIFY_SOCKET: mosquitto would tell systemd that it is ready, in our name.
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    for attempt in range(_ATTEMPTS):
+        mqtt = _free_port(port)
         web = _free_port(websockets_port, taken=mqtt)
-        config, log = Path(folder, "mosquitto.conf"), Path(folder, "log")
         config.write_text(_config(mqtt, web))
         with log.open("wb") as output:
-            # Without NOTIFY_SOCKET: mosquitto would tell systemd that it is ready, in our name.
-            environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
             child = subprocess.Popen(
                 [*_tied_to_us(), program, "-c", str(config)],
                 stdin=subprocess.DEVNULL,
@@ -57,15 +69,22 @@ def embedded(*, port: int | None = None, websockets_port: int = 8080) -> Iterato
             )
         try:
             _await(child, (mqtt, web), log)
-            threading.Thread(target=stir, args=(child, mqtt), daemon=True).start()
-            yield Broker(port=mqtt, page=f"http://{HOST}:{web}/")
-        finally:
-            child.terminate()
-            try:
-                child.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        except BaseException as error:
+            _end(child)
+            if isinstance(error, UnavailableError) and attempt + 1 < _ATTEMPTS and _TAKEN in log.read_text():
+                continue
+            raise
+        break
+    return child, mqtt, web
+
+
+def _end(child: subprocess.Popen) -> None:
+    child.terminate()
+    try:
+        child.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def stir(child: subprocess.Popen, port: int, *, every_s: float = 0.04) -> None:
@@ -133,7 +152,8 @@ def _await(child: subprocess.Popen, ports: tuple[int, ...], log: Path) -> None:
         if child.poll() is not None:
             said = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
             raise UnavailableError(f"mosquitto: did not start ({said[-1]})")
-        if all(_answers(port) for port in ports):
+        # Its own word, too: who answers may be another broker that took the port first.
+        if _RUNNING in log.read_text(errors="replace") and all(_answers(port) for port in ports):
             return
         time.sleep(0.05)
     raise UnavailableError(f"mosquitto: does not answer on ports {ports} after {_START_S:.0f} s")

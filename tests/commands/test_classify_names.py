@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.support.daemon import RECORDING
+from edge.commands.demo import RECORDING
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 
 TERMINALS = {
@@ -42,7 +43,7 @@ def roomtone(*arguments: str | bytes, cwd: Path, given: bytes | None = None, **e
     """Run the command as a user would; what it says stays bytes."""
     command = [sys.executable, "-m", "edge", *arguments]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(command, cwd=cwd, env=variables, input=given, capture_output=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=variables, input=given, capture_output=True, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("terminal", TERMINALS)
@@ -74,7 +75,7 @@ def test_pipes_are_heard_and_what_is_no_sound_leaves_the_others_their_answer(tmp
     os.mkfifo(tmp_path / "fifo")
     writer = subprocess.Popen(["sh", "-c", "cat named.raw > fifo"], cwd=tmp_path)
     done = roomtone("classify", "--json", "headless.raw", "fifo", "/dev/stdin", "named.raw", cwd=tmp_path, given=sound)
-    writer.wait(60)
+    writer.wait(PATIENCE_S)
     assert done.returncode == 66
     (line,) = done.stderr.splitlines()
     assert line.startswith(b"roomtone: headless.raw: not a readable sound file (of no kind that is known; `")

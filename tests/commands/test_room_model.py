@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from edge.commands.demo import RECORDING
 from tests.support.artifacts import UTTERANCE
-from tests.support.daemon import RECORDING, Daemon
+from tests.support.daemon import Daemon
 from tests.support.patience import PATIENCE_S
 from tests.support.runtimes import both_runtimes, python_of
 from tests.support.sounds import ROOT

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from edge.commands.demo import RECORDING
 from edge.errors import printable
-from tests.support.daemon import RECORDING
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 

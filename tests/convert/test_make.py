@@ -1,7 +1,6 @@
 """From a run to an artifact in place, through the real converter, runtimes and command line, on a tiny corpus."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from edge.model.artifact import read_artifact, write_artifact
 from edge.model.manifest import Manifest
 from tests.support.artifacts import WINDOW
 from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job
+from tests.support.patience import TRAINING_PATIENCE_S
 from tests.support.runtimes import ROOT, python_of
 from train.data.features import Cache
 from train.fitting.runs import Run
@@ -130,7 +130,7 @@ def test_a_skewed_conversion_fails_verification(lab, window, skew, tmp_path):
 def _with_its_own_golden(graph: bytes, manifest: Manifest) -> Manifest:
     from convert.verification.golden import with_golden
 
-    return with_golden(graph, manifest, interpreters(settings()), timeout_s=240)
+    return with_golden(graph, manifest, interpreters(settings()), timeout_s=TRAINING_PATIENCE_S)
 
 
 def test_an_artifact_of_other_labels_is_refused(lab, window, tmp_path):
@@ -263,7 +263,7 @@ def _convert(lab: Lab, *arguments: object, **convert: object) -> subprocess.Comp
     config.write_text(yaml.safe_dump({"train": {"cache": lab.train.cache}, "convert": convert}))
     return subprocess.run(
         [sys.executable, "-m", "convert", *map(str, arguments), "--config", str(config)],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280,
+        cwd=ROOT, capture_output=True, text=True, timeout=TRAINING_PATIENCE_S,
     )  # fmt: skip
 
 

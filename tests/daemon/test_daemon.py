@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from edge.commands.demo import RECORDING
 from edge.delivery.outbox import COMMIT_AFTER_S
 from tests.delivery.test_nothing_is_lost import DURABLE, events, first_heard, forgetful_of_nothing
 from tests.support.broker import HOST, Broker
 from tests.support.certificates import Authority
-from tests.support.daemon import RECORDING, Daemon, switched
+from tests.support.daemon import Daemon, switched
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber

@@ -9,6 +9,7 @@ import pytest
 from edge.voice.payloads import unix_s
 from tests.support.broker import Broker
 from tests.support.daemon import Daemon
+from tests.support.patience import PATIENCE_S
 from tests.support.subscriber import Subscriber
 
 SLACK_S = 2.0  # between what is said and when a crowded machine of tests sees it
@@ -59,7 +60,7 @@ def one_life(tmp_path, broker: Broker, watcher: Subscriber, *, lasts_s: float, e
         if end == "kill":
             daemon.process.send_signal(signal.SIGKILL)
             ended_at = time.time()
-            daemon.process.wait(30)
+            daemon.process.wait(PATIENCE_S)
         else:
             ended_at = time.time()
             assert daemon.stop() == 0

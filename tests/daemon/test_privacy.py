@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.commands.demo import RECORDING
 from edge.sound.recording import load_recording
 from tests.support.broker import HOST
-from tests.support.daemon import RECORDING, Daemon
+from tests.support.daemon import Daemon
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import to_int16
 from tests.support.subscriber import Subscriber

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig, Mqtt
 from edge.daemon import sensor as sensors
 from edge.daemon.sensor import Sensor
@@ -20,7 +21,6 @@ from edge.sound.faults import explain
 from edge.sound.recording import read_recording
 from tests.support.artifacts import UTTERANCE
 from tests.support.broker import HOST
-from tests.support.daemon import RECORDING
 from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 

@@ -4,8 +4,9 @@ import signal
 
 import yaml
 
+from edge.commands.demo import RECORDING
 from tests.support.broker import HOST, free_port
-from tests.support.daemon import RECORDING
+from tests.support.patience import PATIENCE_S
 from tests.support.terminal import Terminal
 
 
@@ -36,7 +37,7 @@ def test_the_broker_s_trouble_is_on_the_last_line(tmp_path, broker):
         terminal.process.send_signal(signal.SIGTERM)
         while terminal.read(3.0):
             pass
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(PATIENCE_S) == 0
         assert "Traceback" not in terminal.text
 
 

@@ -302,7 +302,7 @@ def test_a_command_beats_everything_and_carries_its_time(tmp_path, broker):
         watcher.wait_for(is_off)
     shown = ["mosquitto_sub", "-p", str(broker.port), "-V", "5", "-C", "1", "-F", "%p %P"]
     shown += ["-t", "roomtone/room/listening"]
-    said = subprocess.run(shown, capture_output=True, text=True, timeout=20, check=True).stdout.split()
+    said = subprocess.run(shown, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout.split()
     assert said[0] == "OFF"
     (name, moment) = said[1].split(":", 1)
     assert name == "ts"
@@ -319,7 +319,7 @@ def test_the_demo_does_not_touch_the_switch(tmp_path):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"edge": config}))
     done = subprocess.run(
         [sys.executable, "-m", "edge", "--config", str(tmp_path / "c.yaml"), "demo", "--seconds", "8"],
-        cwd=ROOT, capture_output=True, text=True, timeout=90,
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert " -> " in done.stdout, done.stderr
     assert (tmp_path / "state" / "listening-room.json").read_text() == before

@@ -16,6 +16,7 @@ import soundfile
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from edge.commands.demo import RECORDING
 from edge.hearing.affect import affect
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
@@ -23,7 +24,7 @@ from tests.conftest import DASHBOARD
 from tests.dashboard.puppet import Puppet, plausible_day, spread
 from tests.support.broker import Broker
 from tests.support.chromium import launch, word
-from tests.support.daemon import RECORDING, Daemon
+from tests.support.daemon import Daemon
 
 PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
 ROOM = "living-room"

@@ -81,7 +81,7 @@ def test_what_a_restart_leaves_open_is_left_open_until_the_sensor_tells(room: Br
         assert moment(page, 5).endswith("nothing known")
         # What it knows of that time comes with its timeline, for which a page asks again when a sensor is back.
         sensor.timeline([*early, (now - 600, "quiet", 0.0), (now - 5, "quiet", 0.9)])
-        expect(page.locator("#changes li .chip")).to_have_text(["nobody listened"], timeout=20_000)
+        expect(page.locator("#changes li .chip")).to_have_text(["nobody listened"])
         wait_until(lambda: "nobody listened, for" in moment(page, 5))
 
 

@@ -10,15 +10,18 @@ import urllib.request
 import psutil
 import pytest
 
+from edge.delivery import embedded as module
 from edge.delivery.embedded import embedded
 from edge.errors import UnavailableError
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
+pytestmark = pytest.mark.xdist_group("the last ports")
+
 
 def test_it_serves_mqtt_and_the_page_on_loopback_only():
-    with embedded(port=21_883, websockets_port=28_080) as running:
+    with embedded(port=32_083, websockets_port=32_180) as running:
         with urllib.request.urlopen(running.page, timeout=PATIENCE_S) as page:
             assert b"roomtone" in page.read().lower()
         with Subscriber(running.port) as watcher:
@@ -32,12 +35,28 @@ def test_it_serves_mqtt_and_the_page_on_loopback_only():
 
 
 def test_ports_that_are_taken_give_way():
-    with socket.create_server(("127.0.0.1", 21_983)), embedded(port=21_983, websockets_port=21_984) as running:
-        assert running.port == 21_984
-        assert running.page == "http://127.0.0.1:21985/"
+    with socket.create_server(("127.0.0.1", 32_283)), embedded(port=32_283, websockets_port=32_284) as running:
+        assert running.port == 32_284
+        assert running.page == "http://127.0.0.1:32285/"
 
 
-@pytest.mark.parametrize("ports", [(65_535, 65_535), (65_534, 65_534), (28_183, 65_535)])
+def test_a_port_that_another_takes_in_between_gives_way(monkeypatch):
+    """Two sensors that start at once look for a free port at once, and find the same."""
+    with socket.create_server(("127.0.0.1", 32_583)):
+        real, asked = module._free_port, []
+
+        def too_late(wanted: int, **rest: int) -> int:
+            asked.append(wanted)
+            return wanted if len(asked) == 1 else real(wanted, **rest)
+
+        monkeypatch.setattr(module, "_free_port", too_late)
+        with embedded(port=32_583, websockets_port=32_590) as running:
+            assert running.port == 32_584
+            with Subscriber(running.port):
+                pass
+
+
+@pytest.mark.parametrize("ports", [(65_535, 65_535), (65_534, 65_534), (32_383, 65_535)])
 def test_no_port_is_looked_for_beyond_the_last(ports):
     """Of the last ports one is free at most for each of the two; else that is said in one line."""
     with (
@@ -57,7 +76,7 @@ def test_the_last_two_ports_will_do():
 
 def test_it_ends_with_us_however_we_end():
     script = "from edge.delivery.embedded import embedded; import time\n"
-    script += "with embedded(port=22083, websockets_port=22084) as b:\n    print(b.port, flush=True); time.sleep(60)"
+    script += "with embedded(port=32483, websockets_port=32484) as b:\n    print(b.port, flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     port = int(child.stdout.readline())
     os.kill(child.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ import yaml
 
 from tests.support.broker import HOST, Broker
 from tests.support.daemon import Daemon
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
@@ -17,7 +18,7 @@ def roomtone(folder, port: int, *arguments: str, **edge) -> subprocess.Completed
     config.write_text(yaml.safe_dump({"edge": {"mqtt": {"host": HOST, "port": port, **edge.pop("mqtt", {})}, **edge}}))
     return subprocess.run(
         [sys.executable, "-m", "edge", "--config", str(config), *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from edge.delivery.outbox import COMMIT_AFTER_S, LIVE_WAIT_S, MANY, MEMORY_EVENT
 from edge.delivery.store import Store
 from edge.state_folder import state_folder
 from edge.voice.payloads import Event
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
@@ -261,7 +262,7 @@ def test_a_kill_while_a_damaged_file_is_moved_aside_leaves_none_of_it_in_the_new
         shutil.copytree(tmp_path / "kept", folder)
         done = subprocess.run(
             [strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}", sys.executable, "-c",
-             MOVES_ASIDE, folder / "outbox.sqlite"], cwd=ROOT, timeout=120, stderr=subprocess.DEVNULL,
+             MOVES_ASIDE, folder / "outbox.sqlite"], cwd=ROOT, timeout=PATIENCE_S, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         outbox = make_outbox(folder)
         outbox.add(make_event(3), 0.0)

@@ -60,14 +60,14 @@ class House:
             [require_program(program, "mosquitto-clients"), "-h", "localhost", "-p", str(self.port), "-V", "5",
              "-q", "1", "--cafile", given / "ca.pem", "--cert", given / "cert.pem", "--key", given / "key.pem",
              "-u", name, "-P", (given / "password").read_text().strip(), *options],
-            capture_output=True, text=True, timeout=20,
+            capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
 
 
 def house_sh(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [SCRIPT, *arguments], env={**os.environ, "ROOMTONE_BROKER": str(folder), **environment},
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     finally:
         for child in (process, stunnel):
             child.terminate()
-            child.wait(10)
+            child.wait(PATIENCE_S)
 
 
 def wait_until_listening(port: int) -> None:
@@ -152,7 +152,7 @@ def refusal(settings: Mqtt, *, host: str, port: int) -> str:
     link.start()
     try:
         with pytest.raises(UnavailableError) as refused:
-            link.require(timeout_s=10)
+            link.require(timeout_s=PATIENCE_S)
     finally:
         link.stop()
     told = str(refused.value)
@@ -170,7 +170,7 @@ def names_the_certificate(told: str, alert: str) -> bool:
 def test_a_sensor_as_told_is_let_in_and_publishes(house):
     link = Link(house.settings(), "attic", host="localhost", port=house.port)
     link.start()
-    link.require(timeout_s=10)
+    link.require(timeout_s=PATIENCE_S)
     link.retain("state", b'{"n": 1}')
     seen = house.client("mosquitto_sub", "-t", "roomtone/attic/#", "-C", "2", "-W", "10", "-F", "%t %p")
     assert set(seen.stdout.splitlines()) == {"roomtone/attic/status online", 'roomtone/attic/state {"n": 1}'}
@@ -225,7 +225,7 @@ def test_a_broker_with_a_bad_certificate_is_refused_by_the_sensor(house, tmp_pat
         told = refusal(house.settings(), host="localhost", port=port)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
     assert f"its certificate is not accepted: {says}" in told
 
 
@@ -253,14 +253,14 @@ def test_publishing_under_anothers_name_is_refused_and_reported(house):
     time.sleep(0.5)
     link = Link(house.settings(), "cellar", host="localhost", port=house.port)
     link.start()
-    link.require(timeout_s=10)
+    link.require(timeout_s=PATIENCE_S)
     link.retain("state", b"{}")
     wait_until(lambda: (link.problem or "").startswith("may not publish"), lambda: link.problem)
     refused = r"may not publish roomtone/cellar/(status|state): Not authorized .*"
     assert all(re.fullmatch(refused, problem) for problem in link.problem.split("; "))
     assert re.search(refused, link.condition().problem)
     link.stop()
-    assert watcher.communicate(timeout=20)[0] == ""
+    assert watcher.communicate(timeout=PATIENCE_S)[0] == ""
     denied = house.client("mosquitto_pub", "-t", "roomtone/cellar/state", "-m", "{}")
     assert "Not authorized" in denied.stderr
     read = house.client("mosquitto_sub", "-t", "roomtone/cellar/#", "-W", "2", "-v")
@@ -342,7 +342,7 @@ def test_tls_below_1_2_is_refused(house, version, accepted):
     done = subprocess.run(
         ["openssl", "s_client", version, "-cipher", "DEFAULT@SECLEVEL=0", "-connect", f"localhost:{house.port}",
          "-CAfile", given / "ca.pem", "-cert", given / "cert.pem", "-key", given / "key.pem", "-verify_return_error"],
-        input="", capture_output=True, text=True, timeout=20,
+        input="", capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert ("Cipher is (NONE)" not in done.stdout) == accepted, done.stdout + done.stderr
 
@@ -355,7 +355,7 @@ def test_a_removed_sensor_is_refused_at_once(house):
     subprocess.run(["cp", "-r", house.given("shed"), kept], check=True)
     link = Link(settings, "shed", host="localhost", port=house.port)
     link.start()
-    link.require(timeout_s=10)
+    link.require(timeout_s=PATIENCE_S)
     link.stop()
     assert house_sh(house.folder, "remove", "shed").returncode == 0
     house.process.send_signal(signal.SIGHUP)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker import free_port
-from tests.support.patience import wait_until
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
@@ -34,7 +34,7 @@ class House:
     def run(self, *arguments: str, stop_at: str = "") -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "ROOMTONE_BROKER": str(self.folder), "ROOMTONE_BROKER_PORT": str(self.port),
                        "ROOMTONE_INNER_PORT": str(free_port()), "ROOMTONE_STOP_AT": stop_at}  # fmt: skip
-        done = subprocess.run([SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
         if stop_at:
             assert done.returncode == -signal.SIGKILL, f"{stop_at}: {done.returncode} {done.stderr}"
         return done
@@ -64,7 +64,7 @@ class House:
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE_S)
             log.unlink(missing_ok=True)
 
     def lets_in(self, name: str, given: Path | None = None) -> bool:
@@ -74,7 +74,7 @@ class House:
             [require_program("mosquitto_pub", "mosquitto-clients"), "-h", "localhost", "-p", str(self.port), "-V", "5",
              "-q", "1", "--cafile", given / "ca.pem", "--cert", given / "cert.pem", "--key", given / "key.pem",
              "-u", name, "-P", (given / "password").read_text().strip(), "-t", f"roomtone/{name}/state", "-m", "{}"],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
         return done.returncode == 0 and not done.stderr
 

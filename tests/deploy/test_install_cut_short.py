@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 
 INSTALLER = ROOT / "deploy" / "install.sh"
@@ -126,7 +127,7 @@ class Computer:
         environment = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "ROOMTONE_ROOT": f"{self.folder}/root",
                        "STATE": str(self.state), "ROOMTONE_STOP_AT": stop_at,
                        "ROOMTONE_PROBATION_S": str(probation_s)}  # fmt: skip
-        done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
         if stop_at:
             assert done.returncode == -signal.SIGKILL, f"{stop_at}: {done.returncode} {done.stdout}{done.stderr}"
         return done

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.commands.classify import classify
+from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig
 from edge.hearing.affect import COORDINATES, affect
 from edge.model.artifact import DEFAULT_MODEL, load
-from tests.support.daemon import RECORDING
 from tests.support.sounds import ROOT
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]

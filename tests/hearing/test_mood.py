@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.commands.classify import classify
+from edge.commands.demo import RECORDING
 from edge.config import Decision, EdgeConfig
 from edge.daemon.messages import state_of
 from edge.hearing.decision import settings
@@ -17,7 +18,6 @@ from edge.model.manifest import DecisionDefaults
 from edge.sound.blocks import timed_blocks
 from edge.sound.recording import read_recording
 from tests.support.artifacts import UTTERANCE
-from tests.support.daemon import RECORDING
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 GROUPS = {"tense": ["angry", "disgust", "fear"], "bright": ["happy", "surprise"], "calm": ["neutral"], "low": ["sad"]}

@@ -176,7 +176,7 @@ def main(folder: Path, count: int = 500) -> None:
         reached.clear()
         complaint = io.StringIO()
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
-            status = roomtone(["model", "verify", str(path)])
+            status = roomtone(["--config", str(config), "model", "verify", str(path)])
             try:
                 artifact, _ = load(path)
             except ArtifactError as error:

@@ -23,6 +23,7 @@ from edge.model.artifact import DEFAULT_MODEL, read_artifact
 from edge.model.store import TRIAL_STARTS, Store, store_of
 from edge.model.trial import TRIAL_S, choose
 from tests.support.artifacts import DEFAULT, packed, parts
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
@@ -57,7 +58,7 @@ class Owner:
     def roomtone(self, *arguments: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*prefix, sys.executable, "-m", "edge", "--config", self.folder / "config.yaml", "model", *arguments],
-            cwd=ROOT, capture_output=True, text=True, timeout=120,
+            cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
 
     def running(self) -> str:
@@ -377,7 +378,7 @@ def test_a_verdict_killed_at_every_call_that_matters(owner, verdict, after, call
         shutil.copytree(owner.folder / "kept", owner.folder / "state")
         done = subprocess.run(
             [strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}", sys.executable, "-c",
-             TRIAL_ENDS, owner.folder / "config.yaml", verdict], cwd=ROOT, timeout=120,
+             TRIAL_ENDS, owner.folder / "config.yaml", verdict], cwd=ROOT, timeout=PATIENCE_S,
         )  # fmt: skip
         left.append(standing(owner))
         if done.returncode == 0:

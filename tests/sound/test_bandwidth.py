@@ -5,12 +5,12 @@ import pytest
 import soxr
 from scipy.signal import butter, sosfilt
 
+from edge.commands.demo import RECORDING
 from edge.commands.ear import judged
 from edge.sound.bandwidth import BAND_HZ, KNOWN_BLOCKS, NARROW_HZ, Bandwidth, narrow
 from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
 from edge.sound.level import level_dbfs
 from edge.sound.recording import load_recording
-from tests.support.daemon import RECORDING
 from tests.support.sounds import corpus_clips
 
 SPEECH = load_recording(RECORDING)

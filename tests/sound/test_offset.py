@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.commands.classify import classify
+from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig
 from edge.labels import QUIET
 from edge.model.artifact import DEFAULT_MODEL, load
@@ -14,7 +15,6 @@ from edge.sound.blocks import BLOCK_S, SAMPLE_RATE_HZ, timed_blocks
 from edge.sound.offset import JUMPED_BLOCKS
 from edge.sound.recording import load_recording, read_recording
 from edge.sound.signal_check import SignalCheck
-from tests.support.daemon import RECORDING
 from tests.support.sounds import chirp, corpus_clips
 
 ROOM = 5e-4 * np.random.default_rng(1).standard_normal(SAMPLE_RATE_HZ * 20)

@@ -17,6 +17,7 @@ import soundfile
 from edge.errors import InputError
 from edge.sound.decoding import FULL_SCALES
 from edge.sound.recording import load_recording, read_recording, read_stream
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT, chirp, to_int16
 from tests.support.system import require_program
 
@@ -190,7 +191,7 @@ def test_a_pipe_is_heard_as_it_comes(container):
     def write() -> None:
         with open(into, "wb", buffering=0) as pipe:
             pipe.write(content[:half])
-            go_on.wait(60)
+            go_on.wait(PATIENCE_S)
             pipe.write(content[half:])
 
     threading.Thread(target=write, daemon=True).start()

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge.commands.demo import RECORDING
 from edge.errors import InputError
 from edge.sound.kinds import foreign, kind_of
 from edge.sound.recording import read_recording, read_stream
 from tests.sound.test_recording import RATE_HZ, by_ffmpeg, ffmpeg_samples, heard, poured, written
-from tests.support.daemon import RECORDING
 from tests.support.sounds import chirp, to_int16
 
 LONG = chirp(seconds=6.0)

@@ -4,6 +4,7 @@
 `broker.kill()` and `broker.start()` the ports are the same and what was retained is still there.
 """
 
+import os
 import random
 import signal
 import socket
@@ -25,10 +26,13 @@ def free_port() -> int:
     """Return a TCP port nobody listens on just now.
 
     Below the ports the kernel hands to outgoing connections: one of those could take it while the broker is away, or a
-    client that knocks at it meanwhile be connected to itself.
+    client that knocks at it meanwhile be connected to itself. Every process that runs tests has ports of its own, for
+    the same reason.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = random.randrange(*_PORTS)
+        port = random.randrange(_PORTS[0] + worker, _PORTS[1], workers)
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))

@@ -16,11 +16,10 @@ from typing import Self
 
 import yaml
 
+from edge.commands.demo import RECORDING
 from tests.support.broker import HOST
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
-
-RECORDING = ROOT / "edge" / "commands" / "demo.flac"
 
 
 def switched(state: Path, word: str, device: str = "room") -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 PATIENCE_S = 120.0  # a busy core takes ten times as long as a free one, and more
+TRAINING_PATIENCE_S = 5 * PATIENCE_S  # for what brings TensorFlow, or computes for long
 
 T = TypeVar("T")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import TRAINING_PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 SECOND = ROOT / ".venv-tflite-runtime" / "bin" / "python"
 
@@ -26,11 +28,12 @@ def python_of(runtime: str) -> str:
     pytest.skip(message)
 
 
-def run_python(runtime: str, arguments: list[str], *, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+def run_python(runtime: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a runtime's Python from the root of the checkout and return what it said."""
     return subprocess.run(
         [python_of(runtime), *arguments],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=timeout_s,
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=TRAINING_PATIENCE_S,
     )  # fmt: skip
 
 

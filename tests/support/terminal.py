@@ -27,7 +27,9 @@ class Terminal:
     def __init__(self, *arguments: str, columns: int = 120, env: dict[str, str] | None = None) -> None:
         self._command = [sys.executable, "-m", "edge", *arguments]
         self._columns = columns
-        self._env = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+        # Where they are set, as pytest-xdist does, they would be believed more than the terminal.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._env = {**inherited, "TERM": "xterm-256color", **(env or {})}
         self.raw = b""
 
     def __enter__(self) -> Self:

@@ -26,7 +26,7 @@ def compiled(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.Model:
     # XLA on a CPU measured twelve times slower on convolutions and no faster on recurrent layers.
     jit = "auto" if gpus() else False
     # Weighted: where a network answers all along, padding and the first moment count nothing.
-    loss, shares, measured = _loss(model, recipe), None, ["accuracy"]
+    loss, shares, measured = _loss(model, recipe), None, [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
     if recipe.contrast:
         loss, shares, measured = [loss, contrast.loss], [1.0, recipe.contrast], [measured, []]
     model.compile(optimizer, loss=loss, loss_weights=shares, weighted_metrics=measured, jit_compile=jit)
@@ -51,6 +51,8 @@ def optimizer_of(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.opt
     optimizer = kinds[recipe.optimizer](rate, global_clipnorm=recipe.clip_norm, **decay)
     if decay:
         optimizer.exclude_from_weight_decay([value for value in model.trainable_variables if len(value.shape) < 2])
+    # The first step would make these variables, and TensorFlow makes the graph of a step that does so twice.
+    optimizer.build(model.trainable_variables)
     return optimizer
 
 

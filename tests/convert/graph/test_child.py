@@ -6,6 +6,7 @@ import pytest
 from convert.graph import child
 from convert.graph.worker import Job
 from edge.errors import ArtifactError
+from tests.support.patience import TRAINING_PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -21,10 +22,11 @@ def test_it_is_reported_in_one_line(how, timeout_s, message):
         child.run_module("tests.convert.graph.misbehaving", [how], what="conversion", timeout_s=timeout_s)
 
 
+@pytest.mark.heavy
 def test_a_run_that_is_not_there_fails_in_one_line(tmp_path):
     job = Job(run=str(tmp_path / "none"), form="window", precision="float32", step_frames=4, temperature=1.0)
     with pytest.raises(
         ArtifactError, match=r"^none: conversion to window float32: failed \(.*not a finished run"
     ) as caught:
-        child.convert(job, [np.zeros((2, 3), np.float32)], timeout_s=240)
+        child.convert(job, [np.zeros((2, 3), np.float32)], timeout_s=TRAINING_PATIENCE_S)
     assert "\n" not in str(caught.value)

@@ -40,6 +40,7 @@ def test_other_names_are_not_guessed(path):
     assert parse(path) is None
 
 
+@pytest.mark.heavy
 def test_the_real_corpora_are_whole():
     corpus_clips(1)
     found = scan([CORPORA / "TESS", CORPORA / "RAVDESS"], TrainConfig())

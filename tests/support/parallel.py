@@ -1,0 +1,39 @@
+"""How `make test` shares the tests out among processes (pytest-xdist).
+
+Tests of a file that shares something for as long as its module lasts (a network trained once, a browser, a server) stay
+together in one process, as do those of a file that says so with `pytest.mark.xdist_group`; any other test goes wherever
+there is room. Ports are asked for so that each process gets its own: see `free_port` in broker.py.
+"""
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import psutil
+from xdist.scheduler import LoadScopeScheduling
+
+# While some wait for a broker, a page or a microphone, others compute.
+_WORKERS_PER_CORE = 2
+_MOST_WORKERS = 16
+_BYTES_PER_WORKER = 2 * 2**30  # one that has loaded TensorFlow, and a child that has
+_SHARED = re.compile(r"scope=\"(module|session)\"|\b(chromium|visit|xdist_group)\b")
+
+
+def workers(*, waiting: bool) -> int:
+    """Return how many processes are worth it here and fit into the memory; `waiting`: if the tests wait a lot."""
+    worth = len(os.sched_getaffinity(0)) * (_WORKERS_PER_CORE if waiting else 1)
+    return max(1, min(worth, _MOST_WORKERS, psutil.virtual_memory().available // _BYTES_PER_WORKER))
+
+
+class Sharing(LoadScopeScheduling):
+    """Hands out the files that share something first, the largest before others, then test by test."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if _shares(self.config.rootpath / file) else nodeid
+
+
+@cache
+def _shares(file: Path) -> bool:
+    return _SHARED.search(file.read_text()) is not None
