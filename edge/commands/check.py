@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge.commands.devices import require_device
+from edge.commands.devices import require_source
 from edge.commands.ear import listen
 from edge.config import EdgeConfig
 from edge.daemon.run import model_path
@@ -40,7 +40,7 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str 
 
 
 def _microphone(config: EdgeConfig) -> str:
-    device = require_device(config.audio.microphone)
+    device = require_source(config.audio)
     heard = listen(config.audio)
     if heard.deaf:
         raise UnavailableError(f"microphone: {heard.words}: {heard.trouble}")

@@ -138,7 +138,7 @@ def _watch(options: argparse.Namespace) -> None:
 def _devices(options: argparse.Namespace) -> None:
     from edge.commands.devices import list_devices
 
-    list_devices(_configured(options)[0].audio.microphone, live_s=options.live)
+    list_devices(_configured(options)[0].audio, live_s=options.live)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -2,9 +2,7 @@
 
 import logging
 import queue
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from edge.daemon.permission import Permission
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
+from edge.daemon.stopping import Stopping, close_when, stop_signal
 from edge.daemon.switch import Switch
 from edge.delivery import homeassistant
 from edge.delivery.access import access, default_port
@@ -32,6 +31,7 @@ from edge.model.artifact import DEFAULT_MODEL, load
 from edge.model.store import current_file
 from edge.model.trial import choose
 from edge.sound.blocks import Block, Fault, paced, timed_blocks
+from edge.sound.command.program import password
 from edge.sound.microphone import Microphone
 from edge.sound.recording import read_recording, read_stream
 from edge.state_folder import state_folder
@@ -39,8 +39,6 @@ from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
 
 log = logging.getLogger("roomtone")
-
-Stopping = Callable[[], bool]
 
 
 def model_path(config: EdgeConfig) -> Path:
@@ -52,6 +50,7 @@ def prove(config: EdgeConfig) -> None:
     """Raise the ConfigError or ArtifactError with which a sensor of this configuration would not start."""
     load(model_path(config))
     access(config.mqtt)
+    password(config.audio)
 
 
 def run(
@@ -80,13 +79,14 @@ def run(
                 after = f"{outbox.lost} are lost" if outbox.lost else "the next run sends them, late"
                 raise UnavailableError(f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; {after}")
             return
+        password(config.audio)  # a secret that is not there is said before anything starts
         switch = Switch(None)
         while not stopping():
             config = reload.config
             if switch.path != (path := _switch_path(config)):
                 switch = Switch(path)
             with Microphone(config.audio) as microphone:
-                _close_when(told, microphone)
+                close_when(told, microphone)
                 sense(
                     config,
                     microphone.blocks(),
@@ -121,20 +121,6 @@ def _outbox(config: EdgeConfig) -> Outbox:
 def _switch_path(config: EdgeConfig) -> Path | None:
     folder = state_folder(config.state_folder)
     return folder and folder / f"listening-{config.device.id}.json"
-
-
-def _close_when(told: queue.SimpleQueue[int], microphone: Microphone) -> None:
-    """Have the microphone closed as soon as a signal comes: it may be waiting for a device that is not there.
-
-    By a thread, because a signal's own handler must not take a lock; the queue's `put` takes none.
-    """
-
-    def close() -> None:
-        number = told.get()
-        microphone.close()
-        told.put(number)  # for the next one, should this microphone have been replaced meanwhile
-
-    threading.Thread(target=close, name="stop", daemon=True).start()
 
 
 def sense(
@@ -201,29 +187,6 @@ def sense(
                 notifier.stopping()
             sensor.end()
             link.stop()
-
-
-@contextmanager
-def stop_signal(told: queue.SimpleQueue[int] | None = None) -> Iterator[Stopping]:
-    """Turn SIGTERM and SIGINT into a question that loops ask; a second signal interrupts at once.
-
-    `told` is given the signal's number, for whoever waits.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        if told is not None:
-            told.put(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:
