@@ -88,7 +88,7 @@ class Audio(Section, kw_only=True):
     def __post_init__(self) -> None:
         if self.command is None:
             if self.command_input is not None or self.password_file is not None:
-                raise ValueError("command_input and password_file belong to a command, and there is none")
+                raise ValueError("expected command beside command_input and password_file, which are for it")
             return
         if not self.command or not self.command[0].strip():
             raise ValueError("expected a program in command, and its arguments, such as [arecord, -t, raw]")
