@@ -5,6 +5,7 @@ import queue
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -211,23 +212,21 @@ class Sensor:
 
     def _publish_event(self, change: Change, began_at: float) -> None:
         self._timeline.add(began_at + change.at_s, change.label, change.confidence)
-        mood = self._pipeline.moods.of(change.label, change.confidence, self._last[0].scores)
-        event = event_of(change, mood=mood, began_at=began_at, model=self._model_id, seq=self._sequence.next())
+        bandwidth_hz = self._meter.bandwidth.hz
+        event = event_of(change, self._last[0], bandwidth_hz=bandwidth_hz, **self._said_of(began_at))
         self._link.event(event)
         if self._on_event is not None:
             self._on_event(event)
 
     def _publish_state(self, observation: Observation, began_at: float) -> None:
-        state = state_of(
-            observation,
-            began_at=began_at,
-            labels=self._pipeline.labels,
-            moods=self._pipeline.moods,
-            microphone=self._microphone.state,
-            model=self._model_id,
-            seq=self._sequence.next(),
-        )
+        state = state_of(observation, microphone=self._microphone.state, **self._said_of(began_at))
         self._link.retain("state", state)
+
+    def _said_of(self, began_at: float) -> dict[str, Any]:
+        """Return what stands in a state and in an event alike."""
+        pipeline = self._pipeline
+        return {"began_at": began_at, "labels": pipeline.labels, "moods": pipeline.moods, "model": self._model_id,
+                "seq": self._sequence.next()}  # fmt: skip
 
     def _report_health(self) -> None:
         now_s = time.monotonic()

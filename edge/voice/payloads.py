@@ -70,9 +70,18 @@ class Event(Payload, kw_only=True):
     mood: Mood | None = None
     mood_confidence: Ratio | None = None
     previous_duration_ms: Count
+    arousal: Signed | None = None
+    valence: Signed | None = None
+    speech_ratio: Ratio | None = None
+    snr_db: float | None = None
+    level_dbfs: float | None = None
+    bandwidth_hz: Count | None = None
     late: bool = False
     seq: Count
     model: str
+
+
+HEARD = ("arousal", "valence", "speech_ratio", "snr_db", "level_dbfs", "bandwidth_hz")  # of an event: how well
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):

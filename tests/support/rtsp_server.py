@@ -4,8 +4,10 @@
 the Unix time at which it was sent, and the seconds of sound before it.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -26,21 +28,27 @@ def serves_here() -> bool:
 
 
 class Camera:
-    """Runs the server while the context lasts. sent: what it told of each packet."""
+    """Runs the server while the context lasts."""
 
     def __init__(self, port: int, file: Path) -> None:
         self.address = f"rtsp://127.0.0.1:{port}/room"
         self._command = [DEBIANS_PYTHON, __file__, str(port), str(file)]
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout.readline() == "ready\n"
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115 (a pipe would fill up)
+        self._process = subprocess.Popen(self._command, stdout=self._told)
+        from tests.support.patience import wait_until  # which the server itself cannot import
+
+        wait_until(lambda: self._lines()[:1] == ["ready"])
 
     def stop(self) -> list[tuple[float, float]]:
         """End it as a cut cable would; return what it told: (Unix time of a packet, seconds of sound before it)."""
         self._process.kill()
-        told, _ = self._process.communicate()
-        return [tuple(map(float, line.split())) for line in told.splitlines() if line.count(" ") == 1]
+        self._process.wait()
+        return [tuple(map(float, line.split())) for line in self._lines() if line.count(" ") == 1]
+
+    def _lines(self) -> list[str]:
+        return os.pread(self._told.fileno(), os.fstat(self._told.fileno()).st_size, 0).decode().splitlines()
 
     def __enter__(self) -> "Camera":
         self.start()
