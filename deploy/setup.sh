@@ -56,6 +56,7 @@ development_environment() {
   need alsa-utils command -v arecord
   need netcat-openbsd command -v nc
   need curl command -v curl
+  need jq command -v jq
   need openssh-client command -v ssh
   install_missing
   find_python 3.11 3.12 3.13 || no_python

@@ -166,7 +166,7 @@ def test_an_event_says_how_well_it_was_heard(broker):
         assert event["level_dbfs"] == pytest.approx(observation.level_dbfs, abs=0.06)
         assert event["speech_ratio"] == pytest.approx(observation.speech_ratio, abs=0.001)
         spoken = event["event_type"] != "quiet"
-        assert (event["arousal"] is not None) == (event["valence"] is not None) == (event["snr_db"] is not None) == spoken
+        assert {event[name] is not None for name in ("arousal", "valence", "snr_db")} == {spoken}
     assert told[0]["bandwidth_hz"] is None  # too little was spoken
     assert told[-1]["bandwidth_hz"] == 8_000
     assert max(event["snr_db"] or 0 for event in told) > 20
