@@ -53,6 +53,7 @@ def host_name(text: str) -> str:
 
 Host = Annotated[str, looked_at(host_name)]
 PASSWORD = "{password}"
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Device(Section, kw_only=True):
@@ -221,8 +222,10 @@ class EdgeConfig(Section, kw_only=True):
     model: File | None = None
     model_store: ModelStore = ModelStore()
     quiet_hours: QuietHours | None = None
+    sensitivity: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    state_interval_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 30.0
     health_interval_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 60.0
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
 
 
 def load_edge(path: str | Path | None) -> EdgeConfig:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.commands.check import broker_answers
+from edge.commands.check import broker_answers, settings
 from edge.commands.devices import exposed, require_source
 from edge.commands.ear import listen
 from edge.config import EdgeConfig
@@ -51,6 +51,7 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
     """Yield a Finding for each thing a sensor needs, as it is looked at (some seconds in all)."""
     yield Finding(subject="configuration", words=f"{where} is valid")
     looks: list[tuple[str, Callable[[EdgeConfig], Finding]]] = [
+        ("settings", lambda config: Finding(subject="settings", words=settings(config))),
         ("model", _model),
         ("microphone", _microphone),
         ("level", _level),

@@ -13,6 +13,7 @@ from edge.config import EdgeConfig, Mqtt
 from edge.daemon.listening import Listening
 from edge.daemon.notify import Notifier
 from edge.daemon.permission import Permission
+from edge.daemon.preferences import Preferences
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
@@ -70,10 +71,11 @@ def run(
         StatusLine() as line,
     ):
         if recording is not None:
-            outbox = _outbox(config)
+            outbox, preferences = _outbox(config), kept_preferences(config)
+            permission = Permission(None, Switch(_kept(config, "listening")), preferences.config.quiet_hours)
             sense(
-                config, _recorded(recording, stopping), stopping=stopping, outbox=outbox,
-                permission=Permission(None, Switch(_switch_path(config)), config.quiet_hours), show=line.show,
+                config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, permission=permission,
+                preferences=preferences, show=line.show,
             )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
                 after = f"{outbox.lost} are lost" if outbox.lost else "the next run sends them, late"
@@ -83,8 +85,9 @@ def run(
         switch = Switch(None)
         while not stopping():
             config = reload.config
-            if switch.path != (path := _switch_path(config)):
+            if switch.path != (path := _kept(config, "listening")):
                 switch = Switch(path)
+            preferences = kept_preferences(config)
             with Microphone(config.audio) as microphone:
                 close_when(told, microphone)
                 sense(
@@ -94,8 +97,11 @@ def run(
                     reload=reload.due,
                     outbox=_outbox(config),
                     permission=Permission(
-                        Listening(hold=microphone.hold, resume=microphone.resume), switch, config.quiet_hours
+                        Listening(hold=microphone.hold, resume=microphone.resume),
+                        switch,
+                        preferences.config.quiet_hours,
                     ),
+                    preferences=preferences,
                     dropped=lambda: microphone.dropped_blocks,
                     reopen=microphone.reopen,
                     show=line.show,
@@ -118,9 +124,15 @@ def _outbox(config: EdgeConfig) -> Outbox:
     return Outbox(None) if config.mqtt.host == "embedded" else durable_outbox(config)
 
 
-def _switch_path(config: EdgeConfig) -> Path | None:
+def kept_preferences(config: EdgeConfig) -> Preferences:
+    """Return what was set over MQTT, as an earlier life of the sensor left it."""
+    return Preferences(_kept(config, "settings"), config)
+
+
+def _kept(config: EdgeConfig, what: str) -> Path | None:
+    """Return the file in which something is remembered."""
     folder = state_folder(config.state_folder)
-    return folder and folder / f"listening-{config.device.id}.json"
+    return folder and folder / f"{what}-{config.device.id}.json"
 
 
 def sense(
@@ -132,6 +144,7 @@ def sense(
     mqtt: Mqtt | None = None,
     outbox: Outbox | None = None,
     permission: Permission | None = None,
+    preferences: Preferences | None = None,
     dropped: Callable[[], int] = lambda: 0,
     reopen: Callable[[], None] = lambda: None,
     on_broker: Callable[[Broker], None] = lambda broker: log.info("dashboard %s", broker.page),
@@ -146,7 +159,11 @@ def sense(
     mqtt = mqtt or config.mqtt
     chosen = choose(config, DEFAULT_MODEL)
     artifact = chosen.artifact
-    pipeline = Pipeline(chosen.model, artifact.manifest, gate=config.gate, decision=config.decision)
+    preferences = preferences or Preferences(None, config)
+    pipeline = Pipeline(
+        chosen.model, artifact.manifest, gate=config.gate, decision=config.decision,
+        sensitivity=preferences.config.sensitivity,
+    )  # fmt: skip
     with _broker(mqtt, on_broker) as (host, port):
         sequence = Sequence(outbox.last_seq)
         link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
@@ -159,6 +176,7 @@ def sense(
             artifact.manifest.model_id,
             config,
             permission=permission,
+            preferences=preferences,
             sequence=sequence,
             dropped_blocks=dropped,
             reopen=reopen,

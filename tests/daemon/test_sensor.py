@@ -64,9 +64,9 @@ def test_a_microphone_that_goes_ends_the_utterance(broker):
         watcher.wait_for(lambda w: states(w)[-1]["microphone"] == "ok")
 
 
-def test_a_sensor_without_sound_still_gives_signs_of_life(broker, monkeypatch):
-    monkeypatch.setattr(sensors, "IDLE_INTERVAL_S", 0.3)
+def test_a_sensor_without_sound_still_gives_signs_of_life(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
+        assert sensor.set(b'{"state_interval_s": 1}') is None
 
         def goes_on() -> bool:
             sensor.process(ABSENT)
