@@ -53,6 +53,11 @@ development_environment() {
   need chromium command -v chromium
   need strace command -v strace
   need ffmpeg command -v ffmpeg
+  need alsa-utils command -v arecord
+  need netcat-openbsd command -v nc
+  need curl command -v curl
+  need jq command -v jq
+  need openssh-client command -v ssh
   install_missing
   find_python 3.11 3.12 3.13 || no_python
   environment .venv "everything, TensorFlow too: 2.4 GB" deploy/locks/requirements.txt -e '.[dev]'

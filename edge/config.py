@@ -52,6 +52,8 @@ def host_name(text: str) -> str:
 
 
 Host = Annotated[str, looked_at(host_name)]
+PASSWORD = "{password}"
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Device(Section, kw_only=True):
@@ -61,14 +63,43 @@ class Device(Section, kw_only=True):
     name: Line = "Room"
 
 
+class Pcm(Section, kw_only=True):
+    """How a command's samples stand in what it writes, where no header says so."""
+
+    rate_hz: Annotated[int, msgspec.Meta(ge=4_000, le=768_000)] = 16_000
+    channels: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
+    format: Literal["s16le", "s16be", "s24le", "s32le", "f32le"] = "s16le"
+
+
 class Audio(Section, kw_only=True):
     """Where sound comes from: `microphone` is part of a device's name or an ALSA card id; None is the default one.
 
+    Or `command`, a program with its arguments that writes sound to its standard output, as `pcm` or with a header.
+    `command_input` is what it finds on its standard input. `{password}` in either is what `password_file` holds.
     After `give_up_after_s` without sound `run` ends with status 69, for its supervisor to start it afresh.
     """
 
     microphone: Line | None = None
+    command: tuple[Line, ...] | None = None
+    command_input: Annotated[str, written(r"[^\x00]{1,4000}", "a text of at most 4,000 letters")] | None = None
+    password_file: File | None = None
+    pcm: Pcm = Pcm()
     give_up_after_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] = 600.0
+
+    def __post_init__(self) -> None:
+        if self.command is None:
+            if self.command_input is not None or self.password_file is not None:
+                raise ValueError("expected command beside command_input and password_file, which are for it")
+            return
+        if not self.command or not self.command[0].strip():
+            raise ValueError("expected a program in command, and its arguments, such as [arecord, -t, raw]")
+        if self.microphone is not None:
+            raise ValueError("expected either microphone or command: one of them is null")
+        wanted = any(PASSWORD in text for text in (*self.command, self.command_input or ""))
+        if wanted and self.password_file is None:
+            raise ValueError(f"expected password_file, a file with what {PASSWORD} stands for")
+        if self.password_file is not None and not wanted:
+            raise ValueError(f"expected {PASSWORD} in command or command_input, where the password is to stand")
 
 
 class Gate(Section, kw_only=True):
@@ -191,8 +222,10 @@ class EdgeConfig(Section, kw_only=True):
     model: File | None = None
     model_store: ModelStore = ModelStore()
     quiet_hours: QuietHours | None = None
+    sensitivity: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    state_interval_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 30.0
     health_interval_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 60.0
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
 
 
 def load_edge(path: str | Path | None) -> EdgeConfig:

@@ -34,10 +34,17 @@ class RoomtoneError(Exception):
         super().__init__(printable(message))
 
 
+class UsageError(RoomtoneError):
+    """The words of the command line make no sense together."""
+
+    exit_status = 2
+
+
 class ConfigError(RoomtoneError):
     """The configuration is wrong."""
 
     exit_status = 78
+
 
 class InputError(RoomtoneError):
     """An input (recording, corpus, table) is missing or cannot be read."""

@@ -332,3 +332,26 @@ def test_any_yaml_is_a_config_or_a_config_error(tmp_path_factory, made):
     file.write_text(yaml.safe_dump(made, allow_unicode=True), encoding="utf-8")
     with contextlib.suppress(ConfigError):
         assert isinstance(load_edge(file), EdgeConfig)
+
+
+@pytest.mark.parametrize(
+    ("audio", "says"),
+    [
+        ({"command": []}, "expected a program in command"),
+        ({"command": [" "]}, "expected a program in command"),
+        ({"command": ["arecord"], "microphone": "USB"}, "expected either microphone or command"),
+        ({"command": ["nc", "{password}"]}, "expected password_file"),
+        ({"command": ["nc"], "password_file": "secret"}, "expected {password} in command or command_input"),
+        ({"password_file": "secret"}, "expected command beside command_input and password_file"),
+        ({"command_input": "x"}, "expected command beside command_input and password_file"),
+        ({"command": "arecord -t raw"}, "edge.audio.command: expected array, got 'arecord -t raw'"),
+        ({"command": ["nc", 7000]}, 'edge.audio.command[1]: write it in quotes: "7000"'),
+        ({"command": ["nc"], "pcm": {"format": "mp3"}}, "edge.audio.pcm.format: expected one of s16le, s16be"),
+        ({"command": ["nc"], "pcm": {"rate_hz": 16}}, "edge.audio.pcm.rate_hz: expected"),
+    ],
+)
+def test_a_command_as_a_microphone_makes_sense_or_is_refused(tmp_path, audio, says):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"edge": {"audio": audio}}))
+    with pytest.raises(ConfigError) as refused:
+        load_edge(tmp_path / "c.yaml")
+    assert says in str(refused.value)

@@ -2,13 +2,14 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from convert import strangers
 from convert.report.tables import artifact_table
-from tests.bench import everybody_table
+from tests.bench import everybody_table, sensitivity
 from tests.bench.cost import table
 from tests.support.sounds import ROOT
 from tests.test_house import HOUSES
@@ -60,6 +61,14 @@ def test_what_is_said_of_the_ears_is_in_their_report():
 
 def test_the_readme_has_the_bench_s_table():
     assert table(COST) in (ROOT / "tests" / "bench" / "README.md").read_text()
+
+
+def test_the_readme_has_the_bench_s_table_of_sensitivity_and_more_is_more():
+    found = json.loads(sensitivity.REPORT.read_text())
+    assert sensitivity.table(found) in (ROOT / "tests" / "bench" / "README.md").read_text()
+    for less, more in pairwise(found):
+        assert less["false_events_per_hour"] < more["false_events_per_hour"]
+        assert less["speech_labelled"] < more["speech_labelled"]
 
 
 def test_the_figures_that_matter_are_the_reports():

@@ -3,7 +3,7 @@
 #
 #   house.sh setup [--name HOST]...   install and configure mosquitto; HOST: further names and addresses it is reached by
 #   house.sh sensor NAME              add a sensor: account, client certificate; prints what to put on it
-#   house.sh dashboard NAME           add somebody who looks: reads everything, and may switch listening
+#   house.sh dashboard NAME           add somebody who looks: reads everything, may switch listening and set
 #   house.sh home-assistant NAME      add Home Assistant: as a dashboard, with a client certificate
 #   house.sh remove NAME              take an account away; without it, its certificate opens nothing
 #   house.sh list                     who there is
@@ -271,6 +271,7 @@ write_acl() {
         *)
           echo "topic read roomtone/#"
           echo "topic write roomtone/+/listening/set"
+          echo "topic write roomtone/+/settings/set"
           ;;
       esac
       if [ "$kind" = home-assistant ]; then

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge.commands.devices import require_device
+from edge.commands.devices import require_source
 from edge.commands.ear import listen
 from edge.config import EdgeConfig
-from edge.daemon.run import model_path
+from edge.daemon.run import kept_preferences, model_path
 from edge.delivery.access import access
 from edge.delivery.session import Owner, Session
 from edge.errors import ConfigError, RoomtoneError, UnavailableError
+from edge.files import unwritable
 from edge.model.artifact import load
 from edge.model.signatures import public_key
 from edge.state_folder import closed_to_us, require_state_folder, state_folder
@@ -26,6 +27,7 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str 
         lambda: _model(config),
         *(lambda key=key: _trusted(key) for key in config.model_store.trusted_keys),
         lambda: _state_folder(config),
+        lambda: f"settings: {settings(config)}",
         lambda: broker_answers(config, live=live),
     ]
     if live:
@@ -40,7 +42,7 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str 
 
 
 def _microphone(config: EdgeConfig) -> str:
-    device = require_device(config.audio.microphone)
+    device = require_source(config.audio)
     heard = listen(config.audio)
     if heard.deaf:
         raise UnavailableError(f"microphone: {heard.words}: {heard.trouble}")
@@ -57,6 +59,17 @@ def _state_folder(config: EdgeConfig) -> str:
         return f"{services}: the service's own: root may look into it"
     folder = require_state_folder(config.state_folder)
     return "no state folder: events wait in memory only" if folder is None else f"{folder}: can be written"
+
+
+def settings(config: EdgeConfig) -> str:
+    """Return what holds instead of the configuration."""
+    folder = state_folder(config.state_folder)
+    if folder is not None and closed_to_us(folder):
+        return "what was set over MQTT is the service's own: root may look into it"
+    if folder is not None and unwritable(folder, folder=True):
+        return "as configured, what is set over MQTT cannot be kept"
+    words = kept_preferences(config).words
+    return f"set over MQTT: {words}" if words else "as configured, nothing was set over MQTT"
 
 
 def _model(config: EdgeConfig) -> str:

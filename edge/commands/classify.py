@@ -40,7 +40,7 @@ def classify(
 
     Raises InputError for a recording that cannot be read.
     """
-    pipeline = Pipeline(model, manifest, gate=config.gate, decision=config.decision)
+    pipeline = Pipeline(model, manifest, gate=config.gate, decision=config.decision, sensitivity=config.sensitivity)
     summary = _Summary(manifest.labels, pipeline.moods, settings(manifest.decision, config.decision).enter)
     start_s = time.process_time()
     for block in timed_blocks(summary.measured(read_recording(path, tell)), started_at=0.0):

@@ -129,16 +129,17 @@ def _plot(file: str, track, manifest, config: EdgeConfig) -> Path:
 
 
 def _watch(options: argparse.Namespace) -> None:
+    from edge.commands.act import wish_of
     from edge.commands.watch import watch
 
     mqtt = _configured(options)[0].mqtt
-    watch(mqtt, host=options.host, port=options.port, as_json=options.json, once=options.once)
+    watch(mqtt, host=options.host, port=options.port, as_json=options.json, once=options.once, wish=wish_of(options))
 
 
 def _devices(options: argparse.Namespace) -> None:
     from edge.commands.devices import list_devices
 
-    list_devices(_configured(options)[0].audio.microphone, live_s=options.live)
+    list_devices(_configured(options)[0].audio, live_s=options.live)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from edge.config import EdgeConfig, Mqtt
-from edge.daemon.run import sense, stop_signal
+from edge.daemon.run import sense
+from edge.daemon.stopping import stop_signal
 from edge.delivery.embedded import Broker
 from edge.sound.blocks import paced, timed_blocks
 from edge.sound.recording import read_recording

@@ -1,6 +1,8 @@
 """`roomtone devices`: which microphones there are, which one the configuration means, and whether it hears anything."""
 
+import shutil
 import time
+from dataclasses import replace
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -8,40 +10,58 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge.config import Audio
+from edge.config import PASSWORD, Audio
 from edge.errors import UnavailableError
 from edge.sound.blocks import Block, Fault
+from edge.sound.child import CaptureError
+from edge.sound.command.program import password
 from edge.sound.faults import REASONS, explain
 from edge.sound.level import SILENCE_DBFS, level_dbfs
 from edge.sound.microphone import Microphone
-from edge.sound.portaudio import CaptureError, InputDevice, input_devices
+from edge.sound.portaudio.device import InputDevice, input_devices
 from edge.sound.signal_check import SignalCheck
 
 _METER_DBFS = 80.0
 _HOLD_BLOCKS = 12  # the loudest of the last second stays visible
 
 
-def require_device(selector: str | None) -> str:
-    """Return the name of the input device that the selector means. Raises UnavailableError if there is none."""
-    found, missing = _found(selector)
+def require_source(audio: Audio) -> str:
+    """Return the name of the input device, or of the program, that is meant. Raises UnavailableError if there is none,
+    and ConfigError for a password that cannot be read."""
+    if audio.command is not None:
+        password(audio)
+        if (program := shutil.which(audio.command[0])) is None:
+            raise UnavailableError(f"microphone: {explain('not-started', f'{audio.command[0]}: no such program')}")
+        return f"the command {program}"
+    found, missing = _found(audio.microphone)
     if missing:
         raise missing
     return next(device.name for device in found if device.chosen)
 
 
-def list_devices(selector: str | None, *, live_s: float | None) -> None:
-    """Print the input devices, and show the chosen one's level for `live_s` seconds.
+def exposed(audio: Audio) -> str:
+    """Return in words that everybody on this machine may read the password of the command; empty where nobody may."""
+    shown = any(PASSWORD in part for part in audio.command or ())
+    return ", whose password stands in the list of processes" if shown else ""
+
+
+def list_devices(audio: Audio, *, live_s: float | None) -> None:
+    """Print the input devices, and show the level of the chosen one, or of the command, for `live_s` seconds.
 
     Raises UnavailableError if there is no device, if the selector means none, or if the chosen one gave no sound.
     """
     console = Console()
-    found, missing = _found(selector)
+    found, missing = _found(audio.microphone)
+    if audio.command is not None:
+        found, missing = [replace(device, chosen=False) for device in found], None
     if found:
         console.print(_table(found))
     if missing:
         raise missing
+    if audio.command is not None:
+        console.print(f"→ {require_source(audio)} (edge.audio.command)", markup=False, highlight=False)
     if live_s is not None:
-        _show_level(console, selector, live_s)
+        _show_level(console, audio, live_s)
 
 
 def _found(selector: str | None) -> tuple[list[InputDevice], UnavailableError | None]:
@@ -64,12 +84,12 @@ def _table(found: list[InputDevice]) -> Table:
     return table
 
 
-def _show_level(console: Console, selector: str | None, seconds: float) -> None:
+def _show_level(console: Console, audio: Audio, seconds: float) -> None:
     check = SignalCheck()
     recent = [SILENCE_DBFS]
     heard = False
     fault: Fault | None = None
-    with Microphone(Audio(microphone=selector)) as microphone, Live(console=console, auto_refresh=False) as live:
+    with Microphone(audio) as microphone, Live(console=console, auto_refresh=False) as live:
         until_s = time.monotonic() + seconds
         for item in microphone.blocks():
             if isinstance(item, Block):

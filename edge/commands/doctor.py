@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.commands.check import broker_answers
-from edge.commands.devices import require_device
+from edge.commands.check import broker_answers, settings
+from edge.commands.devices import exposed, require_source
 from edge.commands.ear import listen
 from edge.config import EdgeConfig
+from edge.credentials import located
 from edge.daemon.run import model_path
-from edge.delivery.credentials import located
 from edge.errors import ConfigError, RoomtoneError
 from edge.files import nearest, unwritable
 from edge.model.artifact import read_artifact
@@ -51,6 +51,7 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
     """Yield a Finding for each thing a sensor needs, as it is looked at (some seconds in all)."""
     yield Finding(subject="configuration", words=f"{where} is valid")
     looks: list[tuple[str, Callable[[EdgeConfig], Finding]]] = [
+        ("settings", lambda config: Finding(subject="settings", words=settings(config))),
         ("model", _model),
         ("microphone", _microphone),
         ("level", _level),
@@ -86,7 +87,9 @@ def _model(config: EdgeConfig) -> Finding:
 
 
 def _microphone(config: EdgeConfig) -> Finding:
-    return Finding(subject="microphone", words=require_device(config.audio.microphone))
+    shown = exposed(config.audio)
+    remedy = "write it into edge.audio.command_input, where the program can read it from there" if shown else ""
+    return Finding(subject="microphone", words=f"{require_source(config.audio)}{shown}", remedy=remedy)
 
 
 def _level(config: EdgeConfig) -> Finding:
@@ -96,6 +99,8 @@ def _level(config: EdgeConfig) -> Finding:
 
 
 def _sound_cards(config: EdgeConfig, *, folder: Path = Path("/dev/snd")) -> Finding:
+    if config.audio.command is not None:
+        return Finding(subject="sound cards", words="not used: a command delivers the sound")
     nodes = sorted(folder.glob("pcmC*c"))
     closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
     if closed:
@@ -170,7 +175,8 @@ def _broker(config: EdgeConfig) -> Finding:
 
 def _secrets(config: EdgeConfig) -> Finding:
     tls = config.mqtt.tls
-    files = [file for file in (config.mqtt.password_file, tls.key_file if tls else None) if file]
+    named = (config.mqtt.password_file, tls.key_file if tls else None, config.audio.password_file)
+    files = [file for file in named if file]
     there = [path for path in map(located, files) if Path(path).exists()]  # what is not there, `broker` tells
     open_ones = [path for path in there if Path(path).stat().st_mode & OTHERS]
     if open_ones:

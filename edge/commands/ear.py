@@ -4,6 +4,8 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from edge.config import Audio
 from edge.sound.bandwidth import Bandwidth, narrow
 from edge.sound.blocks import BLOCK_S, Block
@@ -12,7 +14,7 @@ from edge.sound.level import clipped, level_dbfs
 from edge.sound.microphone import Microphone
 
 LISTEN_S = 2.0
-PATIENCE_S = 10.0  # for a microphone's first sound
+PATIENCE_S, PATIENCE_WITH_COMMAND_S = 10.0, 20.0  # for the first sound
 FAINT_DBFS = -75.0
 SPOKEN_DB = 12.0  # so far above the quietest moment is what may have been spoken
 
@@ -30,8 +32,8 @@ def listen(audio: Audio) -> Heard:
     """Listen for LISTEN_S; who speaks meanwhile learns up to which frequency the microphone hears."""
     blocks: list[Block] = []
     why = explain("starting")
-    deadline_s = time.monotonic() + PATIENCE_S
-    with Microphone(Audio(microphone=audio.microphone)) as microphone:
+    deadline_s = time.monotonic() + (PATIENCE_S if audio.command is None else PATIENCE_WITH_COMMAND_S)
+    with Microphone(replace(audio, give_up_after_s=Audio().give_up_after_s)) as microphone:
         for item in microphone.blocks():
             if isinstance(item, Block):
                 blocks.append(item)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import sys
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ from edge.config import host_name
 from edge.errors import printable
 
 DEFAULT_CONFIG = "config.yaml"
+FIELDS = ("device", "emotion", "mood", "microphone", "status")  # that `watch --on` looks at
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,8 +57,14 @@ def parser() -> argparse.ArgumentParser:
     made = command("watch", "show what sensors say, live")
     made.add_argument("--host", type=_host, metavar="HOST", help="the broker; default: as configured, or this machine")
     made.add_argument("--port", type=_port, metavar="PORT", help="default: as configured, or 1883 (8883 with TLS)")
-    made.add_argument("--json", action="store_true", help="one JSON object per message")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="one JSON object per message")
+    how.add_argument("--exec", type=_command, metavar="COMMAND", help="run this with each event, as JSON on its input")
     made.add_argument("--once", action="store_true", help="what is known now, and end")
+    made.add_argument("--on", type=_condition, action="append", metavar="FIELD=WORD[,WORD]", default=[],
+                      help="with --exec: only when all of these begin (device, emotion, mood, microphone, status)")
+    made.add_argument("--for", type=_duration, metavar="TIME", dest="for_s", help="with --on: held so long (20s, 5m)")
+    made.add_argument("--timeout", type=_duration, metavar="TIME", help="with --exec: how long it may take (30s)")
     made = command("devices", "list the microphones")
     made.add_argument(
         "--live", type=_seconds, nargs="?", const=10.0, metavar="S", help="show levels for S seconds (10)"
@@ -111,6 +119,30 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
     return int(text)
+
+
+def _command(text: str) -> list[str]:
+    try:
+        command = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{str(error).lower()}, got {text!r}") from error
+    if not command:
+        raise argparse.ArgumentTypeError("expected a program and its arguments, got nothing")
+    return command
+
+
+def _condition(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, words = text.partition("=")
+    if name not in FIELDS or not all(words.split(",")):
+        raise argparse.ArgumentTypeError(f"expected e.g. emotion=angry ({', '.join(FIELDS)}), got {text!r}")
+    return name, tuple(words.split(","))
+
+
+def _duration(text: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected a time such as 20s, 5m or 1h, got {text!r}")
+    return float(found[1]) * {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3_600}[found[2]]
 
 
 def _seconds(text: str) -> float:

@@ -3,6 +3,7 @@
 import json
 import queue
 import re
+import signal
 import sys
 import time
 import uuid
@@ -12,6 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from edge.commands.act import Act, Wish, told
 from edge.commands.rooms import Message, Rooms
 from edge.config import Mqtt
 from edge.daemon.status_line import log_goes_to
@@ -44,21 +46,33 @@ class Ears(Owner):
 
 
 def watch(
-    mqtt: Mqtt, *, host: str | None = None, port: int | None = None, as_json: bool = False, once: bool = False
+    mqtt: Mqtt,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    as_json: bool = False,
+    once: bool = False,
+    wish: Wish | None = None,
 ) -> None:
-    """Show what sensors say until interrupted; with `once`, what the broker has retained of them.
+    """Show what sensors say until interrupted; with `once`, what the broker has retained of them; with a wish, run it.
 
     Raises UnavailableError where `once` finds no broker; else that is shown, and tried again.
     """
     host = host or (HOST if mqtt.host == "embedded" else mqtt.host)
     ears = Ears()
     session = Session(access(mqtt, host=host, port=port), f"{ROOT}-watch-{uuid.uuid4().hex[:8]}", ears)
+    if wish is not None:  # as a service it is ended so
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     session.start()
     try:
         if once:
             session.require()
         messages = _messages(ears, once=once)
-        if as_json:
+        if wish is not None:
+            with Act(wish, told) as act:
+                for message in messages:
+                    act.hear(message)
+        elif as_json:
             for message in messages:
                 if message is not None:
                     print(_line(message), flush=True)

@@ -50,6 +50,10 @@ class Permission:
             self._switch.recall(setting_of(retained))
             self._obey()
 
+    def quiet(self, hours: QuietHours | None) -> None:
+        """These are the quiet hours from now on."""
+        self._quiet_clock, self._clock_due_s = QuietClock(hours), 0.0
+
     def refusal(self) -> Fault | None:
         """Return why nobody may listen now; None where the sensor may."""
         self._look_at_the_clock()

@@ -2,9 +2,7 @@
 
 import logging
 import queue
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,9 +13,11 @@ from edge.config import EdgeConfig, Mqtt
 from edge.daemon.listening import Listening
 from edge.daemon.notify import Notifier
 from edge.daemon.permission import Permission
+from edge.daemon.preferences import Preferences
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
+from edge.daemon.stopping import Stopping, close_when, stop_signal
 from edge.daemon.switch import Switch
 from edge.delivery import homeassistant
 from edge.delivery.access import access, default_port
@@ -32,6 +32,7 @@ from edge.model.artifact import DEFAULT_MODEL, load
 from edge.model.store import current_file
 from edge.model.trial import choose
 from edge.sound.blocks import Block, Fault, paced, timed_blocks
+from edge.sound.command.program import password
 from edge.sound.microphone import Microphone
 from edge.sound.recording import read_recording, read_stream
 from edge.state_folder import state_folder
@@ -39,8 +40,6 @@ from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
 
 log = logging.getLogger("roomtone")
-
-Stopping = Callable[[], bool]
 
 
 def model_path(config: EdgeConfig) -> Path:
@@ -52,6 +51,7 @@ def prove(config: EdgeConfig) -> None:
     """Raise the ConfigError or ArtifactError with which a sensor of this configuration would not start."""
     load(model_path(config))
     access(config.mqtt)
+    password(config.audio)
 
 
 def run(
@@ -71,22 +71,25 @@ def run(
         StatusLine() as line,
     ):
         if recording is not None:
-            outbox = _outbox(config)
+            outbox, preferences = _outbox(config), kept_preferences(config)
+            permission = Permission(None, Switch(_kept(config, "listening")), preferences.config.quiet_hours)
             sense(
-                config, _recorded(recording, stopping), stopping=stopping, outbox=outbox,
-                permission=Permission(None, Switch(_switch_path(config)), config.quiet_hours), show=line.show,
+                config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, permission=permission,
+                preferences=preferences, show=line.show,
             )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
                 after = f"{outbox.lost} are lost" if outbox.lost else "the next run sends them, late"
                 raise UnavailableError(f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; {after}")
             return
+        password(config.audio)  # a secret that is not there is said before anything starts
         switch = Switch(None)
         while not stopping():
             config = reload.config
-            if switch.path != (path := _switch_path(config)):
+            if switch.path != (path := _kept(config, "listening")):
                 switch = Switch(path)
+            preferences = kept_preferences(config)
             with Microphone(config.audio) as microphone:
-                _close_when(told, microphone)
+                close_when(told, microphone)
                 sense(
                     config,
                     microphone.blocks(),
@@ -94,8 +97,11 @@ def run(
                     reload=reload.due,
                     outbox=_outbox(config),
                     permission=Permission(
-                        Listening(hold=microphone.hold, resume=microphone.resume), switch, config.quiet_hours
+                        Listening(hold=microphone.hold, resume=microphone.resume),
+                        switch,
+                        preferences.config.quiet_hours,
                     ),
+                    preferences=preferences,
                     dropped=lambda: microphone.dropped_blocks,
                     reopen=microphone.reopen,
                     show=line.show,
@@ -118,23 +124,15 @@ def _outbox(config: EdgeConfig) -> Outbox:
     return Outbox(None) if config.mqtt.host == "embedded" else durable_outbox(config)
 
 
-def _switch_path(config: EdgeConfig) -> Path | None:
+def kept_preferences(config: EdgeConfig) -> Preferences:
+    """Return what was set over MQTT, as an earlier life of the sensor left it."""
+    return Preferences(_kept(config, "settings"), config)
+
+
+def _kept(config: EdgeConfig, what: str) -> Path | None:
+    """Return the file in which something is remembered."""
     folder = state_folder(config.state_folder)
-    return folder and folder / f"listening-{config.device.id}.json"
-
-
-def _close_when(told: queue.SimpleQueue[int], microphone: Microphone) -> None:
-    """Have the microphone closed as soon as a signal comes: it may be waiting for a device that is not there.
-
-    By a thread, because a signal's own handler must not take a lock; the queue's `put` takes none.
-    """
-
-    def close() -> None:
-        number = told.get()
-        microphone.close()
-        told.put(number)  # for the next one, should this microphone have been replaced meanwhile
-
-    threading.Thread(target=close, name="stop", daemon=True).start()
+    return folder and folder / f"{what}-{config.device.id}.json"
 
 
 def sense(
@@ -146,6 +144,7 @@ def sense(
     mqtt: Mqtt | None = None,
     outbox: Outbox | None = None,
     permission: Permission | None = None,
+    preferences: Preferences | None = None,
     dropped: Callable[[], int] = lambda: 0,
     reopen: Callable[[], None] = lambda: None,
     on_broker: Callable[[Broker], None] = lambda broker: log.info("dashboard %s", broker.page),
@@ -160,7 +159,11 @@ def sense(
     mqtt = mqtt or config.mqtt
     chosen = choose(config, DEFAULT_MODEL)
     artifact = chosen.artifact
-    pipeline = Pipeline(chosen.model, artifact.manifest, gate=config.gate, decision=config.decision)
+    preferences = preferences or Preferences(None, config)
+    pipeline = Pipeline(
+        chosen.model, artifact.manifest, gate=config.gate, decision=config.decision,
+        sensitivity=preferences.config.sensitivity,
+    )  # fmt: skip
     with _broker(mqtt, on_broker) as (host, port):
         sequence = Sequence(outbox.last_seq)
         link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
@@ -173,6 +176,7 @@ def sense(
             artifact.manifest.model_id,
             config,
             permission=permission,
+            preferences=preferences,
             sequence=sequence,
             dropped_blocks=dropped,
             reopen=reopen,
@@ -201,29 +205,6 @@ def sense(
                 notifier.stopping()
             sensor.end()
             link.stop()
-
-
-@contextmanager
-def stop_signal(told: queue.SimpleQueue[int] | None = None) -> Iterator[Stopping]:
-    """Turn SIGTERM and SIGINT into a question that loops ask; a second signal interrupts at once.
-
-    `told` is given the signal's number, for whoever waits.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        if told is not None:
-            told.put(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:

@@ -10,8 +10,10 @@ from msgspec.structs import replace
 
 from edge.config import EdgeConfig
 from edge.daemon.health import HealthMeter
-from edge.daemon.messages import event_of, state_of
+from edge.daemon.messages import Messages
 from edge.daemon.permission import Permission
+from edge.daemon.preferences import Preferences
+from edge.daemon.tuning import Tuning
 from edge.delivery.link import Link
 from edge.delivery.packets import Word
 from edge.hearing.decision import Change
@@ -29,7 +31,6 @@ from edge.voice.timeline import TimelineRecorder
 log = logging.getLogger("roomtone")
 
 SPEAKING_INTERVAL_S = 1.0
-IDLE_INTERVAL_S = 30.0
 REOPEN_S = 300.0  # a microphone that delivers nothing of worth is opened anew this often
 
 
@@ -44,19 +45,22 @@ class Sensor:
         config: EdgeConfig,
         *,
         permission: Permission | None = None,
+        preferences: Preferences | None = None,
         sequence: Sequence | None = None,
         dropped_blocks: Callable[[], int] = lambda: 0,
         reopen: Callable[[], None] = lambda: None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        self._pipeline, self._link, self._model_id = pipeline, link, model_id
+        self._pipeline, self._link = pipeline, link
         self._health_interval_s = config.health_interval_s
         self._dropped_blocks = dropped_blocks
         self._on_event = on_event
         self._meter = HealthMeter()
         self._health_due_s = time.monotonic()
-        self._permission = permission or Permission(None, None, config.quiet_hours)
-        self._sequence = sequence or Sequence()
+        preferences = preferences or Preferences(None, config)
+        self._permission = permission or Permission(None, None, preferences.config.quiet_hours)
+        self._tuning = Tuning(preferences, pipeline, self._permission, partial(link.retain, "settings"))
+        self._messages = Messages(pipeline, model_id, sequence or Sequence())
         self._timeline = TimelineRecorder()
         self._signal = SignalCheck()
         self._dead: str | None = None  # what was wrong with sound that flowed, until some is well
@@ -87,7 +91,11 @@ class Sensor:
         self._permission.begin()
         if (refusal := self._permission.refusal()) is not None:
             self._microphone = Microphone(state="starting", detail=refusal.detail)
-        self._link.start(on_listening=self.switch, on_past=lambda past: self._told.put(partial(self._recall, past)))
+        self._tuning.apply()
+        self._link.start(
+            on_listening=self.switch, on_settings=self.set,
+            on_past=lambda past: self._told.put(partial(self._recall, past)),
+        )  # fmt: skip
 
     def end(self) -> None:
         """Say until when the day is known; after this nothing is heard any more."""
@@ -98,6 +106,12 @@ class Sensor:
         """Listen, or close the microphone. From any thread."""
         self._permission.switch(on=on)
         self._told.put(self._publish_listening)
+
+    def set(self, command: bytes) -> str | None:
+        """Take settings; return why they are refused, None where they are remembered. From any thread."""
+        if (why := self._tuning.obey(command)) is None:
+            self._told.put(self._tuning.apply)
+        return why
 
     def process(self, item: Block | Fault) -> None:
         """Take what a source yields: sound, or the reason why there is none."""
@@ -117,6 +131,7 @@ class Sensor:
 
     def _listen(self, block: Block) -> None:
         observation = self._pipeline.process(block)
+        self._tuning.hear(observation)
         if observation.speech:
             self._meter.bandwidth.add(block.samples)
         began_at = block.captured_at - block.end_s
@@ -130,7 +145,7 @@ class Sensor:
         self._judge_signal(block)
         if observation.change is not None:
             self._publish_event(observation.change, began_at)
-        interval_s = SPEAKING_INTERVAL_S if observation.speaking else IDLE_INTERVAL_S
+        interval_s = SPEAKING_INTERVAL_S if observation.speaking else self._tuning.config.state_interval_s
         if observation.change is not None or observation.at_s >= self._state_due_s:
             self._publish_state(observation, began_at)
             self._state_due_s = observation.at_s + interval_s
@@ -155,6 +170,7 @@ class Sensor:
 
     def _hear_nothing(self, fault: Fault) -> None:
         """There is no sound: whoever spoke is no longer heard, and the label must not stay as if they were."""
+        self._tuning.interrupted()
         observation, began_at = self._last
         if fault.reason == self._microphone.state:
             self._microphone = Microphone(state=fault.reason, detail=fault.detail)
@@ -163,7 +179,7 @@ class Sensor:
         flowed, self._flowed = self._flowed, False
         self._signal.reset()
         self._meter.bandwidth = Bandwidth()  # another microphone may come
-        self._silence_due_s = time.monotonic() + IDLE_INTERVAL_S
+        self._silence_due_s = time.monotonic() + self._tuning.config.state_interval_s
         change = self._pipeline.interrupt(observation.at_s)
         silent_s = observation.at_s if flowed else observation.since_s
         silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=silent_s)
@@ -179,7 +195,7 @@ class Sensor:
         now_s = time.monotonic()
         if now_s < self._silence_due_s:
             return
-        self._silence_due_s = now_s + IDLE_INTERVAL_S
+        self._silence_due_s = now_s + self._tuning.config.state_interval_s
         observation, began_at = self._last
         passed_s = max(0.0, time.time() - (began_at + observation.at_s))  # no sound counts it
         self._last = replace(observation, since_s=observation.since_s - passed_s), began_at + passed_s
@@ -211,22 +227,13 @@ class Sensor:
 
     def _publish_event(self, change: Change, began_at: float) -> None:
         self._timeline.add(began_at + change.at_s, change.label, change.confidence)
-        mood = self._pipeline.moods.of(change.label, change.confidence, self._last[0].scores)
-        event = event_of(change, mood=mood, began_at=began_at, model=self._model_id, seq=self._sequence.next())
+        event = self._messages.event(change, self._last[0], began_at=began_at, bandwidth_hz=self._meter.bandwidth.hz)
         self._link.event(event)
         if self._on_event is not None:
             self._on_event(event)
 
     def _publish_state(self, observation: Observation, began_at: float) -> None:
-        state = state_of(
-            observation,
-            began_at=began_at,
-            labels=self._pipeline.labels,
-            moods=self._pipeline.moods,
-            microphone=self._microphone.state,
-            model=self._model_id,
-            seq=self._sequence.next(),
-        )
+        state = self._messages.state(observation, began_at=began_at, microphone=self._microphone.state)
         self._link.retain("state", state)
 
     def _report_health(self) -> None:
@@ -237,9 +244,7 @@ class Sensor:
             return
         self._health_due_s = now_s + self._health_interval_s
         health = self._meter.report(
-            microphone=self._microphone,
-            dropped_blocks=self._dropped_blocks(),
-            link=self._link,
+            microphone=self._microphone, dropped_blocks=self._dropped_blocks(), link=self._link,
             room_utterances=self._pipeline.room_utterances,
-        )
+        )  # fmt: skip
         self._link.retain("health", health, qos=0)

@@ -4,9 +4,8 @@ import ssl
 from dataclasses import dataclass
 
 from edge.config import Mqtt
-from edge.delivery.credentials import located
+from edge.credentials import held, located, secret
 from edge.errors import ConfigError
-from edge.files import contents
 
 _CERTIFICATE, _KEY = b"CERTIFICATE-----", b"PRIVATE KEY-----"  # how the first line of either ends
 
@@ -34,7 +33,7 @@ def access(settings: Mqtt, *, host: str | None = None, port: int | None = None) 
         port=port or default_port(settings),
         keepalive_s=settings.keepalive_s,
         username=settings.username,
-        password=_secret(settings.password_file),
+        password=secret("edge.mqtt.password_file", settings.password_file),
         tls=_tls(settings),
     )
 
@@ -79,28 +78,7 @@ def _locked() -> str:
 
 def _pem(key: str, path: str, holds: bytes) -> str:
     """Return where a file in PEM is. Raises ConfigError, which names the key, where it is none."""
-    if holds not in _read(key, path):
+    if holds not in held(key, path):
         what = "certificate" if holds == _CERTIFICATE else "private key"
         raise ConfigError(f"{key}: {path}: no {what} in PEM (a line -----BEGIN {holds.decode()} is missing)")
     return located(path)
-
-
-def _secret(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        secret = _read("edge.mqtt.password_file", path).decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"edge.mqtt.password_file: {path}: not UTF-8 text") from error
-    if not secret:
-        raise ConfigError(f"edge.mqtt.password_file: {path}: is empty: write the password into it")
-    return secret
-
-
-def _read(key: str, path: str) -> bytes:
-    try:
-        return contents(located(path))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        hint = ": try with sudo" if isinstance(error, PermissionError) else ""
-        raise ConfigError(f"{key}: {path}: cannot be read ({why}{hint})") from error

@@ -14,6 +14,7 @@ from edge.delivery.packets import Limits, Message, Word
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST
 from edge.delivery.session import Owner, Session, Will
+from edge.errors import printable
 from edge.voice.payloads import ROOT, BrokerLink, Event, rfc3339
 from edge.voice.sequence import Sequence
 
@@ -21,6 +22,7 @@ log = logging.getLogger("roomtone.link")
 
 # A command is acknowledged when it has been obeyed: until then the broker keeps it, over a power cut of ours, too.
 COMMANDS_WAIT_S = 86_400
+_MOST_SAID = 100  # reasons for which commands were ignored
 
 
 class Link(Owner):
@@ -44,6 +46,7 @@ class Link(Owner):
         self._ignored_because: set[str] = set()  # what was said of them, once each
         self.outbox = outbox or Outbox(None)
         self._on_listening: Callable[[bool], None] = lambda on: None
+        self._on_settings: Callable[[bytes], str | None] = lambda command: "this sensor takes none"
         self._handlers: dict[str, Callable[[bytes], None]] = {}
         self._session = Session(
             access(settings, host=host, port=port),
@@ -80,14 +83,17 @@ class Link(Owner):
         self,
         *,
         on_listening: Callable[[bool], None] | None = None,
+        on_settings: Callable[[bytes], str | None] | None = None,
         on_past: Callable[[dict[str, Word]], None] | None = None,
     ) -> None:
         """Begin to connect, and go on trying for ever.
 
-        on_listening: told what `listening/set` asks for. on_past: given, once, what the broker had retained of an
-        earlier life, by name (those of PAST that there were). Both are called on threads of the link's.
+        on_listening: told what `listening/set` asks for. on_settings: given what came on `settings/set`; it returns in
+        words why that is refused, None where it is obeyed. on_past: given, once, what the broker had retained of an
+        earlier life, by name (those of PAST that there were). All are called on threads of the link's.
         """
         self._on_listening = on_listening or self._on_listening
+        self._on_settings = on_settings or self._on_settings
         self._courier.on_past = on_past or self._courier.on_past
         self._courier.start()
         self._session.start()
@@ -144,15 +150,20 @@ class Link(Owner):
             self._courier.retained(name, Word.of(message))
         elif name == "listening/set" and not message.retain and message.payload in (b"ON", b"OFF"):
             self._on_listening(message.payload == b"ON")
+        elif name == "settings/set" and not message.retain:
+            if (why := self._on_settings(message.payload)) is not None:
+                self._ignore(topic, f"refused: {why}")
         else:
-            self.ignored_commands += 1
-            if name == "listening/set":
-                self._say_ignored(topic, "retained" if message.retain else "neither ON nor OFF")
+            retained = "retained: send it without" if message.retain else None
+            needed = {"listening/set": "neither ON nor OFF, which is all it takes", "settings/set": ""}
+            self._ignore(topic, (retained or needed[name]) if name in needed else None)
 
-    def _say_ignored(self, topic: str, why: str) -> None:
-        if why not in self._ignored_because:
+    def _ignore(self, topic: str, why: str | None) -> None:
+        """Count a command that is not obeyed, and say why, where that is of use: once each, and not without end."""
+        self.ignored_commands += 1
+        if why and why not in self._ignored_because and len(self._ignored_because) < _MOST_SAID:
             self._ignored_because.add(why)
-            log.warning("%s: ignored a command that was %s: send ON or OFF, not retained", topic, why)
+            log.warning("%s: ignored a command that was %s", topic, printable(why))
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
         self._courier.acknowledged(client, mid, reason)

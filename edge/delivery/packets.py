@@ -8,7 +8,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge.delivery.paho_client import paho
-from edge.voice.payloads import State, Timeline
+from edge.voice.payloads import HEARD, Event, State, Timeline
 from edge.voice.sequence import Sequence
 
 TIME = "ts"  # the user property of a word: RFC 3339
@@ -102,9 +102,14 @@ class Packets:
         return message if isinstance(message, bytes) else msgspec.json.encode(self._sequence.corrected(message))
 
     def _shortened(self, message: msgspec.Struct | bytes, room_bytes: int) -> bytes | None:
-        """Return a state without its scores, or the newest runs of a timeline; None where nothing that fits is left."""
-        if isinstance(message, State):
-            payload = self._encoded(msgspec.structs.replace(message, scores={}))
+        """Return a state without its scores, an event without how it was heard, or the newest runs of a timeline; None
+        where nothing that fits is left."""
+        if isinstance(message, State | Event):
+            if isinstance(message, State):
+                payload = self._encoded(msgspec.structs.replace(message, scores={}))
+            else:
+                fields = msgspec.to_builtins(self._sequence.corrected(message))
+                payload = msgspec.json.encode({name: fields[name] for name in fields if name not in HEARD})
             return payload if len(payload) <= room_bytes else None
         return self._newest(message, room_bytes) if isinstance(message, Timeline) else None
 

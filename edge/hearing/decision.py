@@ -41,7 +41,7 @@ class Decision:
 
     def __init__(self, labels: list[str], settings: DecisionDefaults) -> None:
         self._labels = labels
-        self._settings = settings
+        self.settings = settings
         self.label = QUIET
         self.confidence = 1.0
         self.since_s = 0.0
@@ -69,12 +69,12 @@ class Decision:
             self.confidence = best
             return None
         heard_ms = _ms(now_s - self._onset_s)
-        overdue = self.label == QUIET and heard_ms >= self._settings.first_within_ms
-        if not certain or (not overdue and _ms(now_s - self._candidate_since_s) < self._settings.dwell_ms):
+        overdue = self.label == QUIET and heard_ms >= self.settings.first_within_ms
+        if not certain or (not overdue and _ms(now_s - self._candidate_since_s) < self.settings.dwell_ms):
             return None
-        if wanted == UNKNOWN and heard_ms < self._settings.unknown_after_ms:
+        if wanted == UNKNOWN and heard_ms < self.settings.unknown_after_ms:
             return None
-        if self.label != QUIET and _ms(now_s - self.since_s) < self._settings.refractory_ms:
+        if self.label != QUIET and _ms(now_s - self.since_s) < self.settings.refractory_ms:
             return None
         return self._become(wanted, best, now_s)
 
@@ -94,19 +94,19 @@ class Decision:
 
     def _smooth(self, probs: np.ndarray, now_s: float) -> None:
         elapsed_ms, self._smoothed_s = _ms(now_s - self._smoothed_s), now_s
-        if self.scores is None or self._settings.smoothing_ms == 0:
+        if self.scores is None or self.settings.smoothing_ms == 0:
             self.scores = probs
         else:
-            weight = 1.0 - math.exp(-elapsed_ms / self._settings.smoothing_ms)
+            weight = 1.0 - math.exp(-elapsed_ms / self.settings.smoothing_ms)
             self.scores = self.scores + weight * (probs - self.scores)
 
     def _wanted(self) -> tuple[str, float]:
         """Return the label that the scores speak for, and the highest score."""
         likeliest = int(self.scores.argmax())
         best = float(self.scores[likeliest])
-        if best >= self._settings.enter:
+        if best >= self.settings.enter:
             return self._labels[likeliest], best
-        if self.label in self._labels and self.scores[self._labels.index(self.label)] >= self._settings.exit:
+        if self.label in self._labels and self.scores[self._labels.index(self.label)] >= self.settings.exit:
             return self.label, best
         return UNKNOWN, best
 

@@ -27,7 +27,7 @@ class LevelGate:
     """
 
     def __init__(self, *, margin_db: float, floor_window_s: float) -> None:
-        self._margin_db = margin_db
+        self.margin_db = margin_db
         self._blocks_per_part = max(1, round(1.0 / BLOCK_S))
         self._parts = deque([INITIAL_FLOOR_DBFS], maxlen=max(1, round(floor_window_s)))
         self._parts.extend([INITIAL_FLOOR_DBFS] * (self._parts.maxlen - 1))
@@ -35,6 +35,11 @@ class LevelGate:
         self._past_floor = INITIAL_FLOOR_DBFS
         self.floor_dbfs = INITIAL_FLOOR_DBFS
         self.above_floor_db = 0.0
+
+    def believe(self, floor_dbfs: float) -> None:
+        """Take this for the noise floor until a window has passed."""
+        self._parts.extend([floor_dbfs] * self._parts.maxlen)
+        self._past_floor = floor_dbfs
 
     def process(self, level: float) -> bool:
         """Take a block's level in dBFS; return whether the block is worth a look."""
@@ -46,7 +51,7 @@ class LevelGate:
             self._past_floor = min(self._parts)
             self._part_blocks = 0
         self.above_floor_db = level - self.floor_dbfs
-        return self.above_floor_db > self._margin_db
+        return self.above_floor_db > self.margin_db
 
 
 class SpeechRule:

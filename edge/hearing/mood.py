@@ -40,7 +40,7 @@ class Moods:
     """
 
     def __init__(self, labels: Sequence[str], moods: Mapping[str, Sequence[str]], settings: DecisionDefaults) -> None:
-        self._settings = settings
+        self.settings = settings
         self._of_label = {label: name for name, members in moods.items() for label in members}
         self._groups = {name: np.isin(labels, members) for name, members in moods.items()}
         self._excited: np.ndarray | None = None
@@ -58,7 +58,7 @@ class Moods:
         if label != UNKNOWN:
             name = self._of_label.get(label, UNKNOWN)
             return Mood(name=name, confidence=sums.get(name, sums[likeliest]))
-        if sums[likeliest] >= self._settings.mood_enter:
+        if sums[likeliest] >= self.settings.mood_enter:
             return Mood(name=likeliest, confidence=sums[likeliest])
         return self._by_arousal(scores) or Mood(name=UNKNOWN, confidence=sums[likeliest])
 
@@ -67,4 +67,4 @@ class Moods:
             return None
         excited, calm = float(scores[self._excited].sum()), float(scores[~self._excited].sum())
         name, share = (EXCITED, excited) if excited > calm else (CALM, calm)
-        return Mood(name=name, confidence=min(1.0, share)) if share >= self._settings.arousal_enter else None
+        return Mood(name=name, confidence=min(1.0, share)) if share >= self.settings.arousal_enter else None

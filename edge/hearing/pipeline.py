@@ -17,6 +17,7 @@ from edge.hearing.decision import Change, Decision, settings
 from edge.hearing.listener import listener_of
 from edge.hearing.mood import Moods
 from edge.hearing.observation import Observation
+from edge.hearing.sensitivity import MIDDLE, tuned
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
 from edge.model.utterance import UtteranceModel
@@ -67,8 +68,10 @@ class Pipeline:
         gate: Gate | None = None,
         decision: DecisionOverrides | None = None,
         speech_gate: gates.SpeechGate | None = None,
+        sensitivity: int = MIDDLE,
     ) -> None:
-        gate = gate or Gate()
+        self._gate, self._rules = gate or Gate(), settings(manifest.decision, decision or DecisionOverrides())
+        gate, rules = tuned(self._gate, self._rules, sensitivity)
         spec = manifest.features
         if (spec.sample_rate_hz, spec.block_samples) != (SAMPLE_RATE_HZ, BLOCK_SAMPLES):
             raise ArtifactError(
@@ -81,13 +84,8 @@ class Pipeline:
         self._overlap = spec.overlap_samples
         self._level_gate = gates.LevelGate(margin_db=gate.margin_db, floor_window_s=gate.floor_window_s)
         self._speech_gate = speech_gate or gates.load_speech_gate(spec)
-        self._rule = gates.SpeechRule(
-            sure=gate.speech_probability, doubtful=gate.doubtful_probability, strong_margin_db=gate.strong_margin_db
-        )
-        self._certain_probability = gate.certain_probability
         self._certain_blocks_needed = round(gate.certain_ms / 1_000 / BLOCK_S)
         self._hang_over_blocks = max(1, round(gate.hang_over_ms / 1_000 / BLOCK_S))
-        rules = settings(manifest.decision, decision or DecisionOverrides())
         self._decision = Decision(manifest.labels, rules)
         self.moods = Moods(manifest.labels, manifest.moods, rules)
         self._pre_roll: deque[_Attended] = deque(maxlen=max(1, round(gate.pre_roll_ms / 1_000 / BLOCK_S) + 1))
@@ -100,6 +98,23 @@ class Pipeline:
         self._onset_s: float | None = None
         self._silent_blocks = self._certain_blocks = 0  # of the utterance
         self._speech_level_dbfs: float | None = None
+        self.tune(sensitivity)
+
+    def tune(self, sensitivity: int, *, restless_db: float = 0.0) -> None:
+        """Hear as readily as that (0 to 100) from the next block on, in a room whose noise rises so far by itself."""
+        gate, rules = tuned(self._gate, self._rules, sensitivity)
+        self._level_gate.margin_db = max(gate.margin_db, restless_db)
+        self._rule = gates.SpeechRule(
+            sure=gate.speech_probability,
+            doubtful=gate.doubtful_probability,
+            strong_margin_db=max(gate.strong_margin_db, restless_db),
+        )
+        self._certain_probability = gate.certain_probability
+        self._decision.settings = self.moods.settings = rules
+
+    def believe(self, floor_dbfs: float) -> None:
+        """Take this for the room's noise floor until it is known better."""
+        self._level_gate.believe(floor_dbfs)
 
     def process(self, block: Block) -> Observation:
         """Return what is known after a block."""

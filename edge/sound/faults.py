@@ -30,10 +30,27 @@ REASONS = {
     ),
     "stalled": Reason(
         words="the microphone stopped delivering sound",
-        remedy="check its plug; if a sound server serves it, restart that server",
+        remedy="check its plug; where a sound server or a command serves it, look at that",
     ),
     "server-gone": Reason(words="the sound server does not answer", remedy="start PulseAudio or PipeWire again"),
     "host-error": Reason(words="the sound system reports an error", remedy="see the detail, and `roomtone devices`"),
+    # Of a command (edge.audio.command).
+    "not-started": Reason(
+        words="the command that is to deliver sound cannot be started",
+        remedy="install the program, or correct edge.audio.command",
+    ),
+    "ended": Reason(
+        words="the command that delivers sound ended",
+        remedy="it is started again; if it never stays, run it by hand as the sensor's user",
+    ),
+    "not-sound": Reason(
+        words="what the command delivers is no sound",
+        remedy="have it write WAV, FLAC or raw samples to its standard output, and nothing else",
+    ),
+    "flooding": Reason(
+        words="the command delivers sound faster than time passes",
+        remedy="have it keep the pace of the clock (ffmpeg: -re before -i); recordings: `roomtone run --input`",
+    ),
     # Sound flows, but nobody can be heard in it (edge/sound/signal_check.py).
     "zeros": Reason(
         words="the microphone delivers digital silence", remedy="unmute it, or choose another source as default"

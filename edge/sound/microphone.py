@@ -1,4 +1,4 @@
-"""The microphone's life: opened, lost, waited for, found again; a source that is never silent about its silence."""
+"""A microphone's life, whatever it is: opened, lost, waited for, found again; never silent about its silence."""
 
 import random
 import time
@@ -14,14 +14,17 @@ from edge.config import Audio
 from edge.errors import UnavailableError
 from edge.sound.blocks import BLOCK_S, Block, Fault, resample, steady_blocks
 from edge.sound.channels import Downmix
+from edge.sound.child import Capture, CaptureError
+from edge.sound.command.program import CommandCapture
 from edge.sound.faults import explain
-from edge.sound.portaudio import Capture, CaptureError
+from edge.sound.portaudio.device import DeviceCapture
 
 FAULT_EVERY_S = 1.0
 POLL_S = 0.25
 # Short, so that sound flows within 5 s of a device's return: PulseAudio alone takes two to wake a source.
 RETRY_S, RETRY_AT_MOST_S = 0.25, 1.5
 JITTER = 0.25
+STEADY_S = 5.0  # what ends sooner is not begun again at once
 
 
 class Microphone:
@@ -81,7 +84,7 @@ class Microphone:
             if self._reason == "off":
                 self._silent("starting")
             yield from self._due_fault()
-            before = self._blocks
+            before, began_s = self._blocks, time.monotonic()
             try:
                 yield from self._listen()
             except CaptureError as lost:
@@ -90,7 +93,8 @@ class Microphone:
             if self._interrupted.is_set():
                 self._silent("starting")
                 continue
-            failures = 0 if self._blocks > before else failures + 1
+            flowed = self._blocks > before and time.monotonic() - began_s > STEADY_S
+            failures = 0 if flowed else failures + 1
             yield from self._pause(min(RETRY_S * 2**failures, RETRY_AT_MOST_S) * random.uniform(1 - JITTER, 1 + JITTER))
 
     def hold(self) -> None:
@@ -125,12 +129,19 @@ class Microphone:
         if capture := self._capture:
             capture.kill()
 
+    def _open(self) -> Capture:
+        if self._settings.command is not None:
+            return CommandCapture(self._settings)
+        return DeviceCapture(self._settings.microphone, served=self._served)
+
     def _listen(self) -> Iterator[Block | Fault]:
         """Open the device and yield its sound until interrupted. Raises CaptureError."""
-        with Capture(self._settings.microphone, served=self._served) as capture:
+        with self._open() as capture:
             self._capture = capture
             try:
                 while (first := capture.read(POLL_S)) is None:
+                    if overdue := capture.overdue:
+                        self._silent("stalled", overdue)
                     yield from self._due_fault()
                     if self._interrupted.is_set():
                         return

@@ -5,17 +5,26 @@ from pathlib import Path
 
 import msgspec
 
-from edge.voice.payloads import Event, Health, Link, State, Switch, Timeline
+from edge.voice.payloads import Event, Health, Link, Settings, SettingsCommand, State, Switch, Timeline
 
 FOLDER = Path(__file__).parent / "schemas"
 
 # status and listening are bare words on the wire: their schemas describe them as JSON strings.
-PAYLOADS = {"status": Link, "state": State, "event": Event, "timeline": Timeline, "health": Health, "listening": Switch}
+PAYLOADS = {
+    "status": Link,
+    "state": State,
+    "event": Event,
+    "timeline": Timeline,
+    "health": Health,
+    "listening": Switch,
+    "settings": Settings,
+}
+COMMANDS = {"settings/set": SettingsCommand}  # what the sensor takes
 
 
 def documents() -> dict[str, str]:
     """Return the text of every schema, by file name."""
-    return {f"{name}.json": _document(name, kind) for name, kind in PAYLOADS.items()}
+    return {f"{name.replace('/', '-')}.json": _document(name, kind) for name, kind in (PAYLOADS | COMMANDS).items()}
 
 
 def _document(name: str, kind: type) -> str:

@@ -5,12 +5,14 @@ else (edge/voice/payloads.py); nothing is published for Home Assistant alone but
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from edge import __version__
 from edge.config import Device, EdgeConfig
 from edge.labels import QUIET, UNKNOWN
-from edge.voice.payloads import NO_PROBLEM, ROOT
+from edge.voice.payloads import NO_PROBLEM, ROOT, LogLevel
+
+LEVELS = get_args(LogLevel)
 
 
 def topic(config: EdgeConfig, device: str) -> str:
@@ -57,6 +59,14 @@ def discovery(device: Device, labels: list[str], model_id: str, moods: Sequence[
             entity_category="diagnostic", unit_of_measurement=unit, state_class="measurement", **rest,
         )  # fmt: skip
 
+    def setting(key: str, platform: str, name: str, command: str, **rest: Any):
+        """A setting of `settings`; one that only commands has no value there."""
+        known = {"state_topic": f"{base}/settings", "value_template": f"{{{{ value_json.{key} }}}}"}
+        return component(
+            key, platform, name, hears=False, entity_category="config", command_topic=f"{base}/settings/set",
+            **({"payload_press": command} if platform == "button" else {**known, "command_template": command}), **rest,
+        )  # fmt: skip
+
     percent = {"unit_of_measurement": "%", "state_class": "measurement"}
     affect = {"state_class": "measurement", "suggested_display_precision": 2}
     decibels = {"state_class": "measurement", "entity_category": "diagnostic"}
@@ -78,6 +88,14 @@ def discovery(device: Device, labels: list[str], model_id: str, moods: Sequence[
             component("listening", "switch", "Listening", hears=False, state_topic=f"{base}/listening",
                       command_topic=f"{base}/listening/set", payload_on="ON", payload_off="OFF",
                       icon="mdi:microphone"),
+            setting("sensitivity", "number", "Sensitivity", '{"sensitivity": {{ value | int }}}', min=0, max=100,
+                    step=1, mode="slider", icon="mdi:ear-hearing"),
+            setting("state_interval_s", "number", "State interval", '{"state_interval_s": {{ value | float }}}', min=1,
+                    max=60, step=1, unit_of_measurement="s", enabled_by_default=False),
+            setting("log_level", "select", "Log level", '{"log_level": "{{ value }}"}', options=list(LEVELS),
+                    enabled_by_default=False),
+            setting("calibrate", "button", "Calibrate the empty room", '{"calibrate": true}', icon="mdi:tune"),
+            setting("reset", "button", "Reset settings", '{"reset": true}', enabled_by_default=False),
             state("level", "sensor", "Level", "value_json.level_dbfs", unit_of_measurement="dBFS", **decibels),
             state("snr", "sensor", "Signal to noise", "value_json.snr_db", unit_of_measurement="dB", **decibels),
             state("reason", "sensor", "Microphone", "value_json.microphone", hears=False, entity_category="diagnostic"),

@@ -30,6 +30,8 @@ Mood = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", description="HH:MM")]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +72,18 @@ class Event(Payload, kw_only=True):
     mood: Mood | None = None
     mood_confidence: Ratio | None = None
     previous_duration_ms: Count
+    arousal: Signed | None = None
+    valence: Signed | None = None
+    speech_ratio: Ratio | None = None
+    snr_db: float | None = None
+    level_dbfs: float | None = None
+    bandwidth_hz: Count | None = None
     late: bool = False
     seq: Count
     model: str
+
+
+HEARD = ("arousal", "valence", "speech_ratio", "snr_db", "level_dbfs", "bandwidth_hz")  # of an event: how well
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +138,57 @@ class Timeline(Payload, kw_only=True):
 
     ts: Time
     runs: Annotated[list[tuple[Time, Label, Ratio]], msgspec.Meta(max_length=1_440)]
+
+
+class Hours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hours without listening, from `start` to `end`; without `time_zone`, in that of the configuration, else UTC."""
+
+    start: Clock
+    end: Clock
+    time_zone: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings that somebody set; the configuration has the others."""
+
+    sensitivity: Annotated[int, msgspec.Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
+    quiet_hours: Hours | msgspec.UnsetType | None = msgspec.UNSET
+    state_interval_s: Annotated[float, msgspec.Meta(ge=1, le=60)] | msgspec.UnsetType = msgspec.UNSET
+    log_level: LogLevel | msgspec.UnsetType = msgspec.UNSET
+
+
+SETTABLE = Wanted.__struct_fields__
+Settable = Literal["sensitivity", "quiet_hours", "state_interval_s", "log_level", "calibration"]
+
+
+class SettingsCommand(Wanted, kw_only=True):
+    """What `settings/set` takes: settings; what to give back to the configuration; and whether to calibrate."""
+
+    reset: bool | Annotated[list[Settable], msgspec.Meta(max_length=8)] = False
+    calibrate: bool = False
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is `running`, `done`, or why it failed. `floor_dbfs`: the room's noise; `restless_db`: how far it rises
+    by itself. Both are of the last calibration that was done."""
+
+    state: Literal["none", "running", "done", "spoken", "interrupted"] = "none"
+    ts: Time | None = None
+    floor_dbfs: Annotated[float, msgspec.Meta(ge=-120, le=0)] | None = None
+    restless_db: Annotated[float, msgspec.Meta(ge=0, le=30)] | None = None
+
+
+class Settings(Payload, kw_only=True):
+    """What holds now (retained). `set` names what was set over MQTT; the others are the configuration's."""
+
+    ts: Time
+    sensitivity: Annotated[int, msgspec.Meta(ge=0, le=100)]
+    quiet_hours: Hours | None
+    state_interval_s: float
+    log_level: LogLevel
+    set: list[str]
+    calibration: Calibration = Calibration()
+    problem: str | None = None
 
 
 Link = Literal["online", "offline"]

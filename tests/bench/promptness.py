@@ -8,13 +8,16 @@ import time
 import numpy as np
 import pytest
 
+from edge.config import Audio
 from edge.sound.blocks import BLOCK_S
 from tests.daemon.test_control import TROUBLES, left_after_s
 from tests.delivery.test_session import is_told
+from tests.sound import test_command
 from tests.sound.test_microphone import lose_and_find
 from tests.support.broker import Broker, free_port
 from tests.support.daemon import Daemon
 from tests.support.ears import listening
+from tests.support.tap import Tap
 from tests.support.virtual_microphone import VirtualMicrophone
 
 LEAVES_S = 2.0
@@ -25,6 +28,16 @@ LOST_S, FOUND_S = 3.0, 5.0
 @pytest.mark.parametrize("case", TROUBLES)
 def test_sigterm_leaves_within_two_seconds(tmp_path, case):
     assert left_after_s(tmp_path, case) < LEAVES_S
+
+
+@pytest.mark.parametrize("trouble", test_command.TROUBLES)
+def test_what_goes_wrong_with_a_command_is_told_and_mended_as_soon(tmp_path, trouble: str) -> None:
+    tap = Tap(tmp_path)
+    with listening(Audio(command=(str(tap.path),))) as ears:
+        ears.until_block(0.0)
+        told_s, found_s = test_command.lose_and_find(ears, tap, trouble)
+    assert told_s < LOST_S
+    assert found_s < FOUND_S
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])

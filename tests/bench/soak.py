@@ -22,7 +22,7 @@ import numpy as np
 from edge.config import EdgeConfig, Mqtt
 from edge.daemon.run import durable_outbox, sense
 from edge.sound.blocks import BLOCK_S, Block, timed_blocks
-from edge.sound.capture import RING_S
+from edge.sound.portaudio.capture import RING_S
 from edge.sound.recording import load_recording
 from edge.voice.payloads import Event
 from tests.support.broker import HOST, Broker

@@ -1,5 +1,6 @@
 """`roomtone check`: what a sensor would stumble over is a line with the file, the key and what to do, status 78."""
 
+import json
 import os
 
 import pytest
@@ -195,3 +196,18 @@ def test_a_services_state_folder_is_none_of_another_users_business(tmp_path):
     (tmp_path / "config.yaml").write_text(f"edge: {{state_folder: {tmp_path}/service}}")  # named: then it counts
     done = roomtone("check", cwd=tmp_path, before=LIKE_ANYBODY)
     assert "edge.state_folder: " in complaint(done, 78)
+
+
+def test_what_was_set_over_mqtt_stands_beside_the_configuration(tmp_path):
+    (tmp_path / "state").mkdir()
+    kept = {"sensitivity": 60, "quiet_hours": None, "state_interval_s": 12.5}
+    (tmp_path / "state" / "settings-room.json").write_text(json.dumps(kept))
+    hours = {"start": "22:00", "end": "07:00"}
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"edge": {"state_folder": str(tmp_path / "state"), "quiet_hours": hours}}))
+    for command in ("check", "doctor"):
+        done = roomtone("--config", config, command, cwd=tmp_path)
+        assert "sensitivity 60 (the configuration: 50)" in done.stdout
+        assert "quiet_hours none (the configuration: 22:00 to 07:00 UTC)" in done.stdout
+        assert "state_interval_s 12.5 (the configuration: 30)" in done.stdout
+        assert "log_level" not in done.stdout

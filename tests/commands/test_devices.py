@@ -9,11 +9,11 @@ import pytest
 import soxr
 
 from edge.commands.cli import main
-from edge.commands.devices import require_device
+from edge.commands.devices import require_source
 from edge.config import Audio
 from edge.errors import UnavailableError
 from edge.sound.blocks import SAMPLE_RATE_HZ
-from edge.sound.portaudio import input_devices
+from edge.sound.portaudio.device import input_devices
 from tests.support.ears import listening
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT, chirp, to_int16
@@ -117,7 +117,7 @@ def test_devices_lists_and_meters(
         assert (found["stubborn"].rates_hz, found["stubborn"].channels) == ([44_100], 2)
         assert 16_000 in found["default"].rates_hz
         assert [device.name for device in found.values() if device.chosen] == ["stubborn"]
-        assert require_device("STUBB") == "stubborn"
+        assert require_source(Audio(microphone="STUBB")) == "stubborn"
         assert input_devices("nobody")[1].reason == "absent"
         # A full-scale square wave is 0 dBFS; a tenth of it is -20, and so is this tone, whose peaks are higher by 3 dB.
         tone = 3_277 * np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ)

@@ -29,7 +29,8 @@ import numpy as np, soundfile
 from edge.sound.blocks import Block
 from edge.config import load_edge
 from edge.sound.microphone import Microphone
-from edge.daemon.run import sense, stop_signal
+from edge.daemon.run import sense
+from edge.daemon.stopping import stop_signal
 from tests.support.sounds import to_int16
 config, kept = load_edge(sys.argv[1]), []
 def copied(items):

@@ -64,9 +64,9 @@ def test_a_microphone_that_goes_ends_the_utterance(broker):
         watcher.wait_for(lambda w: states(w)[-1]["microphone"] == "ok")
 
 
-def test_a_sensor_without_sound_still_gives_signs_of_life(broker, monkeypatch):
-    monkeypatch.setattr(sensors, "IDLE_INTERVAL_S", 0.3)
+def test_a_sensor_without_sound_still_gives_signs_of_life(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
+        assert sensor.set(b'{"state_interval_s": 1}') is None
 
         def goes_on() -> bool:
             sensor.process(ABSENT)
@@ -152,3 +152,21 @@ def test_a_model_that_hears_frames_knows_nothing_of_rooms(broker):
         sensor.process(next(blocks))
         watcher.wait_for(lambda w: w.on("health"))
         assert watcher.on("health")[0].json["room_utterances"] is None
+
+
+def test_an_event_says_how_well_it_was_heard(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+        events, observed = [], []
+        sensor._on_event = lambda event: (events.append(event), observed.append(sensor._last[0]))
+        while sum(event.event_type == "quiet" for event in events) < 2:
+            sensor.process(next(blocks))
+        watcher.wait_for(lambda w: len(w.on("event")) == len(events))
+        told = [message.json for message in watcher.on("event")]
+    for event, observation in zip(told, observed, strict=True):
+        assert event["level_dbfs"] == pytest.approx(observation.level_dbfs, abs=0.06)
+        assert event["speech_ratio"] == pytest.approx(observation.speech_ratio, abs=0.001)
+        spoken = event["event_type"] != "quiet"
+        assert {event[name] is not None for name in ("arousal", "valence", "snr_db")} == {spoken}
+    assert told[0]["bandwidth_hz"] is None  # too little was spoken
+    assert told[-1]["bandwidth_hz"] == 8_000
+    assert max(event["snr_db"] or 0 for event in told) > 20

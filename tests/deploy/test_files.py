@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from edge.config import load_edge
-from edge.delivery.credentials import located
+from edge.credentials import located
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 

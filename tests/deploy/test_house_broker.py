@@ -290,14 +290,15 @@ class Page:
         wait_until(condition, lambda: vars(self))
 
 
-def test_a_dashboard_reads_and_switches_listening_and_nothing_else(house):
+def test_a_dashboard_reads_switches_listening_and_sets_and_nothing_else(house):
     page = Page(house, house.password)
     page.wait_for(lambda: page.connected == "Success")
     page.client.subscribe("roomtone/#", qos=1)
     house.client("mosquitto_pub", "-t", "roomtone/attic/event", "-m", "{}")
     page.wait_for(lambda: "roomtone/attic/event" in page.received)
     page.client.publish("roomtone/attic/listening/set", b"OFF", qos=1)
-    page.wait_for(lambda: len(page.granted) == 1)
+    page.client.publish("roomtone/attic/settings/set", b"{}", qos=1)
+    page.wait_for(lambda: len(page.granted) == 2)
     for topic in ("roomtone/attic/state", "roomtone/attic/event", "roomtone/attic/listening", "roomtone/attic/status",
                   "homeassistant/device/attic/config", "elsewhere"):  # fmt: skip
         page.client.publish(topic, b"{}", qos=1, retain=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge.commands.classify import classify
 from edge.commands.demo import RECORDING
 from edge.config import Decision, EdgeConfig
-from edge.daemon.messages import state_of
+from edge.daemon.messages import Messages
 from edge.hearing.decision import settings
 from edge.hearing.mood import Mood, Moods, fields_of, names
 from edge.hearing.pipeline import Pipeline
@@ -17,6 +17,7 @@ from edge.model.artifact import DEFAULT_MODEL, load
 from edge.model.manifest import DecisionDefaults
 from edge.sound.blocks import timed_blocks
 from edge.sound.recording import read_recording
+from edge.voice.sequence import Sequence
 from tests.support.artifacts import UTTERANCE
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -103,11 +104,11 @@ def test_the_sensors_own_settings_overrule_the_artifacts():
 def test_states_and_recordings_tell_it_and_those_of_old_models_do_not():
     artifact, model = load(UTTERANCE)
     pipeline = Pipeline(model, artifact.manifest)
+    messages = Messages(pipeline, "m", Sequence())
     seen = set()
     for block in timed_blocks(read_recording(RECORDING), started_at=0.0):
         observation = pipeline.process(block)
-        state = state_of(observation, began_at=0.0, labels=pipeline.labels, moods=pipeline.moods, microphone="ok",
-                         model="m", seq=1)  # fmt: skip
+        state = messages.state(observation, began_at=0.0, microphone="ok")
         if state.emotion in LABELS:
             group = GROUPS[state.mood]
             assert state.emotion in group

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.sound.devices import choose, why_missing
+from edge.sound.portaudio.devices import choose, why_missing
 
 
 def kernel(folder: Path) -> tuple[Path, Path]:
@@ -50,7 +50,7 @@ def test_a_card_that_may_not_be_opened_is_denied() -> None:
         (dev / "pcmC1D0c").chmod(0)
         program = f"""
 import os, pathlib
-from edge.sound.devices import why_missing
+from edge.sound.portaudio.devices import why_missing
 if os.getuid() == 0:
     os.setuid(65534)
 print(why_missing(None, proc=pathlib.Path({str(proc)!r}), dev=pathlib.Path({str(dev)!r})).args[0])

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from edge.config import Audio
-from edge.sound import capture
 from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
 from edge.sound.faults import REASONS
 from edge.sound.microphone import Microphone
+from edge.sound.portaudio import capture
 from tests.support.ears import Ears, listening
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import to_int16

@@ -18,7 +18,7 @@ from edge.config import Device, EdgeConfig, Mqtt
 from edge.delivery.homeassistant import announce
 from edge.delivery.link import Link
 from edge.voice.homeassistant import discovery
-from edge.voice.payloads import Event, Health, State
+from edge.voice.payloads import Event, Health, Settings, State
 from tests.support.broker import HOST, free_port
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
@@ -48,9 +48,9 @@ def test_the_description_is_what_home_assistant_accepted():
 def test_every_label_is_an_option_and_every_field_exists_on_the_wire():
     components = discovery(CONFIG.device, LABELS, "model-1")["components"]
     assert components["emotion"]["options"] == [*LABELS, "unknown", "quiet"] == components["change"]["event_types"]
-    fields = {"state": State, "health": Health, "event": Event}
+    fields = {"state": State, "health": Health, "event": Event, "settings": Settings}
     for name, component in components.items():
-        payload = fields.get(component["state_topic"].rpartition("/")[2])
+        payload = fields.get(component.get("state_topic", "").rpartition("/")[2])
         template = component.get("value_template", "")
         if "value_json." in template:
             field = template.partition("value_json.")[2].partition(" ")[0].rstrip(")")
@@ -170,8 +170,8 @@ class Home:
         """Return the states of the sensor's entities by entity id."""
         return {state["entity_id"]: state for state in self._ask("/api/states") if "attic" in state["entity_id"]}
 
-    def call(self, domain: str, service: str, entity: str) -> None:
-        self._ask(f"/api/services/{domain}/{service}", json.dumps({"entity_id": entity}).encode())
+    def call(self, domain: str, service: str, entity: str, **data: object) -> None:
+        self._ask(f"/api/services/{domain}/{service}", json.dumps({"entity_id": entity, **data}).encode())
 
     def wait_for(self, condition, timeout_s: float = PATIENCE_S):
         """Return what `condition` gives as soon as it is true. Raises TimeoutError with Home Assistant's words."""
@@ -224,7 +224,7 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
     with Home(tmp_path / "home", broker.port) as home, Subscriber(broker.port, "roomtone/attic/#") as watcher:
         described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
         sensor = sense()
-        count = len(described["components"])
+        count = sum(each.get("enabled_by_default", True) for each in described["components"].values())
         entities = home.wait_for(lambda: len(found := home.states()) >= count and found)
         assert len(entities) == count
         emotion, switch, speech = "sensor.attic_emotion", "switch.attic_listening", "binary_sensor.attic_speech"
@@ -257,12 +257,22 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         home.call("switch", "turn_on", switch)
         watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok")
 
+        # Settings are set, read back, and outlive the sensor.
+        number = "number.attic_sensitivity"
+        home.wait_for(lambda: home.states()[number]["state"] == "50")
+        home.call("number", "set_value", number, value=60)
+        watcher.wait_for(lambda w: w.on("settings")[-1].json["sensitivity"] == 60)
+        home.wait_for(lambda: home.states()[number]["state"] == "60")
+        home.call("button", "press", "button.attic_calibrate_the_empty_room")
+        watcher.wait_for(lambda w: w.on("settings")[-1].json["calibration"]["state"] == "running")
+
         # Killed, it is unavailable; back, it is available.
         sensor.kill()
         sensor.wait()
         home.wait_for(lambda: {s["state"] for s in home.states().values()} == {"unavailable"})
         sensor = sense()
         home.wait_for(lambda: home.states()[emotion]["state"] not in ("unavailable", "unknown"))
+        home.wait_for(lambda: home.states()[number]["state"] == "60")
         sensor.terminate()
         sensor.wait()
 

@@ -1,13 +1,14 @@
-"""The process that holds PortAudio, on behalf of portaudio.py: `python -m edge.sound.capture list|stream JSON`.
+"""The process that holds PortAudio, on behalf of device.py: `python -m edge.sound.portaudio.capture`.
 
 PortAudio is kept out of the sensor because its calls cannot be interrupted: with a frozen sound server they hang, some
 for ever, and a failed assertion in a sound library ends the process. This one can be killed, and leaves nothing behind.
 
-JSON holds `selector`, `ring_fd` and `behind_server` (the device was a sound server's). What happens is said as JSON
-lines on standard output. `list` says `devices`, once. `stream` says `stream` (the name) when the device is open, then,
-as sound arrives, `frames` (how many came so far) and `at` (Unix time in seconds of the last one); both end with
-`fault`, a reason code of faults.py, where there is one. The samples, int16 and interleaved, never pass through a
-pipe or a file: they lie in a ring in shared memory (the file descriptor `ring_fd`), whose oldest are overwritten.
+The first line of standard input is JSON: `verb` (list, stream), `selector`, `ring_fd` and `behind_server` (the device
+was a sound server's). What happens is said as JSON lines on standard output. `list` says `devices`, once. `stream` says
+`stream` (the name) when the device is open, then, as sound arrives, `frames` (how many came so far) and `at` (Unix time
+in seconds of the last one); both end with `fault`, a reason code of faults.py, where there is one. The samples, int16
+and interleaved, never pass through a pipe or a file: they lie in a ring in shared memory (the file descriptor
+`ring_fd`), whose oldest are overwritten.
 
 Ends when standard input does, so that it never outlives the sensor. PyAudio is imported where it is used, so that its
 absence is a fault that is reported as any other.
@@ -22,7 +23,7 @@ import threading
 import time
 from pathlib import Path
 
-from edge.sound.devices import RATES_HZ, NoSoundError, choose, default_index, devices, shapes, why_missing
+from edge.sound.portaudio.devices import RATES_HZ, NoSoundError, choose, default_index, devices, shapes, why_missing
 
 RING_S = 6.0
 CHUNK_S = 0.04
@@ -174,7 +175,7 @@ def _server_refused() -> bool:
 
 
 def main() -> None:
-    verb, wanted = sys.argv[1], json.loads(sys.argv[2])
+    wanted = json.loads(sys.stdin.buffer.readline())
     # The sensor ends this process when it has heard the signal itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -189,7 +190,7 @@ def main() -> None:
 
     threading.Thread(target=watch_parent, daemon=True).start()
     try:
-        if verb == "list":
+        if wanted["verb"] == "list":
             list_devices(wanted["selector"])
         else:
             stream(wanted["selector"], wanted["ring_fd"], stop)

@@ -1,0 +1,188 @@
+"""`roomtone watch --exec`: a program is run for what sensors say, with it as JSON on its standard input."""
+
+import argparse
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from edge.commands.parser import FIELDS
+from edge.commands.rooms import Message
+from edge.errors import UnavailableError, UsageError, printable
+from edge.voice.payloads import Event, State
+
+MOST_WAITING = 16
+TIMEOUT_S = 30.0
+_ENDING_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be run, and when. on: words that a field of FIELDS may have, by field; empty: with every event.
+
+    for_s: how long all of them must hold before it is run, once. timeout_s: how long it may take.
+    """
+
+    command: list[str]
+    on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    for_s: float = 0.0
+    timeout_s: float = TIMEOUT_S
+
+
+def wish_of(options: argparse.Namespace) -> Wish | None:
+    """Return what `watch` is to run; None for nothing. Raises UsageError where its options make no sense together."""
+    on, for_s, timeout_s = dict(options.on), options.for_s, options.timeout
+    if options.exec is None:
+        needless = "--on" if on else "--for" if for_s is not None else "--timeout" if timeout_s is not None else None
+        if needless:
+            raise UsageError(f"{needless} belongs to --exec COMMAND, and there is none")
+        return None
+    if options.once:
+        raise UsageError("--once and --exec: what is known now is nothing that happens; leave out one of them")
+    if for_s is not None and not on:
+        raise UsageError("--for belongs to --on FIELD=WORD, and there is none")
+    return Wish(command=options.exec, on=on, for_s=for_s or 0.0, timeout_s=timeout_s or TIMEOUT_S)
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is known of a device: the newest words by field, and the newest payloads; since when the wish holds."""
+
+    known: dict[str, Any] = field(default_factory=dict)
+    state: dict | None = None
+    event: dict | None = None
+    holds_since_s: float | None = None
+    done: bool = False
+
+
+class Act:
+    """Hears messages, and has the program run. A context manager. tell: is given a line about each run.
+
+    One runs at a time; MOST_WAITING wait, and beyond that the oldest are dropped, which is said. Raises
+    UnavailableError where there is no such program.
+    """
+
+    def __init__(self, wish: Wish, tell: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
+        if shutil.which(wish.command[0]) is None:
+            raise UnavailableError(f"--exec {wish.command[0]}: no such program")
+        self._wish, self._tell, self._now_s = wish, tell, now_s
+        self._rooms: dict[str, _Room] = {}
+        self._waiting: queue.Queue[tuple[str, dict] | None] = queue.Queue(MOST_WAITING)
+        self._running: subprocess.Popen | None = None
+        self._ending = False
+        self._worker = threading.Thread(target=self._work, name="exec", daemon=True)
+        self._worker.start()
+
+    def hear(self, message: Message | None) -> None:
+        """Take a message, or None, now and then, where there is none."""
+        if message is not None:
+            self._learn(message)
+        for device, room in self._rooms.items():
+            self._look(device, room)
+
+    def close(self) -> None:
+        """Forget what waits, and end what runs."""
+        self._ending = True
+        self._put(None)
+        self._worker.join(_ENDING_S)
+        self._end_program()
+        self._worker.join(_ENDING_S)
+
+    def __enter__(self) -> "Act":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _learn(self, message: Message) -> None:
+        room = self._rooms.setdefault(message.device, _Room(known={"device": message.device}))
+        try:
+            if message.kind == "status":
+                room.known["status"] = message.payload.decode()
+            elif message.kind == "state":
+                state = msgspec.json.decode(message.payload, type=State)
+                room.state = msgspec.to_builtins(state)
+                room.known |= {"emotion": state.emotion, "mood": state.mood, "microphone": state.microphone}
+            elif message.kind == "event":
+                event = msgspec.json.decode(message.payload, type=Event)
+                room.event = msgspec.to_builtins(event)
+                if not event.late:  # what was is not what is
+                    room.known |= {"emotion": event.event_type, "mood": event.mood}
+                if not self._wish.on:
+                    self._run(message.device, room, held_s=0.0)
+        except (ValueError, msgspec.MsgspecError, RecursionError):
+            return
+
+    def _look(self, device: str, room: _Room) -> None:
+        on = self._wish.on
+        if not on or any(room.known.get(name) not in wanted for name, wanted in on.items()):
+            room.holds_since_s, room.done = None, False
+            return
+        if room.holds_since_s is None:
+            room.holds_since_s = self._now_s()
+        held_s = self._now_s() - room.holds_since_s
+        if not room.done and held_s >= self._wish.for_s:
+            room.done = True
+            self._run(device, room, held_s=held_s)
+
+    def _run(self, device: str, room: _Room, *, held_s: float) -> None:
+        said = {name: room.known.get(name) for name in FIELDS}
+        self._put((device, {**said, "held_s": round(held_s, 1), "event": room.event, "state": room.state}))
+
+    def _put(self, what: tuple[str, dict] | None) -> None:
+        while True:
+            try:
+                self._waiting.put_nowait(what)
+                return
+            except queue.Full:
+                with suppress(queue.Empty):
+                    dropped = self._waiting.get_nowait()
+                    if not self._ending:
+                        self._tell(f"{dropped[0]}: dropped: {MOST_WAITING} wait for {self._wish.command[0]}")
+
+    def _work(self) -> None:
+        while not self._ending and (what := self._waiting.get()) is not None:
+            device, said = what
+            began_s = time.monotonic()
+            how = self._outcome(json.dumps(said).encode() + b"\n")
+            took_s = time.monotonic() - began_s
+            self._tell(f"{device}: {said['emotion']}: {self._wish.command[0]} {how} ({took_s:.1f} s)")
+
+    def _outcome(self, said: bytes) -> str:
+        """Run the program; return how it ended."""
+        try:
+            # In a group of its own, so that what it starts ends with it. What it prints is no output of ours.
+            self._running = subprocess.Popen(
+                self._wish.command, stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True
+            )
+        except OSError as error:
+            return f"could not be started ({error.strerror})"
+        try:
+            self._running.communicate(said, self._wish.timeout_s)
+        except subprocess.TimeoutExpired:
+            self._end_program()
+            self._running.communicate()
+            return f"was ended after {self._wish.timeout_s:g} s"
+        status = self._running.returncode
+        return "done" if status == 0 else f"failed with status {status}" if status > 0 else f"was killed by {-status}"
+
+    def _end_program(self) -> None:
+        if self._running is not None and self._running.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._running.pid, signal.SIGKILL)
+
+
+def told(line: str) -> None:
+    """Say a line on standard error."""
+    print(printable(line), file=sys.stderr, flush=True)

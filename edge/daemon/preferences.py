@@ -1,0 +1,160 @@
+"""What people set over MQTT, remembered on the sensor. It wins over the configuration until it is reset.
+
+Kept in the state folder, written when it changes, as a whole; before the command is acknowledged.
+"""
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import UNSET
+
+from edge.config import EdgeConfig, QuietHours
+from edge.errors import ConfigError
+from edge.model.artifact import write_atomically
+from edge.voice.payloads import SETTABLE, Calibration, Hours, Settings, SettingsCommand, Wanted, rfc3339
+
+log = logging.getLogger("roomtone.settings")
+
+MOST_BYTES = 4_096  # of a command, and of the file
+
+
+class Kept(Wanted, kw_only=True):
+    """The file's content."""
+
+    calibration: Calibration = Calibration()
+
+
+class Preferences:
+    """The settings of one device, kept at `path` (None: in memory only). Thread-safe.
+
+    config: the configuration with what was set in its place.
+    """
+
+    def __init__(self, path: Path | None, config: EdgeConfig) -> None:
+        self._path, self._own = path, config
+        self._lock = threading.Lock()
+        self.problem: str | None = None
+        self._kept = self._read()
+        self._tidy()
+        self.config = self._together()
+
+    @property
+    def kept(self) -> Kept:
+        return self._kept
+
+    @property
+    def names(self) -> list[str]:
+        """What was set."""
+        return [name for name in SETTABLE if getattr(self._kept, name) is not UNSET]
+
+    @property
+    def words(self) -> str:
+        """What was set, beside what the configuration says; empty where nothing was."""
+        return ", ".join(
+            f"{name} {_shown(getattr(self.config, name))} (the configuration: {_shown(getattr(self._own, name))})"
+            for name in self.names
+        )
+
+    def take(self, command: SettingsCommand) -> None:
+        """Set and reset. When this returns, it is on disk, or `problem` says why not.
+
+        Raises ConfigError for quiet hours that cannot be.
+        """
+        with self._lock:
+            changed = {name: given for name in SETTABLE if (given := getattr(command, name)) is not UNSET}
+            if isinstance(hours := changed.get("quiet_hours"), Hours):
+                changed["quiet_hours"] = self._whole(hours)
+            back = (*SETTABLE, "calibration") if command.reset is True else command.reset or ()
+            before = {name: Calibration() if name == "calibration" else UNSET for name in back}
+            self._set(msgspec.structs.replace(self._kept, **before | changed))
+
+    def calibrated(self, calibration: Calibration) -> None:
+        """Remember what the room is like."""
+        with self._lock:
+            self._set(msgspec.structs.replace(self._kept, calibration=calibration))
+
+    def said(self, calibration: Calibration) -> Settings:
+        """Return what is retained on `settings`, with how the last calibration went."""
+        config, hours = self.config, self.config.quiet_hours
+        return Settings(
+            ts=rfc3339(time.time()),
+            sensitivity=config.sensitivity,
+            quiet_hours=hours and Hours(start=hours.start, end=hours.end, time_zone=hours.time_zone),
+            state_interval_s=config.state_interval_s,
+            log_level=config.log_level,
+            set=self.names,
+            calibration=calibration,
+            problem=self.problem,
+        )
+
+    def _whole(self, hours: Hours) -> Hours:
+        """Return hours with their time zone. Raises ConfigError."""
+        if hours.time_zone is UNSET:
+            own = self._own.quiet_hours
+            hours = msgspec.structs.replace(hours, time_zone=own.time_zone if own else "UTC")
+        _as_configured(hours).zone()
+        return hours
+
+    def _set(self, kept: Kept) -> None:
+        if kept == self._kept and self.problem is None:
+            return
+        self._kept = kept
+        self.config = self._together()
+        self._write()
+
+    def _together(self) -> EdgeConfig:
+        chosen = {name: getattr(self._kept, name) for name in self.names}
+        if isinstance(hours := chosen.get("quiet_hours"), Hours):
+            chosen["quiet_hours"] = _as_configured(hours)
+        return msgspec.structs.replace(self._own, **chosen)
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._path, msgspec.json.encode(self._kept))
+        except OSError as error:
+            self.problem = f"{self._path}: {error.strerror}: what is set is forgotten at a restart"
+            log.error("%s", self.problem)
+        else:
+            self.problem = None
+
+    def _tidy(self) -> None:
+        """Take away what a power cut left of a file that was being written."""
+        with suppress(OSError):
+            for left in self._path.parent.glob(f".{self._path.name}.*") if self._path else ():
+                left.unlink()
+
+    def _read(self) -> Kept:
+        """Return what was kept; nothing where that makes no sense, which the log tells."""
+        try:
+            kept = msgspec.json.decode(self._path.read_bytes()[:MOST_BYTES], type=Kept) if self._path else Kept()
+            if isinstance(kept.quiet_hours, Hours):
+                _as_configured(kept.quiet_hours).zone()
+        except FileNotFoundError:
+            return Kept()
+        except (OSError, ConfigError, msgspec.MsgspecError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else f"damaged ({error})"
+            log.error("%s: %s: what was set over MQTT is lost; the configuration holds", self._path, why)
+            return Kept()
+        return kept
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, QuietHours):
+        return f"{value.start} to {value.end} {value.time_zone}"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _as_configured(hours: Hours) -> QuietHours:
+    """Return hours as the configuration has them. Raises ConfigError."""
+    try:
+        zone = "UTC" if hours.time_zone is UNSET else hours.time_zone
+        return QuietHours(start=hours.start, end=hours.end, time_zone=zone)
+    except ValueError as error:
+        raise ConfigError(f"quiet_hours: {error}") from error

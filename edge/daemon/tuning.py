@@ -1,0 +1,118 @@
+"""Settings that change while the sensor runs: taken from `settings/set`, put into effect, and said on `settings`."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from edge.config import EdgeConfig
+from edge.daemon.permission import Permission
+from edge.daemon.preferences import MOST_BYTES, Preferences
+from edge.errors import ConfigError
+from edge.hearing.observation import Observation
+from edge.hearing.pipeline import Pipeline
+from edge.voice.payloads import Calibration, Settings, SettingsCommand, rfc3339
+
+log = logging.getLogger("roomtone.settings")
+
+CALIBRATION_S = 30.0
+_SPOKEN = 0.02  # of the blocks: more, and the room was not empty
+_RARELY = 0.99  # of the blocks are not louder than the noise that the gate is to overhear
+_ABOVE_DB, _MOST_RESTLESS_DB = 1.0, 20.0
+
+
+class Tuning:
+    """Holds a sensor's preferences and puts them into effect. say: publishes what holds.
+
+    `obey` may be called from any thread; all else from the sensor's own.
+    """
+
+    def __init__(
+        self,
+        preferences: Preferences,
+        pipeline: Pipeline,
+        permission: Permission,
+        say: Callable[[Settings], None],
+    ) -> None:
+        self._preferences, self._pipeline, self._permission, self._say = preferences, pipeline, permission, say
+        self._level_before = logging.getLogger().level
+        self._calibration = preferences.kept.calibration
+        self._began_s: float | None = None  # in seconds of sound; None: not under way
+        self._levels: list[float] = []
+        self._spoken = 0
+        self._asked = False
+        if self._calibration.floor_dbfs is not None:
+            pipeline.believe(self._calibration.floor_dbfs)
+
+    @property
+    def config(self) -> EdgeConfig:
+        return self._preferences.config
+
+    def obey(self, payload: bytes) -> str | None:
+        """Take a command; return in words why it is refused, None where it was taken and is remembered."""
+        if len(payload) > MOST_BYTES:
+            return f"larger than {MOST_BYTES} bytes"
+        try:
+            command = msgspec.json.decode(payload, type=SettingsCommand)
+            self._preferences.take(command)
+        except (msgspec.MsgspecError, ConfigError, ValueError, RecursionError) as error:
+            return " ".join(str(error).split())
+        self._asked = self._asked or command.calibrate
+        return None
+
+    def apply(self) -> None:
+        """Put into effect what was obeyed."""
+        config, kept = self.config, self._preferences.kept
+        if self._began_s is None:
+            self._calibration = kept.calibration
+        self._pipeline.tune(config.sensitivity, restless_db=kept.calibration.restless_db or 0.0)
+        self._permission.quiet(config.quiet_hours)
+        level = config.log_level.upper() if "log_level" in self._preferences.names else self._level_before
+        logging.getLogger().setLevel(level)
+        if self._asked:
+            self._asked, self._began_s = False, -1.0  # the next block begins it
+            self._levels, self._spoken = [], 0
+            self._calibration = replace(kept.calibration, state="running", ts=rfc3339(time.time()))
+        self._say(self._preferences.said(self._calibration))
+
+    def hear(self, observation: Observation) -> None:
+        """Take part in a calibration, where one is under way."""
+        if self._began_s is None:
+            return
+        if self._began_s < 0:
+            self._began_s = observation.at_s
+        self._levels.append(observation.level_dbfs)
+        self._spoken += observation.speech
+        if observation.at_s - self._began_s >= CALIBRATION_S:
+            self._finish()
+
+    def interrupted(self) -> None:
+        """Nothing is heard any more."""
+        if self._began_s is not None:
+            self._end("interrupted")
+
+    def _finish(self) -> None:
+        if self._spoken > _SPOKEN * len(self._levels):
+            self._end("spoken")
+            return
+        floor = float(np.clip(min(self._levels), -120.0, 0.0))
+        loudest = float(np.quantile(self._levels, _RARELY))
+        restless = min(_MOST_RESTLESS_DB, max(0.0, loudest - floor + _ABOVE_DB))
+        known = Calibration(
+            state="done", ts=rfc3339(time.time()), floor_dbfs=round(floor, 1), restless_db=round(restless, 1)
+        )
+        self._preferences.calibrated(known)
+        self._pipeline.believe(floor)
+        self._end("done")
+
+    def _end(self, how: str) -> None:
+        self._began_s = None
+        kept = self._preferences.kept.calibration
+        if how != "done":
+            log.warning("calibration: %s; what was known before holds", how)
+        self.apply()
+        self._calibration = kept if how == "done" else replace(kept, state=how, ts=rfc3339(time.time()))
+        self._say(self._preferences.said(self._calibration))

@@ -1,0 +1,281 @@
+"""Settings that change while the sensor runs: taken or refused as a whole, remembered, and given back."""
+
+import json
+import logging
+import random
+import subprocess
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.config import EdgeConfig, QuietHours
+from edge.daemon import tuning
+from edge.daemon.permission import Permission
+from edge.daemon.preferences import Preferences
+from edge.daemon.tuning import Tuning
+from edge.hearing.pipeline import Pipeline
+from edge.model.artifact import DEFAULT_MODEL, load
+from edge.sound.blocks import timed_blocks
+from edge.voice.contract import FOLDER
+from edge.voice.payloads import Settings
+from tests.support.daemon import Daemon
+from tests.support.subscriber import Subscriber
+
+NIGHT = {"start": "22:00", "end": "07:00", "time_zone": "Europe/Berlin"}
+ARTIFACT, MODEL = load(DEFAULT_MODEL)
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
+
+
+def tuned(path: Path | None = None, config: EdgeConfig | None = None) -> tuple[Tuning, list[Settings]]:
+    said: list[Settings] = []
+    config = config or EdgeConfig()
+    pipeline = Pipeline(MODEL, ARTIFACT.manifest)
+    made = Tuning(Preferences(path, config), pipeline, Permission(None, None, None), said.append)
+    made.apply()
+    return made, said
+
+
+def told(made: Tuning, said: list[Settings], command: dict | bytes) -> Settings | str:
+    """Return what holds after a command, or why it was refused."""
+    payload = command if isinstance(command, bytes) else json.dumps(command).encode()
+    if (why := made.obey(payload)) is not None:
+        return why
+    made.apply()
+    return said[-1]
+
+
+def test_what_is_set_holds_until_it_is_reset_and_the_file_does_not_change_it(tmp_path):
+    path = tmp_path / "settings.json"
+    own = EdgeConfig(sensitivity=30, quiet_hours=QuietHours(start="01:00", end="02:00", time_zone="Asia/Tokyo"))
+    made, said = tuned(path, own)
+    assert (said[-1].sensitivity, said[-1].set) == (30, [])
+    assert not path.exists()  # nothing was set
+    now = told(made, said, {"sensitivity": 70, "quiet_hours": None, "state_interval_s": 10, "log_level": "debug"})
+    assert (now.sensitivity, now.quiet_hours, now.state_interval_s, now.log_level) == (70, None, 10.0, "debug")
+    assert now.set == ["sensitivity", "quiet_hours", "state_interval_s", "log_level"]
+    assert logging.getLogger().level == logging.DEBUG
+    _, said = tuned(path, msgspec.structs.replace(own, sensitivity=10))  # another life, with another file
+    assert (said[-1].sensitivity, said[-1].quiet_hours) == (70, None)
+    made, said = tuned(path, own)
+    now = told(made, said, {"reset": ["sensitivity"]})
+    assert (now.sensitivity, now.set) == (30, ["quiet_hours", "state_interval_s", "log_level"])
+    now = told(made, said, {"quiet_hours": {"start": "22:00", "end": "07:00"}})
+    assert now.quiet_hours.time_zone == "Asia/Tokyo"  # as the configuration has it
+    now = told(made, said, {"reset": True, "log_level": "error"})  # and what is set beside it
+    assert (now.quiet_hours.start, now.log_level, now.set) == ("01:00", "error", ["log_level"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"sensitivity": 101}, {"sensitivity": -1}, {"sensitivity": True}, {"sensitivity": "60"}, {"sensitivity": None},
+        {"sensitivity": 60.5}, {"state_interval_s": 0}, {"state_interval_s": 61}, {"log_level": "loud"},
+        {"quiet_hours": {"start": "22:00"}}, {"quiet_hours": {"start": "25:00", "end": "07:00"}},
+        {"quiet_hours": {"start": "22:00", "end": "22:00"}}, {"quiet_hours": NIGHT | {"time_zone": "Moon/Base"}},
+        {"quiet_hours": NIGHT | {"time_zone": "../../etc/passwd"}}, {"quiet_hours": NIGHT | {"more": 1}},
+        {"sensibility": 60}, {"reset": ["everything"]}, {"reset": "yes"}, {"calibrate": 1}, [], 7, None,
+        b"", b"{", b"\xff", b"[" * 4_000, b'{"sensitivity": 1e999}', b" " * 5_000, b'{"state_interval_s": NaN}',
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_as_a_whole(tmp_path, command):
+    path = tmp_path / "settings.json"
+    made, said = tuned(path)
+    if isinstance(command, dict):
+        command = {"state_interval_s": 20, **command}
+    why = told(made, said, command)
+    assert isinstance(why, str)
+    assert "\n" not in why
+    assert len(said) == 1
+    assert not path.exists()
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-300, 300) | st.floats() | st.text(max_size=8)
+HOURS = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(["22:00", "07:00", "24:00", "UTC", "Mars"]) | SCALARS
+                  for name in ("start", "end", "time_zone")},
+)  # fmt: skip
+COMMANDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "sensitivity": st.integers(0, 100) | SCALARS,
+        "quiet_hours": HOURS | SCALARS,
+        "state_interval_s": st.floats(1, 60) | SCALARS,
+        "log_level": st.sampled_from(["debug", "info", "warning", "error"]) | SCALARS,
+        "reset": st.booleans() | st.lists(st.sampled_from(["sensitivity", "quiet_hours", "x"])) | SCALARS,
+        "calibrate": st.booleans() | SCALARS,
+        "what": SCALARS,
+    },
+).map(lambda made: json.dumps(made).encode())
+
+
+@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(payload=COMMANDS | st.binary(max_size=64))
+def test_no_payload_leaves_a_setting_out_of_range(payload):
+    made, said = _REUSED
+    why = made.obey(payload)
+    made.apply()
+    assert why is None or (isinstance(why, str) and why)
+    _VALIDATOR.validate(json.loads(msgspec.json.encode(said[-1])))
+    config = made.config
+    assert 0 <= config.sensitivity <= 100
+    assert 1 <= config.state_interval_s <= 60
+    assert config.log_level in ("debug", "info", "warning", "error")
+    if config.quiet_hours is not None:
+        config.quiet_hours.zone()
+    del said[:-1]
+
+
+_REUSED = tuned()
+_SCHEMA = json.loads((FOLDER / "settings.json").read_text())
+_VALIDATOR = jsonschema.validators.Draft202012Validator(_SCHEMA)
+
+
+def test_a_damaged_file_is_said_and_the_configuration_holds(tmp_path, caplog):
+    path = tmp_path / "settings.json"
+    never = b'{"quiet_hours": {"start": "22:00", "end": "22:00"}}'
+    for damage in (b"", b"{", b'{"sensitivity": 700}', never, b"\0" * 9_000):
+        path.write_bytes(damage)
+        caplog.clear()
+        made, said = tuned(path)
+        assert said[-1].sensitivity == 50
+        assert "the configuration holds" in caplog.text
+        assert told(made, said, {"sensitivity": 61}).sensitivity == 61
+        assert tuned(path)[1][-1].sensitivity == 61
+
+
+def test_a_folder_that_cannot_be_written_is_a_problem_that_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    made, said = tuned(tmp_path / "file" / "settings.json")
+    now = told(made, said, {"sensitivity": 61})
+    assert now.sensitivity == 61
+    assert "is forgotten at a restart" in now.problem
+
+
+def room(*, spoken: bool = False, gust_db: float = 0.0, seconds: float = 32.0) -> np.ndarray:
+    chance = np.random.default_rng(0)
+    sound = chance.normal(0, 10 ** (-60 / 20), round(seconds * 16_000)).astype(np.float32)
+    if gust_db:  # for a fifth of each second
+        for begin in range(0, len(sound), 16_000):
+            sound[begin : begin + 3_200] *= 10 ** (gust_db / 20)
+    if spoken:
+        from edge.sound.recording import load_recording
+        from tests.support.daemon import RECORDING
+
+        sound += load_recording(RECORDING)[: len(sound)]
+    return sound
+
+
+@pytest.mark.parametrize(("gust_db", "least", "most"), [(0.0, 0.0, 5.0), (12.0, 11.0, 16.0)])
+def test_calibration_learns_the_rooms_noise_and_keeps_it(tmp_path, gust_db, least, most):
+    path = tmp_path / "settings.json"
+    made, said = tuned(path)
+    assert told(made, said, {"calibrate": True}).calibration.state == "running"
+    assert tuning.CALIBRATION_S == 30.0
+    for block in timed_blocks([room(gust_db=gust_db)], started_at=0.0):
+        made.hear(made._pipeline.process(block))
+    known = said[-1].calibration
+    assert known.state == "done"
+    assert known.floor_dbfs == pytest.approx(-60, abs=1.5)
+    assert least <= known.restless_db <= most
+    again, said = tuned(path)
+    assert said[-1].calibration == known
+    assert again._pipeline._level_gate.floor_dbfs != known.floor_dbfs  # nothing was heard yet
+    again._pipeline.process(next(iter(timed_blocks([room(seconds=0.2)], started_at=0.0))))
+    assert again._pipeline._level_gate.floor_dbfs == pytest.approx(known.floor_dbfs, abs=1.5)
+    assert again._pipeline._level_gate.margin_db == max(6.0, known.restless_db)
+    assert told(again, said, {"reset": ["calibration"]}).calibration.state == "none"
+    assert again._pipeline._level_gate.margin_db == 6.0
+
+
+def test_a_room_that_is_not_empty_or_not_heard_leaves_what_was_known(tmp_path):
+    made, said = tuned(tmp_path / "settings.json")
+    told(made, said, {"calibrate": True})
+    for block in timed_blocks([room(spoken=True)], started_at=0.0):
+        made.hear(made._pipeline.process(block))
+    assert (said[-1].calibration.state, said[-1].calibration.floor_dbfs) == ("spoken", None)
+    told(made, said, {"calibrate": True})
+    made.interrupted()
+    assert said[-1].calibration.state == "interrupted"
+    before = len(said)
+    made.interrupted()
+    assert len(said) == before
+
+
+def test_more_sensitivity_makes_no_threshold_stricter():
+    from edge.config import Gate
+    from edge.hearing.sensitivity import tuned as at
+
+    steps = [at(Gate(), ARTIFACT.manifest.decision, number) for number in range(101)]
+    assert steps[50] == (Gate(), ARTIFACT.manifest.decision)
+    names = ("margin_db", "strong_margin_db", "speech_probability", "doubtful_probability", "certain_probability")
+    for (gate, rules), (next_gate, next_rules) in pairwise(steps):
+        assert all(getattr(next_gate, name) <= getattr(gate, name) for name in names)
+        assert next_rules.enter < rules.enter
+        assert next_rules.exit < rules.exit < rules.enter
+        assert next_gate.doubtful_probability < next_gate.speech_probability < next_gate.certain_probability < 1
+
+
+def set_(port: int, command: dict) -> None:
+    words = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", "roomtone/room/settings/set", "-m", json.dumps(command)]
+    subprocess.run(words, check=True)
+
+
+def holds(watcher: Subscriber) -> dict:
+    return watcher.on("settings")[-1].json if watcher.on("settings") else {}
+
+
+def test_a_running_sensor_takes_them_says_them_and_refuses_what_is_none(broker, tmp_path):
+    with (
+        Subscriber(broker.port) as watcher,
+        Daemon(tmp_path, broker.port, edge={"health_interval_s": 1}) as daemon,
+    ):
+        watcher.wait_for(lambda w: holds(w).get("sensitivity") == 50)
+        set_(broker.port, {"sensitivity": 20})
+        watcher.wait_for(lambda w: holds(w)["sensitivity"] == 20)
+        assert json.loads((daemon.state / "settings-room.json").read_text())["sensitivity"] == 20
+        for _ in range(3):
+            set_(broker.port, {"sensitivity": 200})
+        daemon.wait_for_log("refused: .*sensitivity")
+        watcher.wait_for(lambda w: w.on("health")[-1].json["ignored_commands"] >= 3)
+        assert daemon.log.count("refused: ") == 1
+        assert holds(watcher)["sensitivity"] == 20
+        always = {"start": "00:00", "end": "23:59"}
+        set_(broker.port, {"quiet_hours": always})
+        watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "quiet-hours")
+        set_(broker.port, {"reset": True})
+        watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok" and holds(w)["set"] == [])
+        assert "Traceback" not in daemon.log
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_twenty_moments_while_they_change_the_newest_acknowledged_one_is_there(broker, tmp_path):
+    chance = random.Random(0)
+    number = 0
+    for _ in range(20):
+        seen: list[int] = []
+        with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port) as daemon:
+            watcher.wait_for(lambda w: len(w.on("settings")) and not w.on("settings")[-1].retained)
+            until_s = time.monotonic() + chance.uniform(0.05, 1.0)
+            while time.monotonic() < until_s:
+                number += 1
+                set_(broker.port, {"state_interval_s": 1 + number % 5_900 / 100})
+            daemon.kill()
+            watcher.wait_for(lambda w: w.on("status")[-1].payload == "offline")
+            seen = [round(100 * (message.json["state_interval_s"] - 1)) for message in watcher.on("settings")]
+        kept = json.loads((daemon.state / "settings-room.json").read_text()).get("state_interval_s", 30.0)
+        acknowledged = seen[-1] if seen[-1] != 2_900 else 0
+        assert acknowledged <= round(100 * (kept - 1)) <= number
+        assert len(list(daemon.state.glob(".settings*"))) <= 1  # of this life; that of the one before is gone
