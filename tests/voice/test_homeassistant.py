@@ -224,7 +224,7 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
     with Home(tmp_path / "home", broker.port) as home, Subscriber(broker.port, "roomtone/attic/#") as watcher:
         described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
         sensor = sense()
-        count = sum(each.get("enabled_by_default", True) for each in described["components"].values())
+        count = len(described["components"])
         entities = home.wait_for(lambda: len(found := home.states()) >= count and found)
         assert len(entities) == count
         emotion, switch, speech = "sensor.attic_emotion", "switch.attic_listening", "binary_sensor.attic_speech"
@@ -263,6 +263,8 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         home.call("number", "set_value", number, value=60)
         watcher.wait_for(lambda w: w.on("settings")[-1].json["sensitivity"] == 60)
         home.wait_for(lambda: home.states()[number]["state"] == "60")
+        home.call("select", "select_option", "select.attic_log_level", option="error")
+        watcher.wait_for(lambda w: w.on("settings")[-1].json["set"] == ["sensitivity", "log_level"])
         home.call("button", "press", "button.attic_calibrate_the_empty_room")
         watcher.wait_for(lambda w: w.on("settings")[-1].json["calibration"]["state"] == "running")
 
@@ -273,6 +275,8 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         sensor = sense()
         home.wait_for(lambda: home.states()[emotion]["state"] not in ("unavailable", "unknown"))
         home.wait_for(lambda: home.states()[number]["state"] == "60")
+        home.call("button", "press", "button.attic_reset_settings")
+        home.wait_for(lambda: home.states()[number]["state"] == "50")
         sensor.terminate()
         sensor.wait()
 
