@@ -37,7 +37,7 @@ def test_a_healthy_sensor(tmp_path, broker, virtual_microphone):
         status, lines = doctor(tmp_path, settings(broker.port, tmp_path), **virtual_microphone.variables)
     assert status == 0, lines
     assert set(lines) == {
-        "configuration", "model", "microphone", "level", "sound cards", "clock", "disk", "broker", "secrets"
+        "configuration", "settings", "model", "microphone", "level", "sound cards", "clock", "disk", "broker", "secrets"
     }  # fmt: skip
     assert all(line.startswith(("ok   ", "warn ")) for line in lines.values()), lines
     assert lines["level"].startswith("ok")
