@@ -9,6 +9,7 @@
 #   deploy/setup.sh homeassistant   .venv-homeassistant: a real Home Assistant on Python 3.13, for its test
 #   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
 #   deploy/setup.sh make            make itself, nothing else
+#   deploy/setup.sh servers         what only the tests of microphones over a network need: sshd, a camera by RTSP
 #
 # PYTHON names the interpreter to use; without it, python3 is taken if it fits, else python3.11, 3.12 or 3.13.
 # System packages come through apt, after asking; as root, or where CI is set, without asking.
@@ -23,12 +24,13 @@ main() {
     make) need make command -v make; install_missing ;;
     machine) machine_programs ;;
     arm64-machine) arm64_machine_programs ;;
+    servers) servers_for_microphones ;;
     edge) sensor_environment ;;
     dev) development_environment ;;
     mutants) mutation_environment ;;
     tflite-runtime) tflite_runtime_environment ;;
     homeassistant) home_assistant_environment ;;
-    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | machine | arm64-machine | make" ;;
+    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | machine | arm64-machine | make | servers" ;;
   esac
 }
 
@@ -61,6 +63,16 @@ development_environment() {
   install_missing
   find_python 3.11 3.12 3.13 || no_python
   environment .venv "everything, TensorFlow too: 2.4 GB" deploy/locks/requirements.txt -e '.[dev]'
+}
+
+# Not of `dev`: nobody wants an ssh server for wanting to run tests, which say why they are skipped.
+servers_for_microphones() {
+  need openssh-server command -v sshd
+  need python3-gi test -d /usr/lib/python3/dist-packages/gi
+  need gir1.2-gst-rtsp-server-1.0 compgen -G "/usr/lib*/*/girepository-1.0/GstRtspServer-1.0.typelib"
+  need gstreamer1.0-plugins-base compgen -G "/usr/lib/*/gstreamer-1.0/libgstaudioconvert.so"
+  need gstreamer1.0-plugins-good compgen -G "/usr/lib/*/gstreamer-1.0/libgstrtp.so"
+  install_missing
 }
 
 mutation_environment() {

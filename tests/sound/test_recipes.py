@@ -3,7 +3,6 @@
 import base64
 import http.server
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -24,7 +23,7 @@ from tests.support.ears import listening
 from tests.support.patience import wait_until
 from tests.support.rtsp_server import PACKAGES, Camera, serves_here
 from tests.support.sounds import ROOT, to_int16
-from tests.support.system import require_program
+from tests.support.system import lacking, require_program
 from tests.support.virtual_microphone import VirtualMicrophone
 
 PAGE = (ROOT / "deploy" / "microphones.md").read_text()
@@ -119,7 +118,7 @@ def test_a_phone_by_http_with_a_password(tmp_path: Path):
 
 def test_a_camera_by_rtsp_that_goes_and_comes_back(tmp_path: Path):
     if not serves_here():
-        pytest.skip(f"no RTSP server here (Debian packages {PACKAGES})")
+        lacking(f"no RTSP server here (Debian packages {PACKAGES})")
     camera = Camera(free_port(), RECORDING)
     settings = recipe(tmp_path, "A camera, by RTSP", **{"camera.lan:554/stream": camera.address.partition("//")[2]})
     assert WORD not in " ".join(settings.command)
@@ -138,9 +137,7 @@ def test_a_camera_by_rtsp_that_goes_and_comes_back(tmp_path: Path):
 
 
 def test_a_satellite_over_ssh(tmp_path: Path):
-    sshd = shutil.which("sshd", path="/usr/sbin")
-    if sshd is None:
-        pytest.skip("sshd is not installed (Debian package openssh-server)")
+    sshd = require_program("sshd", "openssh-server")
     for name in ("host", "satellite_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
     public = (tmp_path / "satellite_key.pub").read_text()

@@ -14,7 +14,7 @@ from types import TracebackType
 
 DEBIANS_PYTHON = "/usr/bin/python3"
 NEEDS = ("Gst", "1.0"), ("GstRtspServer", "1.0")
-PACKAGES = "gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-good, python3-gi"
+PACKAGES = "gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base, gstreamer1.0-plugins-good, python3-gi"
 
 
 def serves_here() -> bool:

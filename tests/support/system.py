@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,7 +12,11 @@ def require_program(name: str, package: str) -> str:
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if found:
         return found
-    message = f"{name} is not installed (Debian package {package})"
+    lacking(f"{name} is not installed (Debian package {package})")
+
+
+def lacking(message: str) -> NoReturn:
+    """Skip the test for want of something that this machine lacks; in CI, fail."""
     if os.environ.get("CI"):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
