@@ -18,6 +18,7 @@ from edge.hearing.listener import listener_of
 from edge.hearing.mood import Moods
 from edge.hearing.observation import Observation
 from edge.hearing.sensitivity import MIDDLE, tuned
+from edge.lessons.personal import Personal
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
 from edge.model.utterance import UtteranceModel
@@ -58,7 +59,11 @@ class Recent:
 
 
 class Pipeline:
-    """The sensor's ear and judgement. Feed it every block of a source in order."""
+    """The sensor's ear and judgement. Feed it every block of a source in order.
+
+    personal: what lessons change in the model's answers, None for nothing; any thread may set it. own_probs: the last
+    answer of the model itself, (labels,), None before there is one.
+    """
 
     def __init__(
         self,
@@ -94,6 +99,8 @@ class Pipeline:
         self._spoken, self._clipped = Recent(recent), Recent(recent)
         self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
         self._low_blocks = 0  # in a row, the last ones, while attending
+        self.personal: Personal | None = None
+        self.own_probs: np.ndarray | None = None
         self._speaking = False
         self._onset_s: float | None = None
         self._silent_blocks = self._certain_blocks = 0  # of the utterance
@@ -135,7 +142,7 @@ class Pipeline:
         self._segment(is_speech, block.end_s)
         self._certain_blocks += self._speaking and speech >= self._certain_probability
         if self._speaking:
-            probs = self._listener.take(*self._unheard())
+            probs = self._answer()
             change = self._decision.speech(probs, block.end_s, certain=self._certain)
         else:
             change = self._decision.quiet(1.0 - speech if loud else 1.0, block.end_s)
@@ -155,6 +162,11 @@ class Pipeline:
             clipped_ratio=self._clipped.mean_with(clipped(samples, block.offset)) / BLOCK_SAMPLES,
             onset_s=self._onset_s,
         )
+
+    @property
+    def embedding(self) -> np.ndarray | None:
+        """That of the utterance under way, or else of the last one: see `Listener.embedding`."""
+        return self._listener.embedding
 
     @property
     def room_utterances(self) -> int | None:
@@ -196,6 +208,13 @@ class Pipeline:
             self._speech_gate.reset(history)
         self._attended_blocks += 1
         return self._extractor.process(samples)
+
+    def _answer(self) -> np.ndarray | None:
+        probs, personal = self._listener.take(*self._unheard()), self.personal
+        if probs is None:
+            return None
+        self.own_probs = probs
+        return probs if personal is None else personal.answer(self._listener.embedding, probs)
 
     def _unheard(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the utterance's samples and frames (n, coefficients) that were not heard yet, a block's except at
