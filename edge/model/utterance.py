@@ -33,7 +33,9 @@ class UtteranceModel:
         known = names(spec)
         self._chosen = [known.index(name) for name in manifest.functionals]
         self._baseline = Baseline(manifest.baseline)
-        self._embed = self._deviations if manifest.embedding and embed is None else embed
+        self._embed = embed
+        if manifest.embedding and embed is None:
+            self._embed = lambda: self.embedding_of(self.functionals)
         self._mean = np.array(manifest.baseline.mean)
         self._deviation = np.hypot(manifest.baseline.within, manifest.baseline.between)
         self._answer_samples = ANSWER_BLOCKS * spec.block_samples
@@ -86,8 +88,9 @@ class UtteranceModel:
         self._baseline.reset()
         self.reset()
 
-    def _deviations(self) -> np.ndarray:
-        away = np.nan_to_num((self.functionals - self._mean) / self._deviation)
+    def embedding_of(self, functionals: np.ndarray) -> np.ndarray:
+        """Return an embedding made of functionals: both float32 (functionals,)."""
+        away = np.nan_to_num((functionals - self._mean) / self._deviation)
         return np.clip(away, -LIMIT, LIMIT).astype(np.float32)
 
     def _take_in(self) -> None:
