@@ -19,7 +19,7 @@ _FEWEST_LABELS = 2  # one label alone could only be told more often
 _PENALTIES, _USUAL_PENALTY = (1.0, 3.0, 10.0), 3.0  # on weights, per dimension
 _OWN_SHARES = (0.3, 0.5, 1.0)  # of the model's log probabilities
 _TRUSTS = (3.0, 5.0, 8.0, 12.0, 20.0)  # in the regression, whose scores are shares of a label
-_MOST_TRUST, _HALF_TRUST = 10.0, 1.5  # expected of many lessons, and the lessons per label of which half of it is
+_MOST_TRUST, _HALF_TRUST = 10.0, 2.5  # expected of many lessons, and the lessons per label of which half of it is
 _DOUBT = 1.0  # by so much the model alone must be likelier (natural logarithm) before the layer is not used
 _SCORES = (-2.0, 3.0)  # beyond them a lesson that is left out says no more
 _MARGIN = 0.99  # how near a taught label comes to one that nobody taught, where the model was surest of that
@@ -76,14 +76,17 @@ class Personal:
         """
         if not self.in_use:
             return probs
-        scores = np.log(np.maximum(probs, _LEAST_PROBABILITY))
+        scores = np.maximum(probs, _LEAST_PROBABILITY)
+        np.log(scores, out=scores)
         scores *= self.own_share
         scores += embedding @ self.weights
         scores += self.offset
         if not self.taught.all():
             return _among(scores[None], probs[None], self.taught[None])[0]
-        shares = np.exp(scores - scores.max())
-        return shares / shares.sum()
+        scores -= np.maximum.reduce(scores)
+        np.exp(scores, out=scores)
+        scores /= np.add.reduce(scores)
+        return scores
 
 
 def fit(lessons: Sequence[Lesson], labels: Sequence[str], usual: Usual) -> Personal:

@@ -28,5 +28,11 @@ class Embedding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 def of_moments(moments: np.ndarray) -> np.ndarray:
     """Return means, then deviations, float32 (dimensions,), of a count, sums and sums of squares (1 + dimensions,)."""
-    mean, square = np.split(moments[1:] / moments[0], 2)
-    return np.concatenate([mean, np.sqrt(np.maximum(square - mean * mean, 0.0) + _VARIANCE_FLOOR)])
+    both = moments[1:] / moments[0]  # in place from here on: this is for every block
+    channels = len(both) // 2
+    mean, spread = both[:channels], both[channels:]
+    spread -= mean * mean
+    np.maximum(spread, 0.0, out=spread)
+    spread += _VARIANCE_FLOOR
+    np.sqrt(spread, out=spread)
+    return both
