@@ -17,6 +17,7 @@ from edge.hearing.decision import Change, Decision, settings
 from edge.hearing.listener import listener_of
 from edge.hearing.mood import Moods
 from edge.hearing.observation import Observation
+from edge.hearing.recent import Recent
 from edge.hearing.sensitivity import MIDDLE, tuned
 from edge.lessons.personal import Personal
 from edge.model.graph import Model
@@ -39,23 +40,6 @@ class _Attended(NamedTuple):
 
 
 _NO_SOUND = np.zeros(BLOCK_SAMPLES, np.float32)
-
-
-class Recent:
-    """The mean of the last so many counts, kept as a sum (of integers, which does not drift)."""
-
-    def __init__(self, length: int) -> None:
-        self._counts: deque[int] = deque(maxlen=length)
-        self._sum = 0
-
-    def mean_with(self, count: int) -> float:
-        """Take one more count; return the mean with it."""
-        counts = self._counts
-        if len(counts) == counts.maxlen:
-            self._sum -= counts[0]
-        counts.append(count)
-        self._sum += count
-        return self._sum / len(counts)
 
 
 class Pipeline:
