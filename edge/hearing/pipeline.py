@@ -45,8 +45,7 @@ _NO_SOUND = np.zeros(BLOCK_SAMPLES, np.float32)
 class Pipeline:
     """The sensor's ear and judgement. Feed it every block of a source in order.
 
-    personal: what lessons change in the model's answers, None for nothing; any thread may set it. own_probs: the last
-    answer of the model itself, (labels,), None before there is one.
+    own_probs: the last answer of the model itself, (labels,), None before there is one.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Pipeline:
         self._spoken, self._clipped = Recent(recent), Recent(recent)
         self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
         self._low_blocks = 0  # in a row, the last ones, while attending
-        self.personal: Personal | None = None
+        self._personal: Personal | None = None
         self.own_probs: np.ndarray | None = None
         self._speaking = False
         self._onset_s: float | None = None
@@ -147,6 +146,10 @@ class Pipeline:
             onset_s=self._onset_s,
         )
 
+    def take_up(self, personal: Personal) -> None:
+        """Answer with what lessons make of the model's answers from now on. From any thread."""
+        self._personal = personal if personal.in_use else None
+
     @property
     def embedding(self) -> np.ndarray | None:
         """That of the utterance under way, or else of the last one: see `Listener.embedding`."""
@@ -194,7 +197,7 @@ class Pipeline:
         return self._extractor.process(samples)
 
     def _answer(self) -> np.ndarray | None:
-        probs, personal = self._listener.take(*self._unheard()), self.personal
+        probs, personal = self._listener.take(*self._unheard()), self._personal
         if probs is None:
             return None
         self.own_probs = probs

@@ -27,7 +27,8 @@ class RefusedError(Exception):
 class Teacher:
     """Thread-safe. on_fitted: given the layer whenever it is another one; called on the thread that changed it.
 
-    personal: that layer. problem: why the lessons on disk are not as they should be, None where they are.
+    personal: that layer. of_other_models: how many lessons are kept for those. problem: why the lessons on disk are not
+    as they should be, None where they are.
     """
 
     def __init__(self, book: Book, labels: Sequence[str], on_fitted: Callable[[Personal], None]) -> None:
@@ -36,7 +37,9 @@ class Teacher:
         self._lock = threading.Lock()
         self._write_problem: str | None = None
         self._fit()
-        if not book.lessons and (others := book.others()):
+        others = book.others()
+        self.of_other_models = sum(others.values())
+        if not book.lessons and others:
             told = ", ".join(f"{count} of {model}" for model, count in others.items())
             log.warning("the model %s has not been taught; lessons of other models are kept for them: %s",
                         book.model, told)  # fmt: skip
@@ -85,18 +88,19 @@ class Teacher:
         with self._lock:
             self._write(lambda: self._book.add(lessons))
 
-    def forget(self, event_id: str) -> None:
-        """Forget the lesson of an event, the newest lesson (LAST), or ALL. Raises RefusedError."""
+    def forget(self, event_id: str) -> str:
+        """Forget the lesson of an event, the newest lesson (LAST), or ALL; return which. Raises RefusedError."""
         with self._lock:
             if event_id == ALL:
                 self._write(self._book.clear)
-                return
+                return ALL
             self._book.look()
             if event_id == LAST and self.lessons:
                 event_id = max(self.lessons, key=lambda lesson: lesson.at).event_id
             if all(lesson.event_id != event_id for lesson in self.lessons):
                 raise RefusedError("no such lesson")
             self._write(lambda: self._book.remove(event_id))
+            return event_id
 
     def look(self) -> bool:
         """Take in what another process taught; return whether one did."""

@@ -29,7 +29,7 @@ TALKATIVE = """
 import sys, time
 from edge.sound.recording import read_stream; from edge.sound.blocks import timed_blocks
 from edge.config import load_edge
-from edge.daemon.run import durable_outbox
+from edge.daemon.kept import durable_outbox
 from edge.daemon.run import sense
 from edge.daemon.stopping import stop_signal
 config = load_edge(sys.argv[1])
