@@ -58,7 +58,7 @@ class Teaching:
         if event.event_type == QUIET:
             self._teacher.ended(pipeline.embedding, pipeline.own_probs)
         else:
-            self._teacher.said(event.event_id, pipeline.embedding, pipeline.own_probs)
+            self._teacher.said(event.event_id, unix_s(event.ts), pipeline.embedding, pipeline.own_probs)
 
     def turn(self) -> None:
         """Now and then, see whether somebody else taught it."""
@@ -101,7 +101,10 @@ class Teaching:
         )
 
     def _teach(self, payload: bytes) -> str | None:
-        return self._obey("teach", payload, Teach, lambda told: self._teacher.teach(told.event_id, told.label).event_id)
+        def teach(told: Teach) -> str:
+            return self._teacher.teach(_named(told.event_id), told.label).event_id
+
+        return self._obey("teach", payload, Teach, teach)
 
     def _forget(self, payload: bytes) -> str | None:
         return self._obey("forget", payload, Forget, lambda told: self._teacher.forget(told.event_id))
@@ -140,6 +143,14 @@ class Teaching:
                 return False
             self._left -= 1.0
             return True
+
+
+def _named(event_id: str) -> str | float:
+    """Return the Unix time of a change that is named by its time, else its id as it is."""
+    try:
+        return unix_s(event_id)
+    except (ValueError, OverflowError):
+        return event_id
 
 
 def _rounded(share: float | None) -> float | None:

@@ -21,9 +21,11 @@ class Lesson(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """An utterance so far, as a lesson keeps it (arrays as above). utterance: its number, in the order of hearing."""
+    """An utterance so far, as a lesson keeps it (arrays as above). changed_at: Unix time of the event. utterance: its
+    number, in the order of hearing."""
 
     event_id: str
+    changed_at: float
     utterance: int
     embedding: np.ndarray
     log_probs: np.ndarray

@@ -7,6 +7,7 @@ import numpy as np
 from edge.lessons.lesson import Heard, as_half, as_log
 
 MOST_HEARD = 500
+SAME_S = 0.05  # two changes are further apart
 
 
 class Memory:
@@ -20,10 +21,11 @@ class Memory:
         self._open: str | None = None  # the event whose label holds while somebody speaks
         self._utterance = 0
 
-    def begin(self, event_id: str, embedding: np.ndarray, probs: np.ndarray) -> None:
-        """A change to a label, of an utterance that sounds so, so far: float (dims,), the model's own (labels,)."""
+    def begin(self, event_id: str, changed_at: float, embedding: np.ndarray, probs: np.ndarray) -> None:
+        """A change to a label at this Unix time, of an utterance that sounds so, so far: float (dims,), the model's own
+        (labels,)."""
         self._grow(embedding, probs)
-        self._heard[event_id] = Heard(event_id, self._utterance, as_half(embedding), as_log(probs))
+        self._heard[event_id] = Heard(event_id, changed_at, self._utterance, as_half(embedding), as_log(probs))
         self._open = event_id
         if len(self._heard) > MOST_HEARD:
             self._heard.popitem(last=False)
@@ -37,6 +39,11 @@ class Memory:
     def find(self, event_id: str) -> Heard | None:
         """Return what was heard at an event; None where it is not, or no longer, known."""
         return self._heard.get(event_id)
+
+    def at(self, unix_s: float) -> Heard | None:
+        """Return what was heard at the event of a moment; None where there was none."""
+        near = (each for each in self._heard.values() if abs(each.changed_at - unix_s) <= SAME_S)
+        return min(near, key=lambda each: abs(each.changed_at - unix_s), default=None)
 
     def last(self) -> Heard | None:
         """Return the newest of them."""

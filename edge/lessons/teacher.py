@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edge.lessons.book import Book, FullError
-from edge.lessons.lesson import MOST_LESSONS, Lesson
+from edge.lessons.lesson import MOST_LESSONS, Heard, Lesson
 from edge.lessons.memory import MOST_HEARD, Memory
 from edge.lessons.personal import Personal, fit
 
@@ -52,10 +52,11 @@ class Teacher:
     def problem(self) -> str | None:
         return self._book.damaged or self._write_problem
 
-    def said(self, event_id: str, embedding: np.ndarray, probs: np.ndarray) -> None:
-        """The label changed, in an utterance that sounds so, so far: float (dims,), the model's own (labels,)."""
+    def said(self, event_id: str, changed_at: float, embedding: np.ndarray, probs: np.ndarray) -> None:
+        """The label changed at this Unix time, in an utterance that sounds so, so far: float (dims,), the model's own
+        (labels,)."""
         with self._lock:
-            self._memory.begin(event_id, embedding, probs)
+            self._memory.begin(event_id, changed_at, embedding, probs)
             self._heard_s = time.monotonic()
 
     def ended(self, embedding: np.ndarray, probs: np.ndarray) -> None:
@@ -65,17 +66,16 @@ class Teacher:
             self._book.usual.hear(embedding)
             self._heard_s = time.monotonic()
 
-    def teach(self, event_id: str, label: str) -> Lesson:
-        """Take in what was said at an event (or LAST); when this returns, it is on disk. Raises RefusedError."""
+    def teach(self, event: str | float, label: str) -> Lesson:
+        """Take in what was said at an event: its id, its Unix time, or LAST; when this returns, it is on disk. Raises
+        RefusedError."""
         with self._lock:
             if label not in self._labels:
                 raise RefusedError(f"no label of the model, which are {', '.join(self._labels)}")
-            heard = self._memory.last() if event_id == LAST else self._memory.find(event_id)
-            if event_id == LAST and (heard is None or time.monotonic() - self._heard_s > LAST_S):
-                raise RefusedError(f"nobody was heard in the last {LAST_S / 60:.0f} minutes")
+            heard = self._find(event)
             if heard is not None:
                 beside = self._memory.beside(heard)
-            elif (heard := next((each for each in self.lessons if each.event_id == event_id), None)) is not None:
+            elif (heard := next((each for each in self.lessons if each.event_id == event), None)) is not None:
                 beside = set()
             else:
                 raise RefusedError(f"not among the last {MOST_HEARD} changes that the sensor heard since its start")
@@ -116,6 +116,14 @@ class Teacher:
                 self._book.save_usual()
             except OSError as error:
                 log.error("%s: %s: what the room usually sounds like is not kept", self._book.path, error.strerror)
+
+    def _find(self, event: str | float) -> Heard | None:
+        if event == LAST:
+            heard = self._memory.last()
+            if heard is None or time.monotonic() - self._heard_s > LAST_S:
+                raise RefusedError(f"nobody was heard in the last {LAST_S / 60:.0f} minutes")
+            return heard
+        return self._memory.find(event) if isinstance(event, str) else self._memory.at(event)
 
     def _write(self, change: Callable[[], None]) -> None:
         try:

@@ -232,8 +232,8 @@ class Lessons(Payload, kw_only=True):
 
 
 class Teach(msgspec.Struct, frozen=True, kw_only=True):
-    """The command `teach`: what somebody said at a change, or at the last one (`last`). `ts`, where it is sent, is when
-    that was said: what waited for long on its way is not obeyed."""
+    """The command `teach`: what somebody said at a change: its `event_id` or its `ts`, or `last` for the newest. `ts`
+    beside it, where it is sent, is when the command was given: what waited for long on its way is not obeyed."""
 
     event_id: EventId
     label: Label

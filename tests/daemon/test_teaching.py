@@ -60,7 +60,7 @@ def told():
     """A teaching whose teacher knows an utterance "a", and what it published."""
     published: list = []
     teacher = Teacher(book_at(None), LABELS, lambda layer: None)
-    teacher.said("a", embedding_of("sad", 0), PROBS)
+    teacher.said("a", 0.0, embedding_of("sad", 0), PROBS)
     teacher.ended(embedding_of("sad", 0), PROBS)
     teaching = Teaching(teacher, model_id="model-1", labels=LABELS)
     teaching.publish = published.append
@@ -84,6 +84,10 @@ def test_a_running_sensor_is_corrected_keeps_that_over_a_restart_and_forgets(bro
             }  # fmt: skip
             assert (said(watcher)["per_label"], said(watcher)["count"]) == ({"sad": 1}, 1)
             assert said(watcher)["recent"][0]["event_id"] == first["event_id"]
+            told = len(watcher.on("lessons"))
+            command(broker.port, {"event_id": first["ts"], "label": "sad"})  # which is the same one
+            watcher.wait_for(lambda w: len(w.on("lessons")) > told)
+            assert (answer(watcher)["event_id"], said(watcher)["count"]) == (first["event_id"], 1)
             command(broker.port, {"event_id": "last", "label": "happy"})
             watcher.wait_for(lambda w: said(w)["count"] == 2)
             assert answer(watcher)["event_id"] in {message.json["event_id"] for message in watcher.on("event")}
@@ -198,7 +202,7 @@ def test_an_untaught_pipeline_answers_as_if_nobody_could_teach_it(tmp_path):
             for label in ("sad", "happy", "angry"):
                 for number in range(3):
                     embedding = np.full(artifact.manifest.embedding.dimensions, number, np.float32)
-                    teaching._teacher.said(f"{label}{number}", embedding, np.full(7, 1 / 7, np.float32))
+                    teaching._teacher.said(f"{label}{number}", 0.0, embedding, np.full(7, 1 / 7, np.float32))
                     teaching._teacher.teach(f"{label}{number}", label)
             assert teaching._forget(b'{"event_id": "all"}') is None
         blocks = timed_blocks(read_recording(RECORDING), started_at=0.0)
@@ -291,7 +295,7 @@ def test_lessons_and_hearing_meet_on_two_threads(told):
     def hear() -> None:
         number = 0
         while not stop.is_set():
-            teaching._teacher.said(str(number), embedding_of("happy", number), PROBS)
+            teaching._teacher.said(str(number), 0.0, embedding_of("happy", number), PROBS)
             teaching._teacher.ended(embedding_of("happy", number), PROBS)
             number += 1
 

@@ -22,7 +22,7 @@ def teacher(tmp_path, fitted) -> Teacher:
 
 
 def hear(teacher: Teacher, event_id: str, label: str, seed: int = 0) -> None:
-    teacher.said(event_id, embedding_of(label, seed), PROBS)
+    teacher.said(event_id, 0.0, embedding_of(label, seed), PROBS)
     teacher.ended(embedding_of(label, seed), PROBS)
 
 
@@ -79,8 +79,8 @@ def test_what_is_no_event_and_no_label_is_refused(teacher, event_id, label, says
 
 
 def test_an_utterance_teaches_once_and_the_later_word_counts(teacher):
-    teacher.said("a", embedding_of("sad", 0), PROBS)
-    teacher.said("b", embedding_of("sad", 1), PROBS)
+    teacher.said("a", 0.0, embedding_of("sad", 0), PROBS)
+    teacher.said("b", 0.0, embedding_of("sad", 1), PROBS)
     teacher.ended(embedding_of("sad", 2), PROBS)
     teacher.teach("a", "happy")
     teacher.teach("b", "sad")
@@ -148,7 +148,7 @@ def test_without_a_folder_lessons_are_kept_in_memory(fitted):
 
 def test_embeddings_beyond_float16_are_kept_within_it(teacher):
     wild = np.array([1e9, -1e9, np.nan, np.inf, 1, 2, 3, 4], np.float32)
-    teacher.said("a", wild, np.array([1.0, 0.0, 0.0], np.float32))
+    teacher.said("a", 0.0, wild, np.array([1.0, 0.0, 0.0], np.float32))
     kept = teacher.teach("a", "sad")
     assert np.isfinite(kept.embedding).all()
     assert np.isfinite(kept.log_probs).all()
