@@ -164,9 +164,11 @@ def _homeassistant(options: argparse.Namespace) -> int:
         return say(remove_from_homeassistant(config))
     manifest = read_artifact(model_path(config)).manifest
     where = homeassistant.topic(config, config.device.id)
-    moods = mood.names(manifest.moods)
+    described = homeassistant.discovery(
+        config.device, manifest.labels, manifest.model_id, mood.names(manifest.moods), teachable=manifest.teachable
+    )
     print(f"With edge.homeassistant.enabled, `roomtone run` publishes this, retained, on {where}:")
-    print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id, moods), indent=1))
+    print(json.dumps(described, indent=1))
     return 0
 
 

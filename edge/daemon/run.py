@@ -145,7 +145,9 @@ def sense(
         link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
         if config.homeassistant.enabled:
             said = artifact.manifest
-            homeassistant.announce(link, config, said.labels, said.model_id, mood.names(said.moods))
+            homeassistant.announce(
+                link, config, said.labels, said.model_id, mood.names(said.moods), teachable=said.teachable
+            )
         sensor = Sensor(
             pipeline,
             link,
