@@ -14,6 +14,7 @@ from edge.delivery.packets import Limits, Message, Word
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST
 from edge.delivery.session import Owner, Session, Will
+from edge.delivery.throttle import Throttle
 from edge.errors import printable
 from edge.voice.payloads import ROOT, BrokerLink, Event, rfc3339
 from edge.voice.sequence import Sequence
@@ -48,6 +49,7 @@ class Link(Owner):
         self._ignored_because: set[tuple[str, str]] = set()  # what was said of them, once each
         self.outbox = outbox or Outbox(None)
         self._commands: Mapping[str, Command] = {}
+        self._throttle = Throttle()
         self._handlers: dict[str, Callable[[bytes], None]] = {}
         self._session = Session(
             access(settings, host=host, port=port),
@@ -149,6 +151,7 @@ class Link(Owner):
             self._courier.retained(name, Word.of(message))
         else:
             self._obey(name, message)
+            self._throttle.rest()
 
     def _obey(self, name: str, message: paho.MQTTMessage) -> None:
         """Count a command that is not obeyed, and say why, where that is of use: once each, and not without end."""
