@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import yaml
 
+from edge.commands.demo import RECORDING
 from tests.commands.test_cli import complaint, roomtone
 from tests.support.artifacts import STEP, WINDOW
-from tests.support.daemon import RECORDING
 from tests.support.sounds import chirp, to_int16
 from tests.support.terminal import Terminal
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.commands.demo import RECORDING
 from edge.daemon import teaching as module
 from edge.daemon.teaching import LONGEST_BYTES, MOST_AT_ONCE, STALE_S, Teaching
 from edge.hearing.pipeline import Pipeline
@@ -25,7 +26,7 @@ from edge.sound.recording import read_recording
 from edge.voice.payloads import rfc3339
 from tests.support.artifacts import STEP
 from tests.support.broker import HOST
-from tests.support.daemon import RECORDING, Daemon
+from tests.support.daemon import Daemon
 from tests.support.lessons import LABELS, book_at, embedding_of, probs_of
 from tests.support.patience import PATIENCE_S
 from tests.support.subscriber import Subscriber
