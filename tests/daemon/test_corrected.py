@@ -19,7 +19,7 @@ from tests.support.daemon import Daemon
 from tests.support.sounds import CORPORA, to_int16
 from tests.support.subscriber import Subscriber
 
-SPEAKER = "KD0"  # of a corpus, in a language, that the bundled model was not trained on
+SPEAKER = "IC0"  # of a corpus, in a language, that the bundled model was not trained on
 WORDS = {"anger": "angry", "fear": "fear", "happiness": "happy", "neutral": "neutral", "sadness": "sad",
          "surprised": "surprise"}  # fmt: skip
 LESSONS, TESTED = 4, 5  # clips of each label
