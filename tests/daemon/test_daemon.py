@@ -225,7 +225,7 @@ def test_the_reason_is_on_every_channel(tmp_path, case):
         mqtt = {"username": "room" if case == "wrong password" else "nobody", "password_file": str(secret)}
     elif case == "denied":
         how["acl"] = "topic readwrite roomtone/room/status\ntopic readwrite roomtone/room/health\n" + "".join(
-            f"topic readwrite roomtone/room/{name}\n" for name in ("state", "timeline", "listening")
+            f"topic readwrite roomtone/room/{name}\n" for name in ("state", "timeline", "listening", "lessons")
         )
         how["acl"] += "topic read roomtone/#\n"
     elif case == "TLS to plain":
