@@ -57,7 +57,8 @@ def named(corpus: str) -> tuple[float, int, int]:
     means = np.stack([np.mean(known[name], axis=0) for name in names])
     within = np.concatenate([np.stack(known[name]) - mean for name, mean in zip(names, means, strict=True)])
     covariance = np.cov(within.T)
-    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
+    spherical = np.eye(len(covariance)) * covariance.trace() / len(covariance)
+    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * spherical
     whiten = np.linalg.cholesky(np.linalg.inv(covariance))
     right = [names[int(np.square((each - means) @ whiten).sum(axis=1).argmin())] == speaker for speaker, each in asked]
     return float(np.mean(right)), len(right), len(names)
@@ -68,7 +69,8 @@ def main() -> None:
     parser.add_argument("corpora", nargs="*", default=["nEMO"], help="folders of ROOMTONE_CORPORA with an index.csv")
     for corpus in parser.parse_args().corpora:
         share, clips, among = named(corpus)
-        print(f"{corpus}: {100 * share:.0f} % of {clips} clips named, among {among} speakers (chance {100 / among:.0f} %)")
+        chance = f"chance {100 / among:.0f} %"
+        print(f"{corpus}: {100 * share:.0f} % of {clips} clips named, among {among} speakers ({chance})")
 
 
 if __name__ == "__main__":

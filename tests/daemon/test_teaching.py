@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import paho.mqtt.client as paho
@@ -17,21 +18,23 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.commands.demo import RECORDING
 from edge.daemon import teaching as module
-from edge.daemon.teaching import LONGEST_BYTES, MOST_AT_ONCE, STALE_S, Teaching
+from edge.daemon.teaching import EVERY_S, LONGEST_BYTES, MOST_AT_ONCE, STALE_S, Teaching
 from edge.hearing.pipeline import Pipeline
 from edge.lessons.teacher import Teacher
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import timed_blocks
-from edge.sound.recording import read_recording
+from edge.sound.recording import load_recording, read_recording
 from edge.voice.payloads import rfc3339
 from tests.support.artifacts import STEP
 from tests.support.broker import HOST
 from tests.support.daemon import Daemon
 from tests.support.lessons import LABELS, book_at, embedding_of, probs_of
 from tests.support.patience import PATIENCE_S
+from tests.support.sounds import to_int16
 from tests.support.subscriber import Subscriber
 
 PROBS = probs_of(4, 3, 3)
+TEN_SECONDS = 10.0
 
 
 def command(port: int, payload: object, *, topic: str = "teach", retain: bool = False) -> None:
@@ -40,6 +43,12 @@ def command(port: int, payload: object, *, topic: str = "teach", retain: bool = 
     subprocess.run(
         ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", f"roomtone/room/{topic}", "-m", words, *how], check=True
     )
+
+
+def cpu_s(pid: int) -> float:
+    """Return the seconds of a core that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def said(watcher: Subscriber) -> dict:
@@ -270,7 +279,13 @@ def test_hostile_payloads_teach_nothing_but_events_and_labels(told, monkeypatch,
 
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_a_flood_on_the_wire_is_counted_and_answered_within_bounds(broker, tmp_path, count):
-    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port, edge={"health_interval_s": 1}) as daemon:
+    sound = to_int16(load_recording(RECORDING))[: 12 * 16_000].tobytes()
+    with (
+        Subscriber(broker.port) as watcher,
+        Daemon(tmp_path, broker.port, edge={"health_interval_s": 1}, recording="-", stdin=subprocess.PIPE) as daemon,
+    ):
+        daemon.process.stdin.write(sound)
+        daemon.process.stdin.flush()
         watcher.wait_for(lambda w: spoken(w))
         event_id = spoken(watcher)[0]["event_id"]
         sender = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -281,12 +296,22 @@ def test_a_flood_on_the_wire_is_counted_and_answered_within_bounds(broker, tmp_p
         last = [sender.publish("roomtone/room/teach", payloads[number % 6], qos=1) for number in range(count)][-1]
         last.wait_for_publish(PATIENCE_S)
         sender.loop_stop()
-        watcher.wait_for(lambda w: w.on("health")[-1].json["ignored_commands"] >= count - 2 * MOST_AT_ONCE)
-        assert said(watcher)["count"] <= 1
-        assert len(watcher.on("lessons")) <= 2 * MOST_AT_ONCE + 1
         known = len(spoken(watcher))
+        daemon.process.stdin.write(sound)  # health is told while it hears; and it goes on hearing
+        daemon.process.stdin.flush()
         watcher.wait_for(lambda w: len(spoken(w)) > known)
+        pid = daemon.process.pid
+        ends_s = time.monotonic() + TEN_SECONDS
+        worked_s = cpu_s(pid)
+        while (left_s := ends_s - time.monotonic()) > 0:
+            time.sleep(left_s)
+        assert cpu_s(pid) - worked_s < 0.05 * TEN_SECONDS  # of its own time: what else the machine does is not in it
+        assert said(watcher)["count"] <= 1
+        daemon.process.stdin.close()
+        # In the middle of a flood the last events may lack their acknowledgement: they are kept, and that is said (69).
+        assert daemon.process.wait(PATIENCE_S) in (0, 69)
         assert "Traceback" not in daemon.log
+        assert len(watcher.on("lessons")) <= MOST_AT_ONCE + (time.time() - daemon.began_at) / EVERY_S + 1
 
 
 def test_lessons_and_hearing_meet_on_two_threads(told):
