@@ -13,7 +13,8 @@ from edge.labels import QUIET
 from edge.lessons.shelf import book_of
 from edge.lessons.teacher import RefusedError, Teacher
 from edge.model.artifact import Artifact
-from edge.voice.payloads import Answer, Event, Forget, Lessons, Taught, Teach, rfc3339, unix_s
+from edge.voice.payloads import Event, rfc3339, unix_s
+from edge.voice.teaching import Answer, Forget, Lessons, Taught, Teach
 
 LONGEST_BYTES = 1_000  # of a command
 # Each one taken costs a write and a fit: so many at once, and then one every so often.

@@ -97,7 +97,11 @@ class Book:
     def others(self) -> dict[str, int]:
         """Return how many lessons other models have beside this one, by their keys."""
         found: dict[str, int] = {}
-        for path in sorted(self.path.parent.glob("*.json")) if self.path is not None else ():
+        try:
+            paths = sorted(self.path.parent.glob("*.json")) if self.path is not None else []
+        except OSError:  # a name too long, a folder that may not be read: said by whoever writes there
+            paths = []
+        for path in paths:
             try:
                 if path != self.path and path.stat().st_size <= MOST_BYTES:
                     page = decode(path.read_bytes())

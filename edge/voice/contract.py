@@ -5,19 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.voice.payloads import (
-    Event,
-    Forget,
-    Health,
-    Lessons,
-    Link,
-    Settings,
-    SettingsCommand,
-    State,
-    Switch,
-    Teach,
-    Timeline,
-)
+from edge.voice.payloads import Event, Health, Link, Settings, SettingsCommand, State, Switch, Timeline
+from edge.voice.teaching import Forget, Lessons, Teach
 
 FOLDER = Path(__file__).parent / "schemas"
 

@@ -222,3 +222,12 @@ def test_labels_and_dimensions_are_the_models(tmp_path):
     book_at(path).add([lesson("a")])
     assert "labels" in Book(path, model="model-1", labels=[*LABELS, "fear"], dims=DIMS).damaged
     assert "dimensions" in Book(path, model="model-1", labels=LABELS, dims=DIMS + 1).damaged
+
+
+def test_a_folder_that_cannot_be_is_no_reason_not_to_sense(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / ("x" * 300), tmp_path / "file"):
+        book = book_at(folder / "model-1.json")
+        assert (book.lessons, book.others()) == ((), {})
+        with pytest.raises(OSError, match=r"File name too long|Not a directory|File exists"):
+            book.add([lesson("a")])

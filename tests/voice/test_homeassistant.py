@@ -19,7 +19,8 @@ from edge.config import Device, EdgeConfig, Mqtt
 from edge.delivery.homeassistant import announce
 from edge.delivery.link import Link
 from edge.voice.homeassistant import discovery
-from edge.voice.payloads import Event, Forget, Health, Lessons, Settings, State, Teach
+from edge.voice.payloads import Event, Health, Settings, State
+from edge.voice.teaching import Forget, Lessons, Teach
 from tests.support.broker import HOST, free_port
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
