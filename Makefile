@@ -1,6 +1,6 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers compare convert bench \
+.PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers taught compare convert bench \
   mutants deploy bundle lock ears ears-everybody soak \
   test-systemd test-install test-make-deploy test-arm64 test-homeassistant
 SHELL := bash
@@ -13,8 +13,8 @@ TFLITE := .venv-tflite-runtime/.ready
 PYTHON_DEV := .venv/bin/python
 needs = $(if $($(1)),,$(error make $(firstword $(MAKECMDGOALS)) needs $(1)=$(2)))
 # Said before anything is installed for it.
-$(if $(filter train train-speech train-default train-rooms unheard strangers compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
-$(if $(filter train-speech train-default unheard,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
+$(if $(filter train train-speech train-default train-rooms unheard strangers taught compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter train-speech train-default unheard taught,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
 $(if $(filter deploy,$(MAKECMDGOALS)),$(call needs,HOST,pi@sensor))
 
 help:  ## this list
@@ -61,6 +61,10 @@ train-rooms: $(DEV) $(TFLITE)  ## the network of utterances, heard against the r
 strangers: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora never heard, in rooms (an hour) DATA=folders
 	@$(PYTHON_DEV) -m train rooms --protocol unheard --data $(DATA) --out runs/rooms
 	@$(PYTHON_DEV) -m convert.strangers runs/rooms --out train/reports/strangers
+
+taught: $(DEV)  ## after `make strangers`: what lessons are worth to them (half an hour) DATA=folders NOISE=folder
+	@$(PYTHON_DEV) -m convert.taught edge/model/bundled/default.tflite runs/rooms/*.tflite --data $(DATA) --noise $(NOISE) \
+	  --voices 10 --clips 20 --out train/reports/taught
 
 compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=...]
 	@$(PYTHON_DEV) -m train compare --data $(DATA) $(ARGS)

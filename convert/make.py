@@ -16,6 +16,7 @@ from convert.graph.worker import Job
 from convert.verification.calibrate import Calibration, calibrate
 from convert.verification.golden import TOLERANCE, with_golden
 from convert.verification.reference import (
+    embedding_of,
     forms_of,
     is_speech,
     logits,
@@ -28,6 +29,7 @@ from convert.verification.verify import Verification, interpreters, verify
 from edge.errors import ArtifactError, ConfigError
 from edge.labels import trouble
 from edge.model.artifact import write_artifact
+from edge.model.embedding import Embedding
 from edge.model.golden import Golden
 from edge.model.manifest import DecisionDefaults, Manifest, Provenance
 from train.data.features import Cache
@@ -65,16 +67,17 @@ def make(
         )
     calibration = calibration or _calibration(run, form, config, cache)
     temperature = calibration.temperature if calibration else 1.0
+    embedding = embedding_of(run, form)
     job = Job(
         run=str(run.folder), form=form, precision=precision, temperature=temperature,
-        step_frames=step_frames_of(run, config.step_frames),
+        step_frames=step_frames_of(run, config.step_frames), embeds=bool(embedding and embedding.source == "graph"),
     )  # fmt: skip
     arrays = _representative(run, form, config, cache) if precision == "int8" else []
     graph = slim(child.convert(job, arrays, timeout_s=config.timeout_s))
     refuse_unsupported(Graph(graph))
     manifest = with_golden(
         graph,
-        _manifest(run, job, calibration, name or run.record.name, config),
+        _manifest(run, job, calibration, name or run.record.name, config, embedding),
         interpreters(config),
         timeout_s=config.timeout_s,
     )
@@ -115,7 +118,7 @@ def _representative(run: Run, form: str, config: ConvertConfig, cache: Cache) ->
 
 
 def _manifest(
-    run: Run, job: Job, calibration: Calibration | None, name: str, config: ConvertConfig
+    run: Run, job: Job, calibration: Calibration | None, name: str, config: ConvertConfig, embedding: Embedding | None
 ) -> Manifest:
     record = run.record
     step = job.form == "step"
@@ -143,6 +146,7 @@ def _manifest(
         window_frames=record.window_frames if job.form == "window" else None,
         functionals=record.functionals,
         baseline=record.baseline,
+        embedding=embedding,
         step_frames=job.step_frames if step else None,
         states=states,
         temperature=job.temperature,

@@ -25,7 +25,7 @@ class PlaceError(RoomtoneError):
     exit_status = 73
 
 
-def contents(path: str | Path) -> bytes:
+def contents(path: str | Path, *, most_bytes: int = _LARGEST_BYTES) -> bytes:
     """Return what a small file holds: a key, a password, a certificate.
 
     Raises OSError, its `strerror` in words, for whatever cannot be read, and for what never ends or may block.
@@ -34,9 +34,9 @@ def contents(path: str | Path) -> bytes:
     if kind != stat.S_IFREG:
         raise OSError(errno.EINVAL, f"{_KINDS.get(kind, 'something else')}, expected a file", str(path))
     with open(path, "rb") as file:
-        data = file.read(_LARGEST_BYTES + 1)
-    if len(data) > _LARGEST_BYTES:
-        raise OSError(errno.EFBIG, f"larger than {_LARGEST_BYTES // 1_000_000} MB", str(path))
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes // 1_000_000} MB", str(path))
     return data
 
 

@@ -1,6 +1,8 @@
 """Where the sensor may keep things."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge.errors import ConfigError
@@ -44,3 +46,18 @@ def require_state_folder(configured: str | None) -> Path | None:
     if folder is not None and (trouble := unwritable(folder, folder=True)):
         raise ConfigError(f"edge.state_folder: {folder}: {trouble}: name a folder that this user may write to")
     return folder
+
+
+@contextmanager
+def as_owner(state: Path) -> Iterator[None]:
+    """Write as the sensor's user, so that root neither follows its links nor leaves files that it cannot replace."""
+    if os.geteuid() != 0 or not os.path.exists(state) or (owner := state.stat()).st_uid == 0:
+        yield
+        return
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)

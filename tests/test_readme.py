@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convert import strangers
+from convert import strangers, taught
 from convert.report.tables import artifact_table
 from tests.bench import everybody_table, sensitivity
 from tests.bench.cost import table
@@ -17,7 +17,11 @@ from train.pages.tables import TABLES
 
 README = (ROOT / "README.md").read_text()
 STRANGERS = ROOT / "train" / "reports" / "strangers"
-REPORTS = [path for path in sorted((ROOT / "train" / "reports").glob("*/report.json")) if path.parent != STRANGERS]
+TAUGHT = ROOT / "train" / "reports" / "taught"
+REPORTS = [
+    path for path in sorted((ROOT / "train" / "reports").glob("*/report.json"))
+    if path.parent not in (STRANGERS, TAUGHT)
+]  # fmt: skip
 ARTIFACTS = sorted((ROOT / "convert" / "reports").glob("*.json"))
 COST = json.loads((ROOT / "tests" / "bench" / "reports" / "cost.json").read_text())
 MOST_LINES = 150
@@ -38,6 +42,11 @@ def test_the_readme_has_each_reports_table(path: Path):
 def test_the_report_of_strangers_is_that_of_its_figures():
     found = json.loads((STRANGERS / "report.json").read_text())
     assert strangers.table(found) == (STRANGERS / "report.md").read_text()
+
+
+def test_the_report_of_lessons_is_that_of_its_figures():
+    found = json.loads((TAUGHT / "report.json").read_text())
+    assert taught.table(found) == (TAUGHT / "report.md").read_text()
 
 
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)

@@ -40,21 +40,28 @@ def fold_temperature(model: keras.Model, temperature: float) -> None:
     last.set_weights([weight / np.float32(temperature) for weight in last.get_weights()])
 
 
-def window_endpoint(model: keras.Model, *, frames: int) -> tuple[Callable, list[tf.TensorSpec]]:
-    """Return a function of `mfcc` (1, frames, coefficients) to `probs`, and its signature."""
+def window_endpoint(
+    model: keras.Model, *, frames: int, embeds: bool = False
+) -> tuple[Callable, list[tf.TensorSpec]]:
+    """Return a function of `mfcc` (1, frames, coefficients) to `probs`, and its signature; with `embeds` also to
+    `embedding` (1, n), what the last layer makes logits of."""
+    hidden = keras.Model(model.inputs, model.layers[-1].input)
 
     def serve(mfcc):
-        return {"probs": tf.nn.softmax(model(mfcc, training=False))}
+        return _said(model, hidden(mfcc, training=False), embeds)
 
     return serve, [tf.TensorSpec((1, frames, model.input_shape[-1]), tf.float32, name="mfcc")]
 
 
-def step_endpoint(model: keras.Model, network: StepNetwork, *, frames: int) -> tuple[Callable, list[tf.TensorSpec]]:
-    """Return a function of `mfcc` (1, frames, coefficients) and the states to `probs` and the next states."""
+def step_endpoint(
+    model: keras.Model, network: StepNetwork, *, frames: int, embeds: bool = False
+) -> tuple[Callable, list[tf.TensorSpec]]:
+    """Return a function of `mfcc` (1, frames, coefficients) and the states to `probs` and the next states; with
+    `embeds` as above."""
 
     def serve(mfcc, *states):
-        logits, following = network.call(mfcc, **dict(zip(network.states, states, strict=True)))
-        return {"probs": tf.nn.softmax(logits), **following}
+        hidden, following = network.call(mfcc, **dict(zip(network.states, states, strict=True)))
+        return {**_said(model, hidden, embeds), **following}
 
     signature = [tf.TensorSpec((1, frames, model.input_shape[-1]), tf.float32, name="mfcc")]
     return serve, signature + [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in network.states.items()]
@@ -67,6 +74,11 @@ def utterance_endpoint(model: keras.Model) -> tuple[Callable, list[tf.TensorSpec
         return {"probs": tf.nn.softmax(model(utterance, training=False))}
 
     return serve, [tf.TensorSpec((1, model.input_shape[-1]), tf.float32, name="utterance")]
+
+
+def _said(model: keras.Model, hidden: tf.Tensor, embeds: bool) -> dict[str, tf.Tensor]:
+    probs = tf.nn.softmax(model.layers[-1](hidden))
+    return {"probs": probs, "embedding": hidden} if embeds else {"probs": probs}
 
 
 def converted(

@@ -13,13 +13,15 @@ JOB, SAMPLES, GRAPH = "job.json", "samples.npz", "graph.tflite"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to convert: the network of a run, its logits divided by `temperature`."""
+    """What to convert: the network of a run, its logits divided by `temperature`; `embeds`: whether the graph has an
+    embedding among its outputs."""
 
     run: str
     form: str
     precision: str
     step_frames: int | None
     temperature: float
+    embeds: bool
 
 
 def main(folder: Path) -> None:
@@ -39,13 +41,13 @@ def main(folder: Path) -> None:
             arrays = [file[name] for name in file.files]
     if job.form == "step":
         network = registry.module(run.record.network).step(model, frames=job.step_frames)
-        serve, signature = export.step_endpoint(model, network, frames=job.step_frames)
+        serve, signature = export.step_endpoint(model, network, frames=job.step_frames, embeds=job.embeds)
         samples = export.step_samples(serve, signature, arrays)
     elif job.form == "utterance":
         serve, signature = export.utterance_endpoint(model)
         samples = export.utterance_samples(arrays[0]) if arrays else []
     else:
-        serve, signature = export.window_endpoint(model, frames=run.record.window_frames)
+        serve, signature = export.window_endpoint(model, frames=run.record.window_frames, embeds=job.embeds)
         samples = export.window_samples(arrays[0]) if arrays else []
     graph = export.converted(model, serve, signature, precision=job.precision, samples=samples)
     (folder / GRAPH).write_bytes(graph)

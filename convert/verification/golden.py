@@ -21,7 +21,7 @@ from edge.model.artifact import read_artifact, write_artifact
 from edge.model.golden import GoldenSound
 from edge.model.graph import load_model
 from edge.model.manifest import Manifest
-from edge.model.replay import observe, record
+from edge.model.replay import Observed, embedding_tolerance, is_of_graph, observe, record
 
 # float32 differs by the order of sums; float16 by how a runtime widens it; the others by steps of 1/256.
 TOLERANCE = {"float32": 1e-4, "float16": 1e-3, "dynamic": 2 / 256, "int8": 2 / 256}
@@ -55,13 +55,12 @@ def with_golden(graph: bytes, manifest: Manifest, pythons: Sequence[str], *, tim
     """
     tolerance = TOLERANCE[manifest.precision]
     observed = [_observed_by(python, graph, manifest, timeout_s) for python in pythons]
-    apart = [max(float(np.abs(probs - seen[0]).max()) for probs in seen) for seen in zip(*observed, strict=True)]
-    fitting = [index for index, difference in enumerate(apart) if difference <= ROOM * tolerance]
+    apart = [max(_apart(one, seen[0], tolerance) for one in seen) for seen in zip(*observed, strict=True)]
+    fitting = [index for index, share in enumerate(apart) if share <= ROOM]
     chosen = fitting[0] if fitting else int(np.argmin(apart))
-    if not apart[chosen] <= tolerance:
+    if not apart[chosen] <= 1.0:
         raise ArtifactError(
-            f"golden sound: the runtimes are {apart[chosen]:.3g} apart on the best of {len(apart)}, "
-            f"tolerance is {tolerance:.3g}"
+            f"golden sound: the runtimes are {apart[chosen]:.3g} times the tolerance apart on the best of {len(apart)}"
         )
     golden = record(
         load_model(graph, manifest),
@@ -73,7 +72,16 @@ def with_golden(graph: bytes, manifest: Manifest, pythons: Sequence[str], *, tim
     return msgspec.structs.replace(manifest, golden=golden)
 
 
-def _observed_by(python: str, graph: bytes, manifest: Manifest, timeout_s: float) -> list[np.ndarray]:
+def _apart(one: Observed, other: Observed, tolerance: float) -> float:
+    """Return how far apart two runtimes are, as a share of what replay lets pass."""
+    share = float(np.abs(one.probs - other.probs).max()) / tolerance
+    if one.embedding is None:
+        return share
+    difference = float(np.abs(one.embedding - other.embedding).max())
+    return max(share, difference / embedding_tolerance(other.embedding, tolerance))
+
+
+def _observed_by(python: str, graph: bytes, manifest: Manifest, timeout_s: float) -> list[Observed]:
     with tempfile.TemporaryDirectory(prefix="roomtone-golden-") as name:
         path, out = Path(name) / "candidate.tflite", Path(name) / "out.npz"
         write_artifact(path, graph, manifest)
@@ -82,14 +90,26 @@ def _observed_by(python: str, graph: bytes, manifest: Manifest, timeout_s: float
             what=f"{manifest.model_id}: golden sounds in {python}", timeout_s=timeout_s, python=python,
         )  # fmt: skip
         with np.load(out) as file:
-            return [file[key] for key in file.files]
+            return [
+                Observed(
+                    features=np.empty(0), probs=file[f"probs_{number}"], embedding=file.get(f"embedding_{number}")
+                )
+                for number in range(len(candidates()))
+            ]
 
 
 def main(path: str, out_path: str) -> None:
-    """Write the probabilities of every candidate, before the artifact has a golden sound."""
+    """Write the probabilities of every candidate, before the artifact has a golden sound, and its embedding where the
+    features do not prove that."""
     artifact = read_artifact(path)
-    model = load_model(artifact.graph, artifact.manifest)
-    np.savez(out_path, *(observe(model, artifact.manifest, sound)[1] for sound in candidates()))
+    manifest, found = artifact.manifest, {}
+    model = load_model(artifact.graph, manifest)
+    for number, sound in enumerate(candidates()):
+        seen = observe(model, manifest, sound)
+        found[f"probs_{number}"] = seen.probs
+        if is_of_graph(manifest):
+            found[f"embedding_{number}"] = seen.embedding
+    np.savez(out_path, **found)
 
 
 if __name__ == "__main__":

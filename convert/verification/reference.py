@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.errors import InputError
 from edge.features.mfcc import MfccSpec
+from edge.model.embedding import MOMENTS, MOST_DIMENSIONS, Embedding
 from edge.model.manifest import Form
 from train.data.features import Cache, utterance_frames
 from train.data.windows import speech_bounds, standardized, windowed
@@ -115,6 +116,25 @@ def forms_of(run: Run) -> list[Form]:
     if is_utterance(run):
         return ["utterance"]
     return [*(["window"] if has_window(run) else []), *(["step"] if has_step(run) else [])]
+
+
+def embedding_of(run: Run, form: str) -> Embedding | None:
+    """Return what lessons are learned from in a form of a run's network: what it sums up anyway, else what its last
+    layer sees; None where that is too much, or where it is the speech gate's, which nobody teaches."""
+    if is_speech(run):
+        return None
+    if form == "utterance":
+        return _embedding("functionals", len(run.record.functionals))
+    if form == "step":
+        frames = step_frames_of(run, 1)
+        states = registry.module(run.record.network).step(run.model, frames=frames).states
+        if MOMENTS in states:
+            return _embedding("moments", states[MOMENTS][1] - 1)
+    return _embedding("graph", run.model.layers[-1].input.shape[-1])
+
+
+def _embedding(source: str, dimensions: int) -> Embedding | None:
+    return Embedding(source=source, dimensions=dimensions) if dimensions <= MOST_DIMENSIONS else None
 
 
 def step_frames_of(run: Run, wanted: int) -> int:

@@ -3,7 +3,7 @@
 #
 #   house.sh setup [--name HOST]...   install and configure mosquitto; HOST: further names and addresses it is reached by
 #   house.sh sensor NAME              add a sensor: account, client certificate; prints what to put on it
-#   house.sh dashboard NAME           add somebody who looks: reads everything, may switch listening and set
+#   house.sh dashboard NAME           add somebody who looks: reads everything; switches listening, sets, teaches
 #   house.sh home-assistant NAME      add Home Assistant: as a dashboard, with a client certificate
 #   house.sh remove NAME              take an account away; without it, its certificate opens nothing
 #   house.sh list                     who there is
@@ -270,8 +270,8 @@ write_acl() {
           ;;
         *)
           echo "topic read roomtone/#"
-          echo "topic write roomtone/+/listening/set"
-          echo "topic write roomtone/+/settings/set"
+          local command
+          for command in listening/set settings/set teach forget; do echo "topic write roomtone/+/$command"; done
           ;;
       esac
       if [ "$kind" = home-assistant ]; then

@@ -6,7 +6,8 @@ from pathlib import Path
 from edge.commands.devices import require_source
 from edge.commands.ear import listen
 from edge.config import EdgeConfig
-from edge.daemon.run import kept_preferences, model_path
+from edge.daemon.kept import kept_preferences
+from edge.daemon.run import model_path
 from edge.delivery.access import access
 from edge.delivery.session import Owner, Session
 from edge.errors import ConfigError, RoomtoneError, UnavailableError

@@ -9,11 +9,11 @@ import traceback
 from pathlib import Path
 
 from edge.commands.parser import DEFAULT_CONFIG, parser
+from edge.commands.said import CALLED, complained, remark, say
 from edge.config import EdgeConfig, load_edge
-from edge.entry import complain, concluded
+from edge.entry import concluded
 from edge.errors import InputError, RoomtoneError, printable
 
-CALLED = "roomtone"
 FAULT_OF_OURS = 70
 
 
@@ -35,17 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if logging.getLogger().isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        return _complain(
+        return complained(
             f"a fault of roomtone's own: {type(error).__name__}: {error} (--log-level debug shows where)", FAULT_OF_OURS
         )
-
-
-def _complain(message: str, status: int) -> int:
-    return complain(CALLED, message, status)
-
-
-def _remark(remark: str) -> None:
-    _complain(remark, 0)
 
 
 def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
@@ -108,14 +100,14 @@ def _classify(options: argparse.Namespace) -> int:
             if not options.json:
                 print(printable(file))
             heard = classify(
-                file, model, artifact.manifest, config, also=track.add if track else nobody, tell=_remark
+                file, model, artifact.manifest, config, also=track.add if track else nobody, tell=remark
             )
             for line in heard:
                 print(as_json(line) if options.json else as_text(line), flush=True)
             if track:
                 print(f"  drawn in {printable(_plot(file, track, artifact.manifest, config))}")
         except InputError as error:  # the others are still worth their answer
-            status = _complain(str(error), error.exit_status)
+            status = complained(str(error), error.exit_status)
     return status
 
 
@@ -145,14 +137,7 @@ def _devices(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     from edge.commands.check import check
 
-    config, name = _configured(options, options.file)
-    status = 0
-    for found in check(config, name, live=options.live):
-        if isinstance(found, str):
-            print(found, flush=True)
-        else:
-            status = _complain(str(found), status or found.exit_status)
-    return status
+    return say(check(*_configured(options, options.file), live=options.live))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -167,7 +152,7 @@ def _doctor(options: argparse.Namespace) -> int:
     return status
 
 
-def _homeassistant(options: argparse.Namespace) -> None:
+def _homeassistant(options: argparse.Namespace) -> int:
     from edge.daemon.run import model_path
     from edge.delivery.forget import remove_from_homeassistant
     from edge.hearing import mood
@@ -176,22 +161,22 @@ def _homeassistant(options: argparse.Namespace) -> None:
 
     config, _ = _configured(options)
     if options.remove:
-        for line in remove_from_homeassistant(config):
-            print(line, flush=True)
-        return
+        return say(remove_from_homeassistant(config))
     manifest = read_artifact(model_path(config)).manifest
     where = homeassistant.topic(config, config.device.id)
-    moods = mood.names(manifest.moods)
+    described = homeassistant.discovery(
+        config.device, manifest.labels, manifest.model_id, mood.names(manifest.moods), teachable=manifest.teachable
+    )
     print(f"With edge.homeassistant.enabled, `roomtone run` publishes this, retained, on {where}:")
-    print(json.dumps(homeassistant.discovery(config.device, manifest.labels, manifest.model_id, moods), indent=1))
+    print(json.dumps(described, indent=1))
+    return 0
 
 
 def _forget(options: argparse.Namespace) -> None:
     from edge.delivery.forget import forget
 
     options.log_level = options.log_level or "error"  # its own lines say the rest
-    for line in forget(_configured(options)[0], options.device):
-        print(line, flush=True)
+    say(forget(_configured(options)[0], options.device))
 
 
 def _model(options: argparse.Namespace) -> None:
@@ -199,20 +184,39 @@ def _model(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
 
     config, _ = _configured(options)
-    if options.verb == "info":
-        say = model.info(options.file or model_path(config), as_json=options.json)
-    elif options.verb == "verify":
-        say = model.verify(options.file or model_path(config))
-    elif options.verb == "keygen":
-        say = model.keygen(options.name)
-    elif options.verb == "sign":
-        say = model.sign(options.file, options.key)
-    elif options.verb == "install":
-        say = model.install(options.file, config)
-    else:
-        say = model.roll_back(config)
-    for line in say:
-        print(line, flush=True)
+    verbs = {
+        "info": lambda: model.info(options.file or model_path(config), as_json=options.json),
+        "verify": lambda: model.verify(options.file or model_path(config)),
+        "keygen": lambda: model.keygen(options.name),
+        "sign": lambda: model.sign(options.file, options.key),
+        "install": lambda: model.install(options.file, config),
+        "rollback": lambda: model.roll_back(config),
+    }
+    say(verbs[options.verb]())
+
+
+def _teach(options: argparse.Namespace) -> int:
+    from edge.commands.teach import from_recordings, guided
+
+    if not options.guided and not (options.files and options.label):
+        options.complain("name recordings and what is said in them (FILE... --label LABEL), or use --guided")
+    config, _ = _configured(options)
+    if options.guided:
+        return say(guided(config, options.label, options.rounds, tell=remark))
+    return say(from_recordings(config, options.files, options.label, tell=remark))
+
+
+def _lessons(options: argparse.Namespace) -> int:
+    from edge.commands import lessons
+
+    config, _ = _configured(options)
+    verbs = {
+        "list": lambda: lessons.show(config),
+        "forget": lambda: lessons.forget(config, options.event_id),
+        "export": lambda: lessons.export_to(config, options.file),
+        "import": lambda: lessons.import_from(config, options.file),
+    }
+    return say(verbs[options.verb]())
 
 
 _COMMANDS = {
@@ -226,6 +230,8 @@ _COMMANDS = {
     "homeassistant": _homeassistant,
     "forget": _forget,
     "model": _model,
+    "teach": _teach,
+    "lessons": _lessons,
 }
 
 if __name__ == "__main__":

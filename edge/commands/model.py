@@ -4,7 +4,6 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from edge.model.manifest import Manifest, encode
 from edge.model.record import Entry, name
 from edge.model.store import Store, store_of
 from edge.model.trial import TRIAL_S
+from edge.state_folder import as_owner
 
 SERVICE = "roomtone.service"
 _VERDICT_S = 240.0  # two starts of a model that hangs, and a trial
@@ -92,7 +92,7 @@ def install(path: str, config: EdgeConfig) -> Iterator[str]:
     store = _installed_in(config)
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: {'this user may not read it' if os.path.exists(path) else 'no such model file'}")
-    with _as_owner(store):
+    with as_owner(store.folder.parent):
         entry = store.install(Path(path))
     yield f"{entry.model_id}: verified and installed"
     if not _service_runs():
@@ -106,7 +106,7 @@ def install(path: str, config: EdgeConfig) -> Iterator[str]:
 def roll_back(config: EdgeConfig) -> Iterator[str]:
     """Have the sensor run the model before."""
     store = _installed_in(config)
-    with _as_owner(store):
+    with as_owner(store.folder.parent):
         entry = store.roll_back()
     yield f"{name(entry)} is current again"
     if _service_runs():
@@ -147,19 +147,3 @@ def _restart() -> None:
     done = subprocess.run(["systemctl", "restart", SERVICE], capture_output=True, text=True)
     if "denied" in done.stderr or "authentication" in done.stderr:
         raise UnavailableError(f"{SERVICE}: may not be restarted by this user; do it: sudo systemctl restart roomtone")
-
-
-@contextmanager
-def _as_owner(store: Store) -> Iterator[None]:
-    """Write as the sensor's user, so that root neither follows its links nor leaves files that it cannot replace."""
-    state = store.folder.parent
-    if os.geteuid() != 0 or not os.path.exists(state) or (owner := state.stat()).st_uid == 0:
-        yield
-        return
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)

@@ -78,6 +78,14 @@ def parser() -> argparse.ArgumentParser:
     made = command("forget", "take everything that a device left behind off the broker")
     made.add_argument("device", type=_device, metavar="DEVICE", help="its edge.device.id, or the one it had before")
     _model_parser(command("model", "look at a model file, sign it, install it"))
+    made = command("teach", "say what recordings, or sentences at the microphone, are; only numbers are kept")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("files", nargs="*", default=[], metavar="FILE", help="sound files; every utterance is a lesson")
+    what.add_argument("--guided", action="store_true", help="be asked for sentences in each emotion, at the microphone")
+    made.add_argument("--label", metavar="LABEL", help="what is said in the files; with --guided: ask for this alone")
+    made.add_argument("--rounds", type=_rounds, default=3, metavar="N", help="with --guided: sentences for each (3)")
+    made.set_defaults(complain=made.error)
+    _lessons_parser(command("lessons", "list what the sensor was taught, forget, export, import"))
     return whole
 
 
@@ -100,6 +108,23 @@ def _model_parser(model: argparse.ArgumentParser) -> None:
     made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
     made.add_argument("file", metavar="FILE", help="a model file, signed by one of edge.model_store.trusted_keys")
     verb("rollback", "have the sensor run the model before")
+
+
+def _lessons_parser(lessons: argparse.ArgumentParser) -> None:
+    verbs = lessons.add_subparsers(metavar="VERB", required=True, dest="verb")
+    verbs.add_parser("list", help="a line each, and how much they help")
+    made = verbs.add_parser("forget", help="forget a lesson, or all")
+    made.add_argument("event_id", metavar="ID", help="as in the list; last: the newest; all: every one")
+    made = verbs.add_parser("export", help="write all lessons of the model into a file: numbers, no sound")
+    made.add_argument("file", metavar="FILE", help="- for standard output")
+    made = verbs.add_parser("import", help="take in the lessons of such a file; they must be the same model's")
+    made.add_argument("file", metavar="FILE", help="- for standard input")
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 100, got {text!r}")
+    return int(text)
 
 
 def _device(text: str) -> str:

@@ -36,13 +36,12 @@ class Permission:
         elif self._waits:
             self._listening.set(NOT_KNOWN, False)
 
-    def switch(self, *, on: bool) -> None:
-        """People switch it. From any thread; when this returns, it holds over a restart."""
-        with self._switching:
-            if not on:
-                self._listening.set(SWITCH, False)  # before anything else is done
-            self._switch.turn(on=on)
-            self._obey()
+    def obey(self, word: bytes) -> str | None:
+        """People switch it, which then holds over a restart; return why a word says neither. From any thread."""
+        if word not in (b"ON", b"OFF"):
+            return "neither ON nor OFF, which is all it takes"
+        self._switch_to(on=word == b"ON")
+        return None
 
     def recall(self, retained: Word | None) -> None:
         """The broker answered: this is what it had retained on `listening`."""
@@ -68,6 +67,13 @@ class Permission:
         """Return what is to be retained on `listening`, once it is known. Waits for what is being written."""
         with self._switching:
             return self._switch.setting.word()
+
+    def _switch_to(self, *, on: bool) -> None:
+        with self._switching:
+            if not on:
+                self._listening.set(SWITCH, False)  # before anything else is done
+            self._switch.turn(on=on)
+            self._obey()
 
     def _obey(self) -> None:
         self._listening.set(SWITCH, self._switch.setting.on)

@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from edge.config import EdgeConfig, Mqtt
+from edge.daemon.kept import kept, kept_preferences, outbox_of
 from edge.daemon.listening import Listening
 from edge.daemon.notify import Notifier
 from edge.daemon.permission import Permission
@@ -19,12 +20,12 @@ from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
 from edge.daemon.stopping import Stopping, close_when, stop_signal
 from edge.daemon.switch import Switch
+from edge.daemon.teaching import Teaching
 from edge.delivery import homeassistant
 from edge.delivery.access import access, default_port
 from edge.delivery.embedded import HOST, Broker, embedded
 from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox
-from edge.delivery.store import Store
 from edge.errors import UnavailableError, printable
 from edge.hearing import mood
 from edge.hearing.pipeline import Pipeline
@@ -71,11 +72,11 @@ def run(
         StatusLine() as line,
     ):
         if recording is not None:
-            outbox, preferences = _outbox(config), kept_preferences(config)
-            permission = Permission(None, Switch(_kept(config, "listening")), preferences.config.quiet_hours)
+            outbox, preferences = outbox_of(config), kept_preferences(config)
+            permission = Permission(None, Switch(kept(config, "listening")), preferences.config.quiet_hours)
             sense(
                 config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, permission=permission,
-                preferences=preferences, show=line.show,
+                preferences=preferences, show=line.show, state=state_folder(config.state_folder),
             )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
                 after = f"{outbox.lost} are lost" if outbox.lost else "the next run sends them, late"
@@ -85,7 +86,7 @@ def run(
         switch = Switch(None)
         while not stopping():
             config = reload.config
-            if switch.path != (path := _kept(config, "listening")):
+            if switch.path != (path := kept(config, "listening")):
                 switch = Switch(path)
             preferences = kept_preferences(config)
             with Microphone(config.audio) as microphone:
@@ -95,7 +96,7 @@ def run(
                     microphone.blocks(),
                     stopping=stopping,
                     reload=reload.due,
-                    outbox=_outbox(config),
+                    outbox=outbox_of(config),
                     permission=Permission(
                         Listening(hold=microphone.hold, resume=microphone.resume),
                         switch,
@@ -105,34 +106,8 @@ def run(
                     dropped=lambda: microphone.dropped_blocks,
                     reopen=microphone.reopen,
                     show=line.show,
+                    state=state_folder(config.state_folder),
                 )
-
-
-def durable_outbox(config: EdgeConfig) -> Outbox:
-    """Return the outbox of a sensor, with what an earlier life left in its state folder."""
-    folder = state_folder(config.state_folder)
-    if folder is None:
-        log.warning("no state folder (set edge.state_folder): events that the broker does not take stay in memory only")
-        return Outbox(None)
-    limits = config.outbox
-    path = folder / f"outbox-{config.device.id}.sqlite"
-    return Outbox(Store(path, max_rows=limits.rows, max_bytes=limits.bytes))
-
-
-def _outbox(config: EdgeConfig) -> Outbox:
-    # A broker of our own comes and goes with us: what it misses is not worth keeping for another one.
-    return Outbox(None) if config.mqtt.host == "embedded" else durable_outbox(config)
-
-
-def kept_preferences(config: EdgeConfig) -> Preferences:
-    """Return what was set over MQTT, as an earlier life of the sensor left it."""
-    return Preferences(_kept(config, "settings"), config)
-
-
-def _kept(config: EdgeConfig, what: str) -> Path | None:
-    """Return the file in which something is remembered."""
-    folder = state_folder(config.state_folder)
-    return folder and folder / f"{what}-{config.device.id}.json"
 
 
 def sense(
@@ -150,10 +125,11 @@ def sense(
     on_broker: Callable[[Broker], None] = lambda broker: log.info("dashboard %s", broker.page),
     on_event: Callable[[Event], None] | None = None,
     show: Callable[[str], None] = lambda status: None,
+    state: Path | None = None,
 ) -> None:
     """Feed a source to the pipeline and publish, until it ends, `stopping`, or `reload`.
 
-    Without an outbox, events that the broker does not take are kept in memory only.
+    Without an outbox, events that the broker does not take are kept in memory only, and lessons without a state folder.
     """
     outbox = outbox or Outbox(None)
     mqtt = mqtt or config.mqtt
@@ -169,7 +145,9 @@ def sense(
         link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
         if config.homeassistant.enabled:
             said = artifact.manifest
-            homeassistant.announce(link, config, said.labels, said.model_id, mood.names(said.moods))
+            homeassistant.announce(
+                link, config, said.labels, said.model_id, mood.names(said.moods), teachable=said.teachable
+            )
         sensor = Sensor(
             pipeline,
             link,
@@ -181,6 +159,7 @@ def sense(
             dropped_blocks=dropped,
             reopen=reopen,
             on_event=on_event,
+            teaching=Teaching.of(artifact, pipeline, state, config.device.id),
         )
         notifier = Notifier()
         sensor.start()

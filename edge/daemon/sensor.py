@@ -13,8 +13,9 @@ from edge.daemon.health import HealthMeter
 from edge.daemon.messages import Messages
 from edge.daemon.permission import Permission
 from edge.daemon.preferences import Preferences
+from edge.daemon.teaching import Teaching
 from edge.daemon.tuning import Tuning
-from edge.delivery.link import Link
+from edge.delivery.link import Command, Link
 from edge.delivery.packets import Word
 from edge.hearing.decision import Change
 from edge.hearing.observation import NOTHING_YET, Observation
@@ -50,16 +51,17 @@ class Sensor:
         dropped_blocks: Callable[[], int] = lambda: 0,
         reopen: Callable[[], None] = lambda: None,
         on_event: Callable[[Event], None] | None = None,
+        teaching: Teaching | None = None,
     ) -> None:
         self._pipeline, self._link = pipeline, link
-        self._health_interval_s = config.health_interval_s
-        self._dropped_blocks = dropped_blocks
-        self._on_event = on_event
+        self._dropped_blocks, self._on_event = dropped_blocks, on_event or (lambda event: None)
         self._meter = HealthMeter()
-        self._health_due_s = time.monotonic()
+        self._health_interval_s, self._health_due_s = config.health_interval_s, time.monotonic()
         preferences = preferences or Preferences(None, config)
         self._permission = permission or Permission(None, None, preferences.config.quiet_hours)
         self._tuning = Tuning(preferences, pipeline, self._permission, partial(link.retain, "settings"))
+        self._teaching = teaching or Teaching(None, model_id=model_id, labels=pipeline.labels)
+        self._teaching.publish = partial(link.retain, "lessons")
         self._messages = Messages(pipeline, model_id, sequence or Sequence())
         self._timeline = TimelineRecorder()
         self._signal = SignalCheck()
@@ -68,8 +70,7 @@ class Sensor:
         self._told: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # by other threads
         self._past_known = False
         self._broker_problem: str | None = None
-        self._state_due_s = 0.0
-        self._silence_due_s = 0.0
+        self._state_due_s = self._silence_due_s = 0.0
         self._flowed, self._flows_since_s = False, 0.0  # since when it flows, in seconds of sound
         self._last = NOTHING_YET, time.time()  # with the Unix time at which its source began
         self._microphone = Microphone(state="starting", detail="no sound yet")
@@ -92,26 +93,18 @@ class Sensor:
         if (refusal := self._permission.refusal()) is not None:
             self._microphone = Microphone(state="starting", detail=refusal.detail)
         self._tuning.apply()
-        self._link.start(
-            on_listening=self.switch, on_settings=self.set,
-            on_past=lambda past: self._told.put(partial(self._recall, past)),
-        )  # fmt: skip
+        commands = self._teaching.commands | {
+            "listening/set": partial(self._take, self._permission.obey, self._publish_listening),
+            "settings/set": partial(self._take, self._tuning.obey, self._tuning.apply),
+        }
+        self._link.start(commands=commands, on_past=lambda past: self._told.put(partial(self._recall, past)))
+        self._teaching.tell()
 
     def end(self) -> None:
         """Say until when the day is known; after this nothing is heard any more."""
         if self._past_known:
             self._link.retain("timeline", self._timeline.timeline(time.time()))
-
-    def switch(self, on: bool) -> None:
-        """Listen, or close the microphone. From any thread."""
-        self._permission.switch(on=on)
-        self._told.put(self._publish_listening)
-
-    def set(self, command: bytes) -> str | None:
-        """Take settings; return why they are refused, None where they are remembered. From any thread."""
-        if (why := self._tuning.obey(command)) is None:
-            self._told.put(self._tuning.apply)
-        return why
+        self._teaching.end()
 
     def process(self, item: Block | Fault) -> None:
         """Take what a source yields: sound, or the reason why there is none."""
@@ -128,6 +121,13 @@ class Sensor:
                 self._listen(item)
         self._publish_timeline()
         self._report_health()
+        self._teaching.turn()
+
+    def _take(self, obey: Command, then: Callable[[], None], payload: bytes) -> str | None:
+        """Take a command, from any thread, and what follows from it on the sensor's; return why it is not obeyed."""
+        if (why := obey(payload)) is None:
+            self._told.put(then)
+        return why
 
     def _listen(self, block: Block) -> None:
         observation = self._pipeline.process(block)
@@ -229,8 +229,8 @@ class Sensor:
         self._timeline.add(began_at + change.at_s, change.label, change.confidence)
         event = self._messages.event(change, self._last[0], began_at=began_at, bandwidth_hz=self._meter.bandwidth.hz)
         self._link.event(event)
-        if self._on_event is not None:
-            self._on_event(event)
+        self._teaching.hear(event, self._pipeline)
+        self._on_event(event)
 
     def _publish_state(self, observation: Observation, began_at: float) -> None:
         state = self._messages.state(observation, began_at=began_at, microphone=self._microphone.state)

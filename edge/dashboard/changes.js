@@ -1,4 +1,4 @@
-/* The list of changes, newest first. */
+/* The list of changes, newest first. What somebody said can be corrected: see teach.js. */
 "use strict";
 
 const Changes = (() => {
@@ -8,30 +8,33 @@ const Changes = (() => {
 
   function update(sensor, { nowMs: now }) {
     const minute = Math.floor(now / Format.MINUTE);
-    const key = `${sensor.device} ${sensor.past.version} ${minute}`;
+    const key = `${sensor.device} ${sensor.past.version} ${minute} ${sensor.lessons?.ts}`;
     if (key !== drawnKey) {
       drawnKey = key;
-      build(sensor.past.changes(), now);
+      build(sensor, now);
     }
     if (newest) Dom.setText(newest.held, held(newest.change.start, sensor.holds(now) ? sensor.knownUntil(now) : newest.change.end));
   }
 
-  function build(changes, now) {
-    const shown = changes.slice(-SHOWN);
-    const lines = shown.map((change) => line(change, now));
+  function build(sensor, now) {
+    const shown = sensor.past.changes().slice(-SHOWN);
+    const lines = shown.map((change) => line(change, now, sensor.lessons));
+    const focused = document.activeElement?.dataset.start;
     newest = lines.at(-1) ?? null;
     Dom.setHidden(Dom.byId("changes-empty"), lines.length > 0);
     Dom.setHidden(Dom.byId("changes"), lines.length === 0);
     Dom.byId("changes").replaceChildren(...lines.reverse().map((each) => each.item));
+    if (focused !== undefined) Dom.byId("changes").querySelector(`[data-start="${Number(focused)}"]`)?.focus();
   }
 
-  function line(change, now) {
+  function line(change, now, lessons) {
     const day = Format.day(change.start, now);
     const iso = new Date(change.start).toISOString();
     const clock = Dom.make("time", { datetime: iso }, ...(day ? [Dom.make("small", {}, day)] : []), Format.clockWithSeconds(change.start));
-    const word = Dom.make("span", { class: "word" }, change.label);
     const gap = Past.isGap(change);
-    const marks = [...(change.late ? ["late"] : []), ...(gap ? ["nobody listened"] : [])];
+    const taught = Lessons.of(change, lessons);
+    const word = Lessons.canTeach(change, lessons) ? button(change) : Dom.make("span", { class: "word" }, change.label);
+    const marks = [...(change.late ? ["late"] : []), ...(gap ? ["nobody listened"] : []), ...(taught ? [`it was ${taught.label}`] : [])];
     const chips = marks.map((mark) => Dom.make("span", { class: "chip" }, mark));
     const ratio = gap ? null : Labels.surely(change.label, change.confidence);
     const sure = ratio === null ? "" : Format.percent(ratio);
@@ -46,6 +49,12 @@ const Changes = (() => {
       Dom.make("span", { class: "value" }, sure),
     );
     return { change, item, held: holding };
+  }
+
+  /* Not among the stops of the Tab key, as there are many: the list is one, and its arrow keys go from line to line. */
+  function button(change) {
+    const name = `${change.label}: say what it was`;
+    return Dom.make("button", { type: "button", class: "word", tabindex: "-1", "data-start": change.start, "aria-label": name }, change.label);
   }
 
   function held(start, end) {

@@ -5,7 +5,7 @@ class Connection {
   static MAX_PACKET_BYTES = 256 * 1024;
   static RETRY_MS = 2000;
   /* Timelines, which are large, are asked for one by one (timelines.js). */
-  static TOPICS = { status: 1, listening: 1, state: 0, health: 0, event: 1 };
+  static TOPICS = { status: 1, listening: 1, state: 0, health: 0, event: 1, lessons: 1 };
   /* CONNACK codes of MQTT 3 and 5 that a user name and password may cure. */
   static REFUSED = new Set([4, 5, 134, 135, 140]);
 
@@ -67,11 +67,12 @@ class Connection {
     this._client.unsubscribe(topic);
   }
 
-  /* Publishes a command, QoS 1, not retained. Rejects with an Error where the broker does not take it. */
-  command(device, text) {
+  /* Publishes a command on one of a sensor's topics, QoS 1, not retained. Rejects with an Error where the broker does not
+   * take it. */
+  command(device, name, text) {
     if (this.link.state !== "up") return Promise.reject(new Error("there is no link to the broker"));
     return new Promise((resolve, reject) => {
-      this._client.publish(`roomtone/${device}/listening/set`, text, { qos: 1, retain: false }, (error) =>
+      this._client.publish(`roomtone/${device}/${name}`, text, { qos: 1, retain: false }, (error) =>
         error ? reject(error) : resolve(),
       );
     });

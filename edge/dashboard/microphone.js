@@ -70,7 +70,7 @@ class MicrophoneCard {
     if (sensor === null || this._switch.getAttribute("aria-disabled") === "true") return;
     const asked = { wanted: this._isOn(sensor) ? "OFF" : "ON", atMs: Date.now(), problem: "" };
     this._asked.set(sensor.device, asked);
-    this._connection.command(sensor.device, asked.wanted).catch((error) => {
+    this._connection.command(sensor.device, "listening/set", asked.wanted).catch((error) => {
       asked.problem = error.message.toLowerCase();
     });
   }

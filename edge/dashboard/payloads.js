@@ -10,9 +10,12 @@ const Payloads = (() => {
   const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
   /* Control characters, and those that turn the direction of what follows. */
   const UNPRINTABLE = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
-  const MAX_BYTES = { status: 16, listening: 16, state: 8192, event: 4096, health: 8192, timeline: 200_000 };
+  const MAX_BYTES = { status: 16, listening: 16, state: 8192, event: 4096, health: 8192, timeline: 200_000, lessons: 32_768 };
   const MAX_RUNS = 2000;
   const MAX_SCORES = 16;
+  const MAX_TAUGHT = 100;
+  const MAX_LABELS = 64;
+  const UUID7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
   const utf8 = new TextDecoder("utf-8", { fatal: true });
 
   /* Returns {device, kind, value}, or null. `value` is null where a retained message was taken away. */
@@ -113,6 +116,25 @@ const Payloads = (() => {
       };
       return health.ts === null ? null : health;
     },
+
+    lessons(text) {
+      const raw = json(text);
+      const lessons = {
+        ts: time(raw.ts),
+        teachable: raw.teachable === true,
+        labels: list(raw.labels, MAX_LABELS, label),
+        perLabel: counts(raw.per_label),
+        count: number(raw.count) ?? 0,
+        rightBefore: ratio(raw.right_before),
+        rightAfter: ratio(raw.right_after),
+        inUse: raw.in_use === true,
+        taught: list(raw.recent, MAX_TAUGHT, taught),
+        ofOtherModels: number(raw.of_other_models) ?? 0,
+        problem: words(raw.problem, 200),
+        answer: answer(raw.answer),
+      };
+      return lessons.ts === null ? null : lessons;
+    },
   };
 
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -153,6 +175,41 @@ const Payloads = (() => {
       if (key !== null && score !== null) known.set(key, score);
     }
     return known;
+  }
+
+  /* Those of an array that `read` makes sense of. */
+  function list(value, most, read) {
+    return Array.isArray(value) ? value.slice(-most).map(read).filter((each) => each !== null) : [];
+  }
+
+  function counts(value) {
+    const known = new Map();
+    if (!isObject(value)) return known;
+    for (const name in value) {
+      if (known.size === MAX_LABELS) break;
+      const [key, count] = [label(name), number(value[name])];
+      if (key !== null && count !== null) known.set(key, count);
+    }
+    return known;
+  }
+
+  /* A lesson: `at` is when the change was that it corrects, which the id of its event tells; null where that is none. */
+  function taught(value) {
+    if (!isObject(value)) return null;
+    const [id, name] = [words(value.event_id, 64), label(value.label)];
+    return id === null || name === null ? null : { id, at: changedAt(id), label: name };
+  }
+
+  function changedAt(id) {
+    const [, high, low] = UUID7.exec(id) ?? [];
+    return high === undefined ? null : parseInt(high + low, 16);
+  }
+
+  function answer(value) {
+    if (!isObject(value)) return null;
+    const command = typeof value.command === "string" ? oneOf(value.command, "teach", "forget") : null;
+    const told = { command, label: label(value.label), done: value.done === true, reason: words(value.reason, 200), ts: time(value.ts) };
+    return command === null || told.ts === null ? null : told;
   }
 
   function percentiles(value) {

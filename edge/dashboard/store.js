@@ -14,6 +14,7 @@ class Sensor {
     this.health = null;
     this.healthAt = 0;
     this.listening = null; // "ON" | "OFF"
+    this.lessons = null; // none from sensors that cannot be taught anything
     this.clockAheadMs = null; // of this page's, told by live messages
     this.late = { count: 0, at: 0 };
     this.past = new Past();
@@ -116,5 +117,9 @@ class Store {
 
   _listening(sensor, listening) {
     sensor.listening = listening;
+  }
+
+  _lessons(sensor, lessons) {
+    sensor.lessons = lessons;
   }
 }

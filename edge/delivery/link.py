@@ -1,7 +1,7 @@
 """The link to the broker: what the sensor says under `roomtone/<device>/`, and what it is told there."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -14,6 +14,7 @@ from edge.delivery.packets import Limits, Message, Word
 from edge.delivery.paho_client import paho
 from edge.delivery.past import PAST
 from edge.delivery.session import Owner, Session, Will
+from edge.delivery.throttle import Throttle
 from edge.errors import printable
 from edge.voice.payloads import ROOT, BrokerLink, Event, rfc3339
 from edge.voice.sequence import Sequence
@@ -23,12 +24,14 @@ log = logging.getLogger("roomtone.link")
 # A command is acknowledged when it has been obeyed: until then the broker keeps it, over a power cut of ours, too.
 COMMANDS_WAIT_S = 86_400
 _MOST_SAID = 100  # reasons for which commands were ignored
+# Obeys a payload, or returns why it does not, in words.
+Command = Callable[[bytes], str | None]
 
 
 class Link(Owner):
     """Publishes under `roomtone/<device>/`. Without an outbox, events that the broker does not take stay in memory.
 
-    ignored_commands: messages of others on our topics that ask for nothing we know.
+    ignored_commands: messages of others on our topics that ask for nothing we know, or not in the way we want.
     """
 
     def __init__(
@@ -43,10 +46,10 @@ class Link(Owner):
     ) -> None:
         self.prefix = f"{ROOT}/{device}/"
         self.ignored_commands = 0
-        self._ignored_because: set[str] = set()  # what was said of them, once each
+        self._ignored_because: set[tuple[str, str]] = set()  # what was said of them, once each
         self.outbox = outbox or Outbox(None)
-        self._on_listening: Callable[[bool], None] = lambda on: None
-        self._on_settings: Callable[[bytes], str | None] = lambda command: "this sensor takes none"
+        self._commands: Mapping[str, Command] = {}
+        self._throttle = Throttle()
         self._handlers: dict[str, Callable[[bytes], None]] = {}
         self._session = Session(
             access(settings, host=host, port=port),
@@ -82,18 +85,16 @@ class Link(Owner):
     def start(
         self,
         *,
-        on_listening: Callable[[bool], None] | None = None,
-        on_settings: Callable[[bytes], str | None] | None = None,
+        commands: Mapping[str, Command] | None = None,
         on_past: Callable[[dict[str, Word]], None] | None = None,
     ) -> None:
         """Begin to connect, and go on trying for ever.
 
-        on_listening: told what `listening/set` asks for. on_settings: given what came on `settings/set`; it returns in
-        words why that is refused, None where it is obeyed. on_past: given, once, what the broker had retained of an
-        earlier life, by name (those of PAST that there were). All are called on threads of the link's.
+        commands: what is called on what comes, not retained, by the name of its topic. on_past: given, once, what the
+        broker had retained of an earlier life, by name (those of PAST that there were). All are called on the link's
+        threads.
         """
-        self._on_listening = on_listening or self._on_listening
-        self._on_settings = on_settings or self._on_settings
+        self._commands = commands or self._commands
         self._courier.on_past = on_past or self._courier.on_past
         self._courier.start()
         self._session.start()
@@ -148,22 +149,21 @@ class Link(Owner):
             self._handlers[topic](message.payload)
         elif message.retain and name in PAST:
             self._courier.retained(name, Word.of(message))
-        elif name == "listening/set" and not message.retain and message.payload in (b"ON", b"OFF"):
-            self._on_listening(message.payload == b"ON")
-        elif name == "settings/set" and not message.retain:
-            if (why := self._on_settings(message.payload)) is not None:
-                self._ignore(topic, f"refused: {why}")
         else:
-            retained = "retained: send it without" if message.retain else None
-            needed = {"listening/set": "neither ON nor OFF, which is all it takes", "settings/set": ""}
-            self._ignore(topic, (retained or needed[name]) if name in needed else None)
+            self._obey(name, message)
+            self._throttle.rest()
 
-    def _ignore(self, topic: str, why: str | None) -> None:
+    def _obey(self, name: str, message: paho.MQTTMessage) -> None:
         """Count a command that is not obeyed, and say why, where that is of use: once each, and not without end."""
+        why = None
+        if name in self._commands:
+            why = "retained: send it without" if message.retain else self._commands[name](message.payload)
+            if why is None:
+                return
         self.ignored_commands += 1
-        if why and why not in self._ignored_because and len(self._ignored_because) < _MOST_SAID:
-            self._ignored_because.add(why)
-            log.warning("%s: ignored a command that was %s", topic, printable(why))
+        if why and (name, why) not in self._ignored_because and len(self._ignored_because) < _MOST_SAID:
+            self._ignored_because.add((name, why))
+            log.warning("%s: ignored a command that was %s", message.topic, printable(why))
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
         self._courier.acknowledged(client, mid, reason)

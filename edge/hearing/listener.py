@@ -23,6 +23,11 @@ class Listener(Protocol):
         """It is over, and was speech for certain, or not."""
 
     @property
+    def embedding(self) -> np.ndarray | None:
+        """Of the utterance up to its last answer, float32 (dimensions,), also when it is over; None where the model has
+        none."""
+
+    @property
     def room_utterances(self) -> int | None:
         """How many utterances its room is known by; None where it knows nothing of rooms."""
 
@@ -34,6 +39,10 @@ class FrameListener:
 
     def __init__(self, model: Model) -> None:
         self._model = model
+
+    @property
+    def embedding(self) -> np.ndarray | None:
+        return self._model.embedding
 
     def begin(self, history: np.ndarray) -> None:
         self._model.reset()
@@ -54,6 +63,10 @@ class UtteranceListener:
     def __init__(self, model: UtteranceModel) -> None:
         self._model = model
         model.forget()
+
+    @property
+    def embedding(self) -> np.ndarray | None:
+        return self._model.embedding
 
     @property
     def room_utterances(self) -> int:

@@ -9,8 +9,9 @@ from edge.sound.level import SILENCE_DBFS
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """The room at the end of a block. `scores` are smoothed, None without speech; `probs` are the model's own;
-    `onset_s` is where the utterance under way began, which is before it was recognised as one."""
+    """The room at the end of a block. `scores` are smoothed, None without speech; `probs` are the model's own,
+    or what lessons make of them; `onset_s` is where the utterance under way began, which is before it was recognised as
+    one."""
 
     at_s: float
     label: str

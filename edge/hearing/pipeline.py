@@ -17,7 +17,9 @@ from edge.hearing.decision import Change, Decision, settings
 from edge.hearing.listener import listener_of
 from edge.hearing.mood import Moods
 from edge.hearing.observation import Observation
+from edge.hearing.recent import Recent
 from edge.hearing.sensitivity import MIDDLE, tuned
+from edge.lessons.personal import Personal
 from edge.model.graph import Model
 from edge.model.manifest import Manifest
 from edge.model.utterance import UtteranceModel
@@ -40,25 +42,11 @@ class _Attended(NamedTuple):
 _NO_SOUND = np.zeros(BLOCK_SAMPLES, np.float32)
 
 
-class Recent:
-    """The mean of the last so many counts, kept as a sum (of integers, which does not drift)."""
-
-    def __init__(self, length: int) -> None:
-        self._counts: deque[int] = deque(maxlen=length)
-        self._sum = 0
-
-    def mean_with(self, count: int) -> float:
-        """Take one more count; return the mean with it."""
-        counts = self._counts
-        if len(counts) == counts.maxlen:
-            self._sum -= counts[0]
-        counts.append(count)
-        self._sum += count
-        return self._sum / len(counts)
-
-
 class Pipeline:
-    """The sensor's ear and judgement. Feed it every block of a source in order."""
+    """The sensor's ear and judgement. Feed it every block of a source in order.
+
+    own_probs: the last answer of the model itself, (labels,), None before there is one.
+    """
 
     def __init__(
         self,
@@ -94,6 +82,8 @@ class Pipeline:
         self._spoken, self._clipped = Recent(recent), Recent(recent)
         self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
         self._low_blocks = 0  # in a row, the last ones, while attending
+        self._personal: Personal | None = None
+        self.own_probs: np.ndarray | None = None
         self._speaking = False
         self._onset_s: float | None = None
         self._silent_blocks = self._certain_blocks = 0  # of the utterance
@@ -135,7 +125,7 @@ class Pipeline:
         self._segment(is_speech, block.end_s)
         self._certain_blocks += self._speaking and speech >= self._certain_probability
         if self._speaking:
-            probs = self._listener.take(*self._unheard())
+            probs = self._answer()
             change = self._decision.speech(probs, block.end_s, certain=self._certain)
         else:
             change = self._decision.quiet(1.0 - speech if loud else 1.0, block.end_s)
@@ -155,6 +145,15 @@ class Pipeline:
             clipped_ratio=self._clipped.mean_with(clipped(samples, block.offset)) / BLOCK_SAMPLES,
             onset_s=self._onset_s,
         )
+
+    def take_up(self, personal: Personal) -> None:
+        """Answer with what lessons make of the model's answers from now on. From any thread."""
+        self._personal = personal if personal.in_use else None
+
+    @property
+    def embedding(self) -> np.ndarray | None:
+        """That of the utterance under way, or else of the last one: see `Listener.embedding`."""
+        return self._listener.embedding
 
     @property
     def room_utterances(self) -> int | None:
@@ -196,6 +195,13 @@ class Pipeline:
             self._speech_gate.reset(history)
         self._attended_blocks += 1
         return self._extractor.process(samples)
+
+    def _answer(self) -> np.ndarray | None:
+        probs, personal = self._listener.take(*self._unheard()), self._personal
+        if probs is None:
+            return None
+        self.own_probs = probs
+        return probs if personal is None else personal.answer(self._listener.embedding, probs)
 
     def _unheard(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the utterance's samples and frames (n, coefficients) that were not heard yet, a block's except at

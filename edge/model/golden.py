@@ -58,7 +58,8 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What the converter saw on the golden sound.
 
     features: every `every_frames`-th MFCC frame, in dB; of the utterance form, the functionals (see
-    edge/model/replay.py). probs: a row per answer, from onset to the end.
+    edge/model/replay.py). probs: a row per answer, from onset to the end. embedding: at the end, where it comes from
+    the graph; one made of functionals is proved by the features.
     """
 
     sound: GoldenSound = GoldenSound()
@@ -67,5 +68,7 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     probs: list[list[float]]
     probs_tolerance: Annotated[float, msgspec.Meta(gt=0, le=0.05)]
     same_argmax: bool = False
+    embedding: list[float] | None = None
+    embedding_tolerance: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
 
 

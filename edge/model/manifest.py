@@ -10,6 +10,7 @@ from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.labels import mood_trouble, trouble
+from edge.model.embedding import MOMENTS, Embedding
 from edge.model.golden import Golden
 
 SCHEMA = 1
@@ -66,7 +67,8 @@ class Manifest(_Part, kw_only=True):
     probabilities; a `step` graph maps `step_frames` frames and the `states` (shapes by input name; the output of the
     same name with `_out`) to probabilities and the next states; an `utterance` graph maps `functionals` (names of
     edge/features/functionals.py, in the order of its input), heard against the room's baseline, to probabilities.
-    `temperature` is already folded into the graph. `moods` groups labels, each in one mood at most.
+    `temperature` is already folded into the graph. `moods` groups labels, each in one mood at most. Only a model with
+    an `embedding` can be taught.
     """
 
     schema: Literal[1] = SCHEMA
@@ -83,6 +85,7 @@ class Manifest(_Part, kw_only=True):
     states: dict[str, list[Annotated[int, msgspec.Meta(ge=1, le=65_536)]]] = {}
     functionals: list[Annotated[str, msgspec.Meta(max_length=64)]] | None = None
     baseline: Prior | None = None
+    embedding: Embedding | None = None
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     decision: DecisionDefaults = DecisionDefaults()
     moods: dict[str, list[str]] = {}
@@ -93,6 +96,11 @@ class Manifest(_Part, kw_only=True):
     def model_id(self) -> str:
         """What every message says about the model: name, version, form and precision."""
         return f"{self.name}-{self.version}-{self.form}-{self.precision}"
+
+    @property
+    def teachable(self) -> bool:
+        """Whether lessons can be learned from what it hears: older models say nothing of an utterance but its label."""
+        return self.embedding is not None
 
 
 # Which fields belong to which forms.
@@ -126,6 +134,8 @@ def decode(data: bytes) -> Manifest:
         width = manifest.features.coefficients
         if len(manifest.normalization.mean) != width or len(manifest.normalization.std) != width:
             raise ArtifactError(f"manifest: normalization: expected {width} values in mean and std")
+    if manifest.embedding is not None:
+        _check_embedding(manifest)
     return manifest
 
 
@@ -141,6 +151,15 @@ def _check_functionals(manifest: Manifest) -> None:
             raise ArtifactError(f"manifest: baseline.{field}: expected {len(wanted)} values, one per functional")
     if manifest.states:
         raise ArtifactError("manifest: states: belongs to the step form, and only there")
+
+
+def _check_embedding(manifest: Manifest) -> None:
+    """Raise ArtifactError where the model has no such embedding."""
+    source, dimensions = manifest.embedding.source, manifest.embedding.dimensions
+    if source == "moments" and (dimensions % 2 or manifest.states.get(MOMENTS) != [1, 1 + dimensions]):
+        raise ArtifactError(f"manifest: embedding: needs a state {MOMENTS!r} of [1, {1 + dimensions}], half of it sums")
+    if source == "functionals" and len(manifest.functionals or ()) != dimensions:
+        raise ArtifactError(f"manifest: embedding: expected {dimensions} functionals")
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -4,9 +4,11 @@ It takes samples, not MFCC frames, because it listens to more of a voice than th
 the utterance, as numbers that no sound can be made from.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from edge.features.baseline import Baseline
+from edge.features.baseline import LIMIT, Baseline
 from edge.features.functionals import Functionals, names
 from edge.features.voice import VoiceExtractor
 from edge.model.manifest import Manifest
@@ -20,7 +22,9 @@ ANSWER_BLOCKS = 4
 class UtteranceModel:
     """Maps an utterance so far to probabilities; `utterances`: how many its room is known by."""
 
-    def __init__(self, interpreter, manifest: Manifest, utterance: int, probs: int) -> None:
+    def __init__(
+        self, interpreter, manifest: Manifest, utterance: int, probs: int, embed: Callable[[], np.ndarray] | None
+    ) -> None:
         """Raises ValueError where the front end is not one for voices."""
         spec = manifest.features
         self._interpreter, self._utterance, self._probs = interpreter, utterance, probs
@@ -29,6 +33,11 @@ class UtteranceModel:
         known = names(spec)
         self._chosen = [known.index(name) for name in manifest.functionals]
         self._baseline = Baseline(manifest.baseline)
+        self._embed = embed
+        if manifest.embedding and embed is None:
+            self._embed = lambda: self.embedding_of(self.functionals)
+        self._mean = np.array(manifest.baseline.mean)
+        self._deviation = np.hypot(manifest.baseline.within, manifest.baseline.between)
         self._answer_samples = ANSWER_BLOCKS * spec.block_samples
         self.reset()
 
@@ -41,6 +50,12 @@ class UtteranceModel:
         """Those of the manifest, of the utterance so far: float32 (functionals,), NaN where it had no frame for one."""
         self._take_in()
         return self._functionals.values()[self._chosen]
+
+    @property
+    def embedding(self) -> np.ndarray | None:
+        """Of the utterance so far, whatever room it is said in: float32 (dimensions,); None before the first answer,
+        and always where the manifest declares none."""
+        return self._embed() if self._embed and self._answered else None
 
     def reset(self, history: np.ndarray | None = None) -> None:
         """Begin a new utterance, after these samples (see `VoiceExtractor.reset`)."""
@@ -72,6 +87,11 @@ class UtteranceModel:
         """Begin with a room of which nothing is known."""
         self._baseline.reset()
         self.reset()
+
+    def embedding_of(self, functionals: np.ndarray) -> np.ndarray:
+        """Return an embedding made of functionals: both float32 (functionals,)."""
+        away = np.nan_to_num((functionals - self._mean) / self._deviation)
+        return np.clip(away, -LIMIT, LIMIT).astype(np.float32)
 
     def _take_in(self) -> None:
         if self._pending:

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from edge.voice.payloads import Event, Health, Link, Settings, SettingsCommand, State, Switch, Timeline
+from edge.voice.teaching import Forget, Lessons, Teach
 
 FOLDER = Path(__file__).parent / "schemas"
 
@@ -18,8 +19,9 @@ PAYLOADS = {
     "health": Health,
     "listening": Switch,
     "settings": Settings,
+    "lessons": Lessons,
 }
-COMMANDS = {"settings/set": SettingsCommand}  # what the sensor takes
+COMMANDS = {"settings/set": SettingsCommand, "teach": Teach, "forget": Forget}  # what the sensor takes
 
 
 def documents() -> dict[str, str]:

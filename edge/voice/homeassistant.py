@@ -20,8 +20,11 @@ def topic(config: EdgeConfig, device: str) -> str:
     return f"{config.homeassistant.prefix}/device/{ROOT}-{device}/config"
 
 
-def discovery(device: Device, labels: list[str], model_id: str, moods: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the message: device, origin, and a component per entity. moods: all that can be said, if any can."""
+def discovery(
+    device: Device, labels: list[str], model_id: str, moods: Sequence[str] = (), *, teachable: bool = False
+) -> dict[str, Any]:
+    """Return the message: device, origin, and a component per entity. moods: all that can be said, if any can.
+    teachable: whether lessons can be given."""
     base = f"{ROOT}/{device.id}"
     linked = {"topic": f"{base}/status"}
     healthy = ", ".join(f"'{state}'" for state in NO_PROBLEM)
@@ -109,6 +112,27 @@ def discovery(device: Device, labels: list[str], model_id: str, moods: Sequence[
         components |= [
             state("mood", "sensor", "Mood", "value_json.mood | default(none)", device_class="enum", options=[*moods],
                   icon="mdi:home-heart"),
+        ]  # fmt: skip
+    if teachable:
+        told = {"hears": False, "state_topic": f"{base}/lessons"}
+        # None, after each change: what was chosen for one says nothing of the next.
+        asked = {"state_topic": f"{base}/event", "value_template": "{{ none }}", "optimistic": True}
+        now = "{{ utcnow().strftime('%Y-%m-%dT%H:%M:%SZ') }}"
+        command = f'{{"event_id": "last", "label": "{{{{ value }}}}", "ts": "{now}"}}'
+        share = "(value_json.{0} * 100) | round(0) if value_json.{0} is not none else none"
+        components |= [
+            component("it-was", "select", "It was", hears=False, command_topic=f"{base}/teach",
+                      command_template=command, options=labels, icon="mdi:school", **asked),
+            component("undo", "button", "Forget last lesson", hears=False, command_topic=f"{base}/forget",
+                      payload_press='{"event_id": "last"}', icon="mdi:undo"),
+            component("lessons", "sensor", "Lessons", value_template="{{ value_json.count }}",
+                      unit_of_measurement="lessons", state_class="measurement", icon="mdi:school", **told),
+            component("right-before", "sensor", "Right before lessons",
+                      value_template="{{ " + share.format("right_before") + " }}", **percent, **told),
+            component("right-after", "sensor", "Right after lessons",
+                      value_template="{{ " + share.format("right_after") + " }}", **percent, **told),
+            component("lessons-help", "binary_sensor", "Lessons help",
+                      value_template="{{ 'ON' if value_json.in_use else 'OFF' }}", **told),
         ]  # fmt: skip
     return {
         "device": {

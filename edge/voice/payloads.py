@@ -189,8 +189,6 @@ class Settings(Payload, kw_only=True):
     set: list[str]
     calibration: Calibration = Calibration()
     problem: str | None = None
-
-
 Link = Literal["online", "offline"]
 Switch = Literal["ON", "OFF"]
 

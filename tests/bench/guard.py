@@ -22,6 +22,7 @@ from tests.support.sounds import ROOT
 
 BASELINE = Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.1
+MOST_TAUGHT = 1.05  # of what it costs untaught
 SHORT_S, LONG_S = 5.0, 15.0  # what starting costs is in both, and falls out of their difference
 COUNTED = re.compile(r"Collected : (\d+)")
 
@@ -55,16 +56,19 @@ def main() -> int:
         print("guard: valgrind is missing; install it (apt-get install valgrind)", file=sys.stderr)
         return 69
     speech = sounds(LONG_S)["speech"]
-    counted = {peer: instructions_per_audio_s(peer, speech) for peer in ("roomtone", "floor")}
-    ratio = counted["roomtone"] / counted["floor"]
+    counted = {peer: instructions_per_audio_s(peer, speech) for peer in ("roomtone", "roomtone, taught", "floor")}
+    ratio, taught = counted["roomtone"] / counted["floor"], counted["roomtone, taught"] / counted["roomtone"]
     million = ", ".join(f"{peer} {value / 1e6:.1f}" for peer, value in counted.items())
-    print(f"million instructions per second of speech: {million}; ratio {ratio:.2f}")
+    print(f"million instructions per second of speech: {million}; ratio {ratio:.3f}, taught {taught:.3f}")
     if options.renew:
         BASELINE.write_text(json.dumps({"ratio": round(ratio, 3)}) + "\n")
         return 0
     wanted = json.loads(BASELINE.read_text())["ratio"]
     if abs(ratio / wanted - 1) > TOLERANCE:
         print(f"guard: the baseline is {wanted}: {100 * (ratio / wanted - 1):+.0f} %", file=sys.stderr)
+        return 1
+    if taught > MOST_TAUGHT:
+        print(f"guard: lessons cost {100 * (taught - 1):.1f} % more", file=sys.stderr)
         return 1
     return 0
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,14 +38,17 @@ def every(samples: np.ndarray, window: int, hop: int, answer: Callable[[np.ndarr
         answer(samples[end - window : end])
 
 
-def roomtone() -> AbstractContextManager[Hear]:
-    """Blocks in, observations out."""
+def roomtone(*, lessons: int = 0) -> AbstractContextManager[Hear]:
+    """Blocks in, observations out; where there are lessons, as they make of them."""
     from edge.hearing.pipeline import Pipeline
     from edge.model.artifact import DEFAULT_MODEL, load
     from edge.sound.blocks import timed_blocks
+    from tests.support.lessons import teach_anything
 
     artifact, model = load(DEFAULT_MODEL)
     pipeline = Pipeline(model, artifact.manifest)
+    if lessons:
+        teach_anything(artifact, pipeline, lessons)
 
     def hear(samples: np.ndarray) -> None:
         for block in timed_blocks([samples], started_at=0.0):
@@ -225,6 +229,7 @@ def invoker(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 PEERS = {
     "roomtone": Peer(roomtone, "blocks in, observations out, default artifact"),
+    "roomtone, taught": Peer(partial(roomtone, lessons=1_000), "the same, after 1,000 lessons"),
     "roomtone, MQTT": Peer(roomtone_mqtt, "the same, to a real broker"),
     "study": Peer(study, "librosa.feature.mfcc and keras predict every 0.5 s"),
     "librosa + TFLite": Peer(librosa_tflite, "the same windows and network in TFLite"),

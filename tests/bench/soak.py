@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 
 from edge.config import EdgeConfig, Mqtt
-from edge.daemon.run import durable_outbox, sense
+from edge.daemon.kept import durable_outbox
+from edge.daemon.run import sense
 from edge.sound.blocks import BLOCK_S, Block, timed_blocks
 from edge.sound.portaudio.capture import RING_S
 from edge.sound.recording import load_recording

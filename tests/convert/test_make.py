@@ -18,6 +18,7 @@ from convert.verification.verify import interpreters, verify
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccSpec
 from edge.model.artifact import read_artifact, write_artifact
+from edge.model.embedding import Embedding
 from edge.model.manifest import Manifest
 from tests.support.artifacts import WINDOW
 from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job
@@ -79,6 +80,9 @@ def test_a_window_artifact_is_the_run_s_network(lab, window):
     assert manifest.provenance.metrics["keras_test_accuracy"] == pytest.approx(
         record.metrics["test"]["accuracy"], abs=1e-4
     )
+    dense = record.settings["dense"]
+    assert manifest.embedding == Embedding(source="graph", dimensions=dense)
+    assert len(manifest.golden.embedding) == dense
     found = verify(lab.run("cnn"), window, settings(STRICT), lab.cache)
     assert not found.failures
     assert [device.runtime for device in found.devices] == ["ai-edge-litert", "tflite-runtime"]
@@ -95,6 +99,7 @@ def test_an_int8_step_artifact_is_calibrated_and_verified(lab):
     manifest = read_artifact(out).manifest
     assert manifest.states == {"gru_1_1": [1, 8], "gru_2_1": [1, 8]}
     assert (manifest.form, manifest.step_frames, manifest.window_frames) == ("step", 1, None)
+    assert manifest.embedding.source == "graph"
     assert manifest.golden.same_argmax
     assert manifest.golden.probs_tolerance == 2 / 256
     assert manifest.decision.enter == result.calibration.enter

@@ -29,7 +29,7 @@ TALKATIVE = """
 import sys, time
 from edge.sound.recording import read_stream; from edge.sound.blocks import timed_blocks
 from edge.config import load_edge
-from edge.daemon.run import durable_outbox
+from edge.daemon.kept import durable_outbox
 from edge.daemon.run import sense
 from edge.daemon.stopping import stop_signal
 config = load_edge(sys.argv[1])
@@ -225,7 +225,7 @@ def test_the_reason_is_on_every_channel(tmp_path, case):
         mqtt = {"username": "room" if case == "wrong password" else "nobody", "password_file": str(secret)}
     elif case == "denied":
         how["acl"] = "topic readwrite roomtone/room/status\ntopic readwrite roomtone/room/health\n" + "".join(
-            f"topic readwrite roomtone/room/{name}\n" for name in ("state", "timeline", "listening")
+            f"topic readwrite roomtone/room/{name}\n" for name in ("state", "timeline", "listening", "lessons")
         )
         how["acl"] += "topic read roomtone/#\n"
     elif case == "TLS to plain":

@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import Mqtt
 from edge.daemon.listening import Listening
+from edge.daemon.permission import Permission
 from edge.delivery.link import Link
 from tests.support.broker import HOST, Broker
 from tests.support.daemon import Daemon
@@ -88,7 +89,9 @@ def room(tmp_path_factory):
     with Broker(tmp_path_factory.mktemp("commands") / "broker") as broker:
         link = Link(Mqtt(), "room", host=HOST, port=broker.port)
         settled = threading.Event()  # until the past is read back, two subscriptions hear the same
-        link.start(on_listening=switched.append, on_past=lambda past: settled.set())
+        listening = Listening(hold=lambda: switched.append(False), resume=lambda: switched.append(True))
+        obey = Permission(listening, None, None).obey
+        link.start(commands={"listening/set": obey}, on_past=lambda past: settled.set())
         assert settled.wait(PATIENCE_S)
         sender = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         sender.connect(HOST, broker.port)

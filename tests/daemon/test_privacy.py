@@ -1,20 +1,26 @@
 """No sound leaves the room: every system call of a whole run of the sensor, as strace saw it, on a real microphone."""
 
+import base64
+import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edge.commands.demo import RECORDING
+from edge.model.artifact import DEFAULT_MODEL, read_artifact
 from edge.sound.recording import load_recording
-from tests.support.broker import HOST
+from tests.support.broker import HOST, Broker
 from tests.support.daemon import Daemon
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import to_int16
 from tests.support.subscriber import Subscriber
 from tests.support.system import require_program
+from tests.support.virtual_microphone import VirtualMicrophone
 
 CALLS = (
     "open,openat,openat2,creat,truncate,rename,renameat,renameat2,link,linkat,symlink,symlinkat,mkdir,mkdirat,mknod,mknodat,"
@@ -91,32 +97,33 @@ def test_the_search_would_find_a_tenth_of_a_second():
     assert not found(sound, [np.random.default_rng(1).bytes(100_000)])
 
 
-def test_a_run_writes_and_sends_no_sound(tmp_path, broker, virtual_microphone):
-    strace = require_program("strace", "strace")
+@pytest.fixture
+def traced(tmp_path) -> tuple[Path, tuple[str, ...]]:
+    """Where the traces of a sensor go, and what writes them."""
     traces = tmp_path / "traces"
     traces.mkdir()
-    sound = to_int16(load_recording(RECORDING))[: 10 * 16_000]
-    # A little noise, so that no two moments of it are alike.
-    sound = (sound // 2 + np.random.default_rng(0).integers(-40, 40, len(sound))).astype(np.int16)
     how = ("-ff", "-qq", "-xx", "-s", "1000000", "--seccomp-bpf", "-e", f"trace={CALLS}", "-o", str(traces / "t"))
-    folder = tmp_path / "sensor"
-    folder.mkdir()
-    with Subscriber(broker.port) as watcher:
-        with Daemon(folder, broker.port, recording=None, wrapper=(strace, *how)) as daemon:
-            watcher.wait_for(lambda w: any(m.json["microphone"] == "ok" for m in w.on("state")))
-            virtual_microphone.play(sound)
-            watcher.wait_for(lambda w: [m for m in w.on("event") if m.json["event_type"] != "quiet"])
-            broker.stop()  # so that something is kept in the state folder, too
-            virtual_microphone.play(sound)
-            tracer = daemon.process.pid
-            children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGTERM)
-            daemon.process.wait(PATIENCE_S)
-        heard = [m.json["event_type"] for m in watcher.on("event")]
-    assert heard
-    trace = Trace(traces)
-    assert sum(map(len, trace.written)) > 2_000
-    state, sound_server = str(folder / "state"), str(virtual_microphone.folder)
+    return traces, (require_program("strace", "strace"), *how)
+
+
+@pytest.fixture
+def sound() -> np.ndarray:
+    """Ten seconds of voices, int16, with a little noise, so that no two moments of it are alike."""
+    voices = to_int16(load_recording(RECORDING))[: 10 * 16_000]
+    return (voices // 2 + np.random.default_rng(0).integers(-40, 40, len(voices))).astype(np.int16)
+
+
+def end(daemon: Daemon) -> None:
+    """End a traced sensor in good order."""
+    tracer = daemon.process.pid
+    children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGTERM)
+    daemon.process.wait(PATIENCE_S)
+
+
+def assert_it_kept_to_itself(trace: Trace, folder: Path, broker: Broker, microphone: VirtualMicrophone) -> None:
+    """Nothing was written outside the state folder, and nobody called but the broker."""
+    state, sound_server = str(folder / "state"), str(microphone.folder)
     # Besides the state folder: the sound server's own shared memory and cookie, and the database that libjack, which
     # PortAudio loads to look for a JACK server, keeps in memory.
     others = (sound_server, "/dev/shm/pulse-shm-", "/dev/shm/jack_db-", "/dev/null")
@@ -127,4 +134,58 @@ def test_a_run_writes_and_sends_no_sound(tmp_path, broker, virtual_microphone):
     assert {peer for peer in trace.peers - trace.own_ports if not peer.startswith(allowed)} == set()
     assert any(peer == f"INET {HOST}:{broker.port}" for peer in trace.peers)
     assert [call for call in trace.never if state not in call] == []
+
+
+def test_a_run_writes_and_sends_no_sound(tmp_path, broker, virtual_microphone, traced, sound):
+    traces, wrapper = traced
+    folder = tmp_path / "sensor"
+    folder.mkdir()
+    with Subscriber(broker.port) as watcher:
+        with Daemon(folder, broker.port, recording=None, wrapper=wrapper) as daemon:
+            watcher.wait_for(lambda w: any(m.json["microphone"] == "ok" for m in w.on("state")))
+            virtual_microphone.play(sound)
+            watcher.wait_for(lambda w: [m for m in w.on("event") if m.json["event_type"] != "quiet"])
+            broker.stop()  # so that something is kept in the state folder, too
+            virtual_microphone.play(sound)
+            end(daemon)
+        heard = [m.json["event_type"] for m in watcher.on("event")]
+    assert heard
+    trace = Trace(traces)
+    assert sum(map(len, trace.written)) > 2_000
+    assert_it_kept_to_itself(trace, folder, broker, virtual_microphone)
+    assert not any("lessons" in path for path in trace.opened_for_writing), "nobody taught it"
     assert found(sound, trace.written) == []
+
+
+def test_a_taught_run_keeps_embeddings_only(tmp_path, broker, virtual_microphone, traced, sound):
+    traces, wrapper = traced
+    folder = tmp_path / "sensor"
+    folder.mkdir()
+    with (
+        Subscriber(broker.port) as watcher,
+        Daemon(folder, broker.port, recording=None, wrapper=wrapper) as daemon,
+    ):
+        watcher.wait_for(lambda w: any(m.json["microphone"] == "ok" for m in w.on("state")))
+        for number, label in enumerate(("sad", "happy"), start=1):
+            virtual_microphone.play(sound)
+            teach = ["mosquitto_pub", "-p", str(broker.port), "-t", "roomtone/room/teach"]
+            subprocess.run([*teach, "-m", json.dumps({"event_id": "last", "label": label})], check=True)
+            watcher.wait_for(lambda w, number=number: w.on("lessons")[-1].json["count"] == number)
+        end(daemon)
+    trace = Trace(traces)
+    assert_it_kept_to_itself(trace, folder, broker, virtual_microphone)
+    lessons = [path for path in trace.opened_for_writing if "lessons" in path]
+    assert lessons
+    assert all(path.startswith(f"{folder}/state/lessons-room") for path in lessons)
+    assert found(sound, trace.written) == []
+    dims = read_artifact(DEFAULT_MODEL).manifest.embedding.dimensions
+    kept = [text for text in trace.written if text.startswith(b'{"schema":1,"model"')]
+    assert len(kept) >= 2
+    for text in kept:
+        page = json.loads(text)
+        assert set(page) == {"schema", "model", "labels", "lessons", "usual"}
+        assert set(page["usual"]) == {"count", "mean", "squares"}
+        for lesson in page["lessons"]:
+            assert set(lesson) == {"event_id", "label", "at", "embedding", "log_probs"}
+            assert len(base64.b64decode(lesson["embedding"])) == 2 * dims
+            assert len(base64.b64decode(lesson["log_probs"])) == 2 * len(page["labels"])

@@ -66,7 +66,8 @@ def test_a_microphone_that_goes_ends_the_utterance(broker):
 
 def test_a_sensor_without_sound_still_gives_signs_of_life(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
-        assert sensor.set(b'{"state_interval_s": 1}') is None
+        command = b'{"state_interval_s": 1}'
+        assert sensor._take(sensor._tuning.obey, sensor._tuning.apply, command) is None
 
         def goes_on() -> bool:
             sensor.process(ABSENT)

@@ -132,6 +132,29 @@ class Puppet:
         }
         self.send("health", payload, qos=0)
 
+    def lessons(self, taught: list[tuple[float, str]] = (), **fields: Any) -> None:
+        """What it was taught: (Unix time of the change, label) each."""
+        per_label = {label: [each for _, each in taught].count(label) for _, label in taught}
+        recent = [{"event_id": uuid7(at_s), "label": label, "ts": rfc3339(time.time())} for at_s, label in taught]
+        payload = {
+            "schema": 1,
+            "ts": rfc3339(time.time()),
+            "model": MODEL,
+            "teachable": True,
+            "labels": LABELS,
+            "per_label": per_label,
+            "count": len(taught),
+            "right_before": 0.4286 if taught else None,
+            "right_after": 0.8571 if taught else None,
+            "in_use": len(taught) > 1,
+            "recent": recent,
+            "of_other_models": 0,
+            "problem": None,
+            "answer": None,
+            **fields,
+        }
+        self.send("lessons", payload)
+
     def __enter__(self) -> Self:
         self.send("status", "online")
         self.send("listening", "ON")
@@ -144,9 +167,15 @@ class Puppet:
         self._client.loop_stop()
 
     def _connected(self, client: paho.Client, *_: Any) -> None:
-        client.subscribe(self.topic("listening/set"), qos=1)
+        client.subscribe([(self.topic(name), 1) for name in ("listening/set", "teach", "forget")])
         client.publish(self.topic("status"), "online", qos=1, retain=True)
         self._met.set()
+
+
+def uuid7(unix_s: float) -> str:
+    """Return an event's id: of its time, the rest made up."""
+    digits = f"{int(unix_s * 1_000):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7{uuid.uuid4().hex[:3]}-8{uuid.uuid4().hex[:3]}-{uuid.uuid4().hex[:12]}"
 
 
 def spread(label: str, confidence: float, seed: int = 0) -> dict[str, float]:

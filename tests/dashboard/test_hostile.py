@@ -36,6 +36,12 @@ def good(name: str) -> dict:
             "outbox_depth": 0, "reconnects": 0, "microphone": {"state": "ok", "detail": ""},
         },
         "timeline": {"ts": now, "runs": [[now, "happy", 0.8]]},
+        "lessons": {
+            "ts": now, "teachable": True, "labels": ["happy", "sad"], "per_label": {"sad": 1}, "count": 1,
+            "right_before": 0.0, "right_after": 1.0, "in_use": True, "of_other_models": 0, "problem": None,
+            "recent": [{"event_id": "1", "label": "sad", "ts": now}],
+            "answer": {"command": "teach", "event_id": "1", "label": "sad", "done": True, "reason": None, "ts": now},
+        },
     }[name]  # fmt: skip
 
 
@@ -117,9 +123,9 @@ def test_hostile_payloads(room: Broker, visit, mallory: paho.Client):
     page = visit("#mallory").page
     with Puppet(room.port, "alice") as alice, Puppet(room.port, "mallory"):
         number = 0
-        for kind in ("state", "event", "health", "timeline", "status", "listening"):
+        for kind in ("state", "event", "health", "timeline", "status", "listening", "lessons"):
             rubbish = list(RAW.values())
-            if kind in ("state", "event", "health", "timeline"):
+            if kind not in ("status", "listening"):
                 rubbish += [data for value in NASTY_VALUES.values() for data in poisoned(kind, value)]
                 rubbish += poisoned(kind, MEGABYTE)[:3]
             for data in rubbish:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,36 @@ def test_the_page_follows_a_sensor_from_its_first_word_to_its_death(
 
         sensor.kill()
         expect(word(page)).to_have_text("offline")
+
+
+def test_a_newcomer_corrects_a_sensor_from_the_page_alone(
+    room: Broker, visit, virtual_microphone: VirtualMicrophone, sensor: subprocess.Popen, tmp_path: Path
+):
+    """Every change with a label is said to be another; the page's figures are the sensor's, and it forgets them all."""
+    page = visit().page
+    with Subscriber(room.port, "roomtone/ward/#") as watcher:
+        expect(page.locator("#ear-state")).to_have_text("working", timeout=60_000)
+        expect(page.locator("#lessons-text")).to_contain_text("None yet")
+        virtual_microphone.play(to_int16(load_recording(RECORDING)[: SOUND_S * 16_000]))
+        expect(word(page)).to_have_text(QUIET)
+        said = [message.json for message in watcher.on("event") if message.json["event_type"] != QUIET]
+        utterances = [event for event in said if event["previous"] == QUIET]
+        assert len(utterances) >= 2
+        moments = [round(datetime.fromisoformat(event["ts"]).timestamp() * 1_000) for event in utterances]
+        for number, (moment, label) in enumerate(zip(moments, cycle(("sad", "happy"))), start=1):
+            page.locator(f"#changes [data-start='{moment}']").click()
+            page.get_by_role("dialog").get_by_role("button", name=label).click()
+            expect(page.locator("#lessons-note")).to_have_text(f"Taught: {label}.")
+            expect(page.locator("#changes .chip")).to_have_count(number)
+        told = watcher.on("lessons")[-1].json
+        assert told["count"] == len(moments)
+        figures = page.locator("#lessons-figures").inner_text()
+        for name in ("right_before", "right_after"):
+            assert f"{name.replace('_', ' ').capitalize()}\n{round(100 * told[name])} %" in figures
+        assert list(tmp_path.glob("lessons-ward/*.json"))
+        page.reload()  # what was taught is known to whoever comes later
+        expect(page.locator("#changes .chip")).to_have_count(len(moments))
+        page.get_by_role("button", name="Forget all").click()
+        page.get_by_role("dialog").get_by_role("button", name="Forget all").click()
+        expect(page.locator("#lessons-text")).to_contain_text("None yet")
+        assert not list(tmp_path.glob("lessons-ward/*.json"))

@@ -20,6 +20,7 @@ from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
 from edge.features.voice import voice_frames
 from edge.model.artifact import write_artifact
+from edge.model.embedding import Embedding
 from edge.model.golden import Golden
 from edge.model.manifest import DecisionDefaults, Manifest, Provenance
 from tests.support.sounds import chirp
@@ -53,7 +54,7 @@ def make(name: str, form: str, precision: str, normalization: str, path: Path) -
         utterances = [rng.standard_normal((60, COEFFICIENTS)).astype(np.float32) for _ in range(8)]
         samples = export.step_samples(*endpoint, utterances)
     else:
-        endpoint = export.window_endpoint(model, frames=WINDOW_FRAMES)
+        endpoint = export.window_endpoint(model, frames=WINDOW_FRAMES, embeds=True)
         samples = export.window_samples(rng.standard_normal((40, WINDOW_FRAMES, COEFFICIENTS)).astype(np.float32))
     graph = slim(export.converted(model, *endpoint, precision=precision, samples=samples))
     mean = [-200.0, 60.0] + [0.0] * (COEFFICIENTS - 2)
@@ -68,6 +69,7 @@ def make(name: str, form: str, precision: str, normalization: str, path: Path) -
         window_frames=WINDOW_FRAMES if form == "window" else None,
         step_frames=STEP_FRAMES if form == "step" else None,
         states={state: list(shape) for state, shape in step.states.items()} if form == "step" else {},
+        embedding=Embedding(source="graph", dimensions=8) if form == "window" else None,  # the others are older
     )
 
 

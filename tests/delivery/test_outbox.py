@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.config import EdgeConfig
-from edge.daemon.run import durable_outbox
+from edge.daemon.kept import durable_outbox
 from edge.delivery.outbox import COMMIT_AFTER_S, LIVE_WAIT_S, MANY, MEMORY_EVENTS, Outbox
 from edge.delivery.store import Store
 from edge.state_folder import state_folder

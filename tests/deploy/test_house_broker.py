@@ -261,8 +261,9 @@ def test_publishing_under_anothers_name_is_refused_and_reported(house):
     assert re.search(refused, link.condition().problem)
     link.stop()
     assert watcher.communicate(timeout=PATIENCE_S)[0] == ""
-    denied = house.client("mosquitto_pub", "-t", "roomtone/cellar/state", "-m", "{}")
-    assert "Not authorized" in denied.stderr
+    for topic in ("state", "listening/set", "settings/set", "teach", "forget"):
+        denied = house.client("mosquitto_pub", "-t", f"roomtone/cellar/{topic}", "-m", "{}")
+        assert "Not authorized" in denied.stderr
     read = house.client("mosquitto_sub", "-t", "roomtone/cellar/#", "-W", "2", "-v")
     assert "Not authorized" in read.stderr + read.stdout or read.stdout == ""
 
@@ -290,19 +291,19 @@ class Page:
         wait_until(condition, lambda: vars(self))
 
 
-def test_a_dashboard_reads_switches_listening_and_sets_and_nothing_else(house):
+def test_a_dashboard_reads_and_commands_and_nothing_else(house):
     page = Page(house, house.password)
     page.wait_for(lambda: page.connected == "Success")
     page.client.subscribe("roomtone/#", qos=1)
     house.client("mosquitto_pub", "-t", "roomtone/attic/event", "-m", "{}")
     page.wait_for(lambda: "roomtone/attic/event" in page.received)
-    page.client.publish("roomtone/attic/listening/set", b"OFF", qos=1)
-    page.client.publish("roomtone/attic/settings/set", b"{}", qos=1)
-    page.wait_for(lambda: len(page.granted) == 2)
+    for command in ("listening/set", "settings/set", "teach", "forget"):
+        page.client.publish(f"roomtone/attic/{command}", b"{}", qos=1)
+    page.wait_for(lambda: len(page.granted) == 4)
     for topic in ("roomtone/attic/state", "roomtone/attic/event", "roomtone/attic/listening", "roomtone/attic/status",
-                  "homeassistant/device/attic/config", "elsewhere"):  # fmt: skip
+                  "roomtone/attic/lessons", "homeassistant/device/attic/config", "elsewhere"):  # fmt: skip
         page.client.publish(topic, b"{}", qos=1, retain=True)
-    page.wait_for(lambda: len(page.denied) == 6)
+    page.wait_for(lambda: len(page.denied) == 7)
     assert set(page.denied) == {"Not authorized"}
     page.client.loop_stop()
 

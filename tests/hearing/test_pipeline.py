@@ -13,7 +13,8 @@ from edge.features.baseline import Baseline
 from edge.features.functionals import Functionals, names
 from edge.features.mfcc import MfccExtractor
 from edge.features.voice import DESCRIPTORS, voice_frames
-from edge.hearing.pipeline import Pipeline, Recent
+from edge.hearing.pipeline import Pipeline
+from edge.hearing.recent import Recent
 from edge.labels import QUIET, UNKNOWN
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, timed_blocks

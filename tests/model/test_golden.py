@@ -24,6 +24,8 @@ HEARING = read_artifact(UTTERANCE)
 class Stub:
     """A model whose answers are known: the softmax of the block's last coefficients, scaled."""
 
+    embedding = None
+
     def __init__(self, scale: float = 1.0) -> None:
         self.scale, self.resets = scale, 0
 
@@ -87,7 +89,7 @@ def test_replay_of_the_same_model_differs_by_rounding_only():
 
 def test_every_block_from_onset_is_compared():
     model = Stub()
-    frames, probs = observe(model, FRAMES, GoldenSound())
+    frames, probs, _ = observe(model, FRAMES, GoldenSound())
     assert probs.shape == (len(frames) // SPEC.block_frames, 7)
     assert model.resets == 2
 
@@ -158,7 +160,7 @@ def test_a_golden_that_fits_nothing_is_refused(wrong):
 def test_a_room_is_heard_twice_first_unknown_then_known_by_the_sound_itself():
     model, manifest = hearing(), HEARING.manifest
     sound = manifest.golden.sound
-    features, probs = observe(model, manifest, sound)
+    features, probs, _ = observe(model, manifest, sound)
     blocks = int(sound.duration_s / 0.08)
     answers = 1 + (blocks - 1) // ANSWER_BLOCKS
     assert features.shape == (2, len(manifest.functionals))
@@ -169,7 +171,7 @@ def test_a_room_is_heard_twice_first_unknown_then_known_by_the_sound_itself():
     model.reset(np.zeros(1_280, np.float32))
     model.process(sound.samples(16_000))
     model.hear()
-    np.testing.assert_array_equal(observe(model, manifest, sound)[1], probs)  # whatever the room was
+    np.testing.assert_array_equal(observe(model, manifest, sound).probs, probs)  # whatever the room was
     assert replay(model, manifest) < 1e-4
 
 

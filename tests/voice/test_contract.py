@@ -7,13 +7,14 @@ import jsonschema
 import msgspec
 import pytest
 
-from edge.voice.contract import FOLDER, PAYLOADS, documents
+from edge.voice.contract import COMMANDS, FOLDER, PAYLOADS, documents
 from tests.support.artifacts import UTTERANCE
 from tests.support.daemon import Daemon
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
 CONTRACT = ROOT / "deploy" / "contract.md"
+ALL = PAYLOADS | COMMANDS
 RECORDED = sorted((ROOT / "tests" / "data" / "payloads").glob("*.jsonl"))
 
 
@@ -42,11 +43,11 @@ def test_payloads_of_old_are_accepted_for_ever(path):
     assert lines
     for line in lines:
         validate(name, json.loads(line))
-        msgspec.json.decode(line, type=PAYLOADS[name])
+        msgspec.json.decode(line, type=ALL[name])
 
 
 def test_there_are_payloads_of_old_for_every_topic():
-    assert {path.stem.rpartition("-")[2] for path in RECORDED} == set(PAYLOADS)
+    assert {path.stem.rpartition("-")[2] for path in RECORDED} == {*PAYLOADS, "teach", "forget"}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,12 @@ def test_there_are_payloads_of_old_for_every_topic():
         ("timeline", {"runs": [["2026-01-31T12:00:00Z", "happy"]]}),
         ("health", {"outbox_depth": "none"}),
         ("health", {"room_utterances": -1}),
+        ("lessons", {"count": -1}),
+        ("lessons", {"recent": [{"event_id": "", "label": "sad", "ts": "2026-01-31T12:00:00Z"}]}),
+        ("lessons", {"answer": {"command": "learn"}}),
+        ("teach", {"label": ""}),
+        ("teach", {"event_id": "x" * 65}),
+        ("forget", {"event_id": None}),
     ],
 )
 def test_the_schemas_refuse_what_is_wrong(name, change):
@@ -104,7 +111,7 @@ def test_every_message_of_a_running_sensor_keeps_the_contract(broker, tmp_path, 
 
 def test_the_page_shows_an_example_of_each_that_holds():
     examples = re.findall(r"^### `(\w+)`.*?^```\w*\n(.*?)^```", CONTRACT.read_text(), re.MULTILINE | re.DOTALL)
-    assert {name for name, _ in examples} == set(PAYLOADS)
+    assert {name for name, _ in examples} == {*PAYLOADS, "teach", "forget"}
     for name, text in examples:
         validate(name, as_json(name, text.strip()))
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from edge.delivery.homeassistant import announce
 from edge.delivery.link import Link
 from edge.voice.homeassistant import discovery
 from edge.voice.payloads import Event, Health, Settings, State
+from edge.voice.teaching import Forget, Lessons, Teach
 from tests.support.broker import HOST, free_port
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
@@ -26,18 +28,19 @@ from tests.support.subscriber import Subscriber
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 ACCEPTED = ROOT / "tests" / "data" / "homeassistant" / "discovery.json"
+CARDS = ROOT / "deploy" / "homeassistant"
 PREFIX = "homeassistant"
 TOPIC = "homeassistant/device/roomtone-attic/config"
 CONFIG = EdgeConfig(device=Device(id="attic", name="Attic"))
 
 
 def announced(link: Link) -> Link:
-    announce(link, CONFIG, LABELS, "model-1")
+    announce(link, CONFIG, LABELS, "model-1", teachable=True)
     return link
 
 
 def test_the_description_is_what_home_assistant_accepted():
-    made = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
+    made = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1", teachable=True)))
     accepted = json.loads(ACCEPTED.read_text())
     for described in (made, accepted):  # the version moves on
         described["device"].pop("sw_version")
@@ -46,9 +49,9 @@ def test_the_description_is_what_home_assistant_accepted():
 
 
 def test_every_label_is_an_option_and_every_field_exists_on_the_wire():
-    components = discovery(CONFIG.device, LABELS, "model-1")["components"]
+    components = discovery(CONFIG.device, LABELS, "model-1", teachable=True)["components"]
     assert components["emotion"]["options"] == [*LABELS, "unknown", "quiet"] == components["change"]["event_types"]
-    fields = {"state": State, "health": Health, "event": Event, "settings": Settings}
+    fields = {"state": State, "health": Health, "event": Event, "settings": Settings, "lessons": Lessons}
     for name, component in components.items():
         payload = fields.get(component.get("state_topic", "").rpartition("/")[2])
         template = component.get("value_template", "")
@@ -66,6 +69,20 @@ def test_a_model_with_moods_has_an_entity_for_them_and_others_have_none():
     assert "mood" in State.__struct_fields__
     told.pop("mood")
     assert told == discovery(CONFIG.device, LABELS, "model-1")["components"]
+
+
+def test_what_home_assistant_sends_is_a_lesson_and_only_a_model_that_learns_is_sent_any():
+    told = discovery(CONFIG.device, LABELS, "model-1", teachable=True)["components"]
+    template = told["it-was"]["command_template"]
+    now = "{{ utcnow().strftime('%Y-%m-%dT%H:%M:%SZ') }}"
+    assert now in template
+    sent = template.replace(now, "2026-11-26T10:42:12Z").replace("{{ value }}", "sad")
+    assert msgspec.json.decode(sent, type=Teach) == Teach(event_id="last", label="sad", ts="2026-11-26T10:42:12Z")
+    assert msgspec.json.decode(told["undo"]["payload_press"], type=Forget) == Forget(event_id="last")
+    assert told["it-was"]["options"] == LABELS
+    plain = discovery(CONFIG.device, LABELS, "model-1")["components"]
+    assert set(told) - set(plain) == {"it-was", "undo", "lessons", "right-before", "right-after", "lessons-help"}
+    assert {name: told[name] for name in plain} == plain
 
 
 def test_it_is_retained_and_sent_again_when_home_assistant_starts(broker):
@@ -222,7 +239,7 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
 
     with Home(tmp_path / "home", broker.port) as home, Subscriber(broker.port, "roomtone/attic/#") as watcher:
-        described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1")))
+        described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1", teachable=True)))
         sensor = sense()
         count = len(described["components"])
         entities = home.wait_for(lambda: len(found := home.states()) >= count and found)
@@ -248,6 +265,20 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         assert states["event.attic_change"]["attributes"]["event_type"] in states[emotion]["attributes"]["options"]
         assert states[speech]["state"] in ("on", "off")
         assert states[switch]["state"] == "on"
+
+        # It teaches the last utterance, and says how many lessons there are; what it chose is not said of the next.
+        select = "select.attic_it_was"
+        home.call("select", "select_option", select, option="sad")
+        home.wait_for(lambda: home.states()["sensor.attic_lessons"]["state"] == "1")
+        assert watcher.on("lessons")[-1].json["per_label"] == {"sad": 1}
+        home.wait_for(lambda: home.states()["sensor.attic_right_after_lessons"]["state"].isdecimal())
+        home.wait_for(lambda: home.states()[select]["state"] == "unknown")
+        assert home.states()["binary_sensor.attic_lessons_help"]["state"] == "off"
+        for card in CARDS.glob("*card.yaml"):
+            named = set(re.findall(r"entity: (\S+)", card.read_text().replace("living_room", "attic")))
+            assert named <= set(home.states()), card.name
+        home.call("button", "press", "button.attic_forget_last_lesson")
+        home.wait_for(lambda: home.states()["sensor.attic_lessons"]["state"] == "0")
 
         # The switch works from its side.
         home.call("switch", "turn_off", switch)

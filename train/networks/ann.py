@@ -27,7 +27,7 @@ def build(settings: Ann, *, frames: int | None, coefficients: int, labels: int) 
 def step(model: keras.Model, *, frames: int) -> StepNetwork:
     """Return the network with the sum and the number of frames as its state."""
     coefficients = model.input_shape[-1]
-    head = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+    head = [layer for layer in model.layers[:-1] if isinstance(layer, layers.Dense)]
 
     def call(mfcc, total, count):
         total = total + ops.sum(mfcc, axis=1)

@@ -17,6 +17,7 @@ from keras import layers, ops
 
 from edge.features.mfcc import dct_matrix
 from edge.features.normalize import Normalization
+from edge.model.embedding import MOMENTS
 from train.networks.registry import StepNetwork
 from train.sizes import CausalCnn
 
@@ -77,7 +78,7 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
         bands, channels = -(-bands // layer.strides[1]), layer.filters
     # How many blocks, their sum and the sum of their squares: one state, as each costs time to hand in and out. The
     # pasts are states of their own, because int8 would give parts of one tensor one scale.
-    states["moments"] = (1, 1 + 2 * channels)
+    states[MOMENTS] = (1, 1 + 2 * channels)
 
     def call(mfcc, **carried):
         following: dict[str, Any] = {}
@@ -90,10 +91,10 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
             hidden = ops.conv(padded, kernel, strides=layer.strides)
             hidden = _biased(model.get_layer(f"norm_{number}")(hidden, training=False), bias)
         hidden = ops.mean(hidden, axis=2)[:, 0]
-        moments = carried["moments"] + ops.concatenate([ops.ones((1, 1)), hidden, hidden * hidden], axis=1)
+        moments = carried[MOMENTS] + ops.concatenate([ops.ones((1, 1)), hidden, hidden * hidden], axis=1)
         blocks, total, squares = ops.split(moments, [1, 1 + channels], axis=1)
         hidden = model.get_layer("dense")(_mean_and_spread(blocks, total, squares))
-        return model.get_layer("logits")(hidden), following | {"moments_out": moments}
+        return hidden, following | {f"{MOMENTS}_out": moments}
 
     return StepNetwork(states=states, call=call)
 

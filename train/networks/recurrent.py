@@ -42,7 +42,7 @@ def step(model: keras.Model, *, frames: int, advance: Callable = advance) -> Ste
     `advance` is (cell, inputs, states) to the cell's outputs and next states.
     """
     recurrent = [layer for layer in model.layers if hasattr(layer, "cell")]
-    dense, logits = model.get_layer("dense"), model.get_layer("logits")
+    dense = model.get_layer("dense")
     relu = any(layer.name == "relu" for layer in model.layers)
     states = {
         f"{layer.name}_{number}": (1, size) for layer in recurrent for number, size in enumerate(_sizes(layer), start=1)
@@ -57,9 +57,8 @@ def step(model: keras.Model, *, frames: int, advance: Callable = advance) -> Ste
                 hidden, after = advance(layer.cell, hidden, [carried[name] for name in names])
                 following.update(zip(names, after, strict=True))
             carried = following
-        return logits(dense(ops.relu(hidden) if relu else hidden)), {
-            f"{name}_out": state for name, state in carried.items()
-        }
+        following = {f"{name}_out": state for name, state in carried.items()}
+        return dense(ops.relu(hidden) if relu else hidden), following
 
     return StepNetwork(states=states, call=call)
 

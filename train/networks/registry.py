@@ -20,7 +20,8 @@ class StepNetwork:
     """A network with its state outside.
 
     states: shapes by name, batch of 1 included; all zero at the onset of an utterance.
-    call: (mfcc (1, frames, coefficients), **states) -> (logits (1, labels), {name + "_out": next state}).
+    call: (mfcc (1, frames, coefficients), **states) -> (hidden (1, n), {name + "_out": next state}), of which hidden is
+    what the network's last layer makes logits of.
     """
 
     states: dict[str, tuple[int, ...]]

@@ -23,11 +23,11 @@ def step(model: keras.Model, *, frames: int) -> StepNetwork:
     """Return the network for one block, its state outside. Raises ValueError for another number of frames."""
     if frames != STEP_FRAMES:
         raise ValueError(f"a step of {frames} frames, the network takes {STEP_FRAMES}")
-    dense, gru, logits = (model.get_layer(name) for name in ("dense", "gru", "logits"))
+    dense, gru = model.get_layer("dense"), model.get_layer("gru")
 
     def call(mfcc, state):
         hidden = dense(ops.reshape(mfcc, (1, frames * mfcc.shape[-1])))
         hidden, (state,) = recurrent.advance(gru.cell, hidden, [state])
-        return logits(hidden), {"state_out": state}
+        return hidden, {"state_out": state}
 
     return StepNetwork(states={"state": (1, gru.units)}, call=call)

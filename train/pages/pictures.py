@@ -111,3 +111,22 @@ def _png(figure: plt.Figure) -> bytes:
     figure.savefig(box, format="png", dpi=DPI)
     plt.close(figure)
     return box.getvalue()
+
+
+def lessons(found: dict[str, dict[str, dict[int, float]]], *, apart: Sequence[str]) -> bytes:
+    """UAR by lessons per label, a panel per kind of model, a line per corpus; dashed for those that stand `apart`."""
+    names = sorted({corpus for corpora in found.values() for corpus in corpora})
+    figure, axes = plt.subplots(1, len(found), figsize=(4.5 * len(found), 3.6), sharey=True, squeeze=False)
+    for axis, (kind, corpora) in zip(axes[0], found.items(), strict=True):
+        for corpus, uar in corpora.items():
+            axis.plot(
+                list(uar), [100 * value for value in uar.values()], "--" if corpus in apart else "-", marker="o",
+                markersize=3, color=f"C{names.index(corpus)}", label=corpus,
+            )  # fmt: skip
+        counts = sorted({count for uar in corpora.values() for count in uar})
+        axis.set_xticks(counts, [str(count) for count in counts])
+        axis.set(xlabel="lessons per label", title=kind, ylim=(0, 100))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small", loc="lower right")
+    axes[0][0].set_ylabel("UAR, %")
+    return _png(figure)

@@ -62,9 +62,19 @@ def _made(clip: Clip, spec: MfccSpec, place: int) -> np.ndarray:
     if not len(frames):
         raise InputError(f"{clip.path}: shorter than one frame")
     first, last = speech_bounds(frames, spec)
-    samples = samples[first * spec.hop_samples : (last - 1) * spec.hop_samples + spec.window_samples]
+    samples = of_frames(samples, first, last, spec)
     if place:
         samples = Place(f"{clip.corpus} {clip.speaker} {place}").heard(samples)
+    return functionals_along(samples, spec)
+
+
+def of_frames(samples: np.ndarray, first: int, last: int, spec: MfccSpec) -> np.ndarray:
+    """Return the samples of frames from `first` to one before `last`."""
+    return samples[first * spec.hop_samples : (last - 1) * spec.hop_samples + spec.window_samples]
+
+
+def functionals_along(samples: np.ndarray, spec: MfccSpec) -> np.ndarray:
+    """Return an utterance's functionals at each of the sensor's answers: float32 (answers, functionals)."""
     heard, rows = Functionals(spec), []
     frames = voice_frames(samples, spec)
     step = ANSWER_BLOCKS * spec.block_frames

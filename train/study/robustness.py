@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,20 +43,31 @@ def degraded(
     """Return the clips' MFCC under a condition; which noise, and from where, depends on the clip alone."""
     if condition == CLEAN:
         return [clip_frames(clip, spec, cache) for clip in clips]
-    response = impulse_response(*ROOMS[condition]) if condition in ROOMS else None
-    names = sorted(noises)
-
-    def made(clip: Clip) -> np.ndarray:
-        samples = load_recording(clip.path)
-        if response is not None:
-            return mfcc(reverberant(samples, response), spec)
-        return mfcc(noisy(samples, noises, float(condition.removesuffix(" dB")), seed=clip.sha256), spec)
-
-    room = list(ROOMS[condition]) if condition in ROOMS else names
     return [
-        cache.get(key_of("degraded", clip.sha256, spec, condition, room), lambda clip=clip: made(clip))
+        cache.get(
+            key_of("degraded", clip.sha256, spec, condition, made_of(condition, noises)),
+            lambda clip=clip: mfcc(heard_in(clip, condition, noises), spec),
+        )
         for clip in clips
     ]
+
+
+def made_of(condition: str, noises: dict[str, np.ndarray]) -> list:
+    """Return what a condition is made of, for keys of a cache."""
+    return list(ROOMS[condition]) if condition in ROOMS else sorted(noises)
+
+
+def heard_in(clip: Clip, condition: str, noises: dict[str, np.ndarray]) -> np.ndarray:
+    """Return a clip's samples under a condition other than clean: float32 (n,)."""
+    samples = load_recording(clip.path)
+    if condition in ROOMS:
+        return reverberant(samples, _response(condition))
+    return noisy(samples, noises, float(condition.removesuffix(" dB")), seed=clip.sha256)
+
+
+@lru_cache(maxsize=len(ROOMS))
+def _response(room: str) -> np.ndarray:
+    return impulse_response(*ROOMS[room])
 
 
 def utterances(

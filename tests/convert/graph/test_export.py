@@ -54,13 +54,15 @@ def utterances(count: int, frames: int = 60) -> list[np.ndarray]:
     return [rng.standard_normal((frames, COEFFICIENTS)).astype(np.float32) for _ in range(count)]
 
 
-def graph_of(model: keras.Model, name: str, form: str, precision: str, *, step_frames: int = 4) -> bytes:
+def graph_of(
+    model: keras.Model, name: str, form: str, precision: str, *, step_frames: int = 4, embeds: bool = False
+) -> bytes:
     if form == "step":
         step = registry.module(name).step(model, frames=step_frames)
-        endpoint = export.step_endpoint(model, step, frames=step_frames)
+        endpoint = export.step_endpoint(model, step, frames=step_frames, embeds=embeds)
         samples = export.step_samples(*endpoint, utterances(8)) if precision == "int8" else []
     else:
-        endpoint = export.window_endpoint(model, frames=FRAMES)
+        endpoint = export.window_endpoint(model, frames=FRAMES, embeds=embeds)
         samples = export.window_samples(windowed(utterances(40), FRAMES)) if precision == "int8" else []
     return slim(export.converted(model, *endpoint, precision=precision, samples=samples))
 
@@ -69,15 +71,15 @@ def softmax_of(model: keras.Model, frames: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(keras.ops.softmax(registry.final(model(frames[None], training=False))))[0]
 
 
-def rolled(graph: bytes, frames: np.ndarray, step_frames: int) -> list[np.ndarray]:
-    """The graph's answer at every block's end, its states carried by hand."""
+def rolled(graph: bytes, frames: np.ndarray, step_frames: int, output: str = "probs") -> list[np.ndarray]:
+    """An output of the graph at every block's end, its states carried by hand."""
     run = Interpreter(model_content=graph).get_signature_runner()
     shapes = {name: detail["shape"] for name, detail in run.get_input_details().items() if name != "mfcc"}
     states, found = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, []
     for start in range(0, len(frames) - step_frames + 1, step_frames):
         outputs = run(mfcc=frames[None, start : start + step_frames], **states)
         states = {name: outputs[f"{name}_out"].copy() for name in states}
-        found.append(outputs["probs"][0].copy())
+        found.append(outputs[output][0].copy())
     return found
 
 
@@ -115,6 +117,29 @@ def test_it_says_what_keras_says(graphs, case):
     for frames in utterances(6, FRAMES):
         found = rolled(graph, frames, 4)[-1] if form == "step" else run(mfcc=frames[None])["probs"][0]
         np.testing.assert_allclose(found, softmax_of(whole, frames), atol=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize(("name", "form"), [("cnn", "window"), ("gru", "step")])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_embedding_is_what_keras_s_last_layer_sees(name, form, precision):
+    model = network(name)
+    graph = graph_of(model, name, form, precision, embeds=True)
+    frames = utterances(1, FRAMES)[0]
+    run = Interpreter(model_content=graph).get_signature_runner()
+    if form == "window":
+        said = run(mfcc=frames[None])
+    else:
+        said = {
+            "probs": rolled(graph, frames, 4)[-1][None],
+            "embedding": rolled(graph, frames, 4, "embedding")[-1][None],
+        }
+    seen = keras.Model(model.inputs, model.layers[-1].input)(frames[None], training=False)
+    reach = float(np.abs(seen).max())
+    np.testing.assert_allclose(said["embedding"] / reach, seen / reach, atol=1e-4 if precision == "float32" else 0.1)
+    kernel, bias = model.layers[-1].get_weights()
+    logits = said["embedding"][0] @ kernel + bias
+    probs = np.exp(logits - logits.max())
+    np.testing.assert_allclose(said["probs"][0], probs / probs.sum(), atol=TOLERANCE[precision])
 
 
 def test_the_other_runtime_says_the_same(graphs, tmp_path):

@@ -72,7 +72,8 @@ def test_steps_give_what_the_window_gives(name, frames):
     step = registry.module(name).step(model, frames=frames)
     state = {key: np.zeros(shape, np.float32) for key, shape in step.states.items()}
     for start in range(0, len(sound), frames):
-        logits, after = step.call(sound[None, start : start + frames], **state)
+        hidden, after = step.call(sound[None, start : start + frames], **state)
+        logits = model.layers[-1](hidden)
         assert {key.removesuffix("_out") for key in after} == set(step.states)
         state = {key: after[f"{key}_out"] for key in state}
         # Whole-sequence Keras on as much of the clip as has been heard, without padding and with it.

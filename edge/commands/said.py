@@ -1,0 +1,29 @@
+"""How commands say things: lines on standard output, complaints on standard error."""
+
+from collections.abc import Iterable
+
+from edge.entry import complain
+from edge.errors import RoomtoneError
+
+CALLED = "roomtone"
+
+
+def complained(message: str, status: int) -> int:
+    """Say what is wrong; return the exit status."""
+    return complain(CALLED, message, status)
+
+
+def remark(remark: str) -> None:
+    """Say something that is no answer."""
+    complained(remark, 0)
+
+
+def say(found: Iterable[str | RoomtoneError]) -> int:
+    """Print lines and complain of errors as they come; return the first error's status, 0 without one."""
+    status = 0
+    for each in found:
+        if isinstance(each, str):
+            print(each, flush=True)
+        else:
+            status = complained(str(each), status or each.exit_status)
+    return status

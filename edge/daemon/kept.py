@@ -1,0 +1,40 @@
+"""What a sensor keeps in its state folder, and where."""
+
+import logging
+from pathlib import Path
+
+from edge.config import EdgeConfig
+from edge.daemon.preferences import Preferences
+from edge.delivery.outbox import Outbox
+from edge.delivery.store import Store
+from edge.state_folder import state_folder
+
+log = logging.getLogger("roomtone")
+
+
+def durable_outbox(config: EdgeConfig) -> Outbox:
+    """Return the outbox of a sensor, with what an earlier life left in its state folder."""
+    folder = state_folder(config.state_folder)
+    if folder is None:
+        log.warning("no state folder (set edge.state_folder): events that the broker does not take stay in memory only")
+        return Outbox(None)
+    limits = config.outbox
+    path = folder / f"outbox-{config.device.id}.sqlite"
+    return Outbox(Store(path, max_rows=limits.rows, max_bytes=limits.bytes))
+
+
+def outbox_of(config: EdgeConfig) -> Outbox:
+    """Return the outbox for the broker that the config names."""
+    # A broker of our own comes and goes with us: what it misses is not worth keeping for another one.
+    return Outbox(None) if config.mqtt.host == "embedded" else durable_outbox(config)
+
+
+def kept_preferences(config: EdgeConfig) -> Preferences:
+    """Return what was set over MQTT, as an earlier life of the sensor left it."""
+    return Preferences(kept(config, "settings"), config)
+
+
+def kept(config: EdgeConfig, what: str) -> Path | None:
+    """Return the file in which something is remembered."""
+    folder = state_folder(config.state_folder)
+    return folder and folder / f"{what}-{config.device.id}.json"
