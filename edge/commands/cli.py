@@ -139,7 +139,8 @@ def _watch(options: argparse.Namespace) -> None:
 def _devices(options: argparse.Namespace) -> None:
     from edge.commands.devices import list_devices
 
-    list_devices(_configured(options)[0].audio, live_s=options.live)
+    options.log_level = options.log_level or "error"  # its own lines say the rest
+    list_devices(_configured(options)[0], live_s=options.live, anyway=options.anyway)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -147,7 +148,7 @@ def _check(options: argparse.Namespace) -> int:
 
     config, name = _configured(options, options.file)
     status = 0
-    for found in check(config, name, live=options.live):
+    for found in check(config, name, live=options.live, anyway=options.anyway):
         if isinstance(found, str):
             print(found, flush=True)
         else:
@@ -161,7 +162,7 @@ def _doctor(options: argparse.Namespace) -> int:
     options.log_level = options.log_level or "error"  # its own lines say the rest
     config, name = _configured(options)
     status = 0
-    for finding in examine(config, name):
+    for finding in examine(config, name, anyway=options.anyway):
         print(finding, flush=True)
         status = status or finding.exit_status
     return status

@@ -72,7 +72,7 @@ def run(
     ):
         if recording is not None:
             outbox, preferences = _outbox(config), kept_preferences(config)
-            permission = Permission(None, Switch(_kept(config, "listening")), preferences.config.quiet_hours)
+            permission = Permission(None, Switch(kept(config, "listening")), preferences.config.quiet_hours)
             sense(
                 config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, permission=permission,
                 preferences=preferences, show=line.show,
@@ -85,7 +85,7 @@ def run(
         switch = Switch(None)
         while not stopping():
             config = reload.config
-            if switch.path != (path := _kept(config, "listening")):
+            if switch.path != (path := kept(config, "listening")):
                 switch = Switch(path)
             preferences = kept_preferences(config)
             with Microphone(config.audio) as microphone:
@@ -126,10 +126,10 @@ def _outbox(config: EdgeConfig) -> Outbox:
 
 def kept_preferences(config: EdgeConfig) -> Preferences:
     """Return what was set over MQTT, as an earlier life of the sensor left it."""
-    return Preferences(_kept(config, "settings"), config)
+    return Preferences(kept(config, "settings"), config)
 
 
-def _kept(config: EdgeConfig, what: str) -> Path | None:
+def kept(config: EdgeConfig, what: str) -> Path | None:
     """Return the file in which something is remembered."""
     folder = state_folder(config.state_folder)
     return folder and folder / f"{what}-{config.device.id}.json"

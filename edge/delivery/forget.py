@@ -1,22 +1,17 @@
 """What a device left on the broker, taken off it: for a sensor that is gone, or has another name now."""
 
 import queue
-import time
 from collections.abc import Iterable, Iterator
+from typing import Self
 
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import EdgeConfig
-from edge.delivery.access import access
-from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
-from edge.delivery.session import Owner, Session
+from edge.delivery.past import ANSWER_S, Retained
 from edge.errors import ConfigError, UnavailableError
 from edge.voice import homeassistant
 from edge.voice.payloads import ROOT
-
-_ANSWER_S = 5.0
-_SETTLED_S = 0.5  # without another message, after which all that is retained was told
 
 
 def forget(config: EdgeConfig, device: str) -> Iterator[str]:
@@ -26,12 +21,12 @@ def forget(config: EdgeConfig, device: str) -> Iterator[str]:
     """
     base, described = f"{ROOT}/{device}", homeassistant.topic(config, device)
     with _Eraser(config, f"{ROOT}-{device}-forget") as eraser:
-        found = eraser.retained([f"{base}/#", described])
+        found = eraser.read([f"{base}/#", described])
         yield from eraser.clear(found)
         if described not in found and config.homeassistant.enabled:  # who may not read it may still clear it
             yield from eraser.clear([described])
         yield f"{device}: {len(found) or 'no'} retained messages were found on broker {eraser.address} and taken off it"
-        if found.get(f"{base}/status") == b"online":
+        if getattr(found.get(f"{base}/status"), "word", None) == b"online":
             yield f"{device} said `online`: if it still runs, it publishes again; stop it, then forget it"
 
 
@@ -44,54 +39,26 @@ def remove_from_homeassistant(config: EdgeConfig) -> Iterator[str]:
         yield f"{ROOT}/{device}/ stays as it is: `roomtone forget {device}` takes that off the broker, too"
 
 
-class _Eraser(Owner):
+class _Eraser(Retained):
     """A connection that reads and clears retained topics. A context manager."""
 
     def __init__(self, config: EdgeConfig, client_id: str) -> None:
         if config.mqtt.host == "embedded":
             raise ConfigError("edge.mqtt.host: embedded, and a broker of ours keeps nothing: name the one to clear")
-        self._client: paho.Client | None = None
+        super().__init__(config.mqtt, client_id)
         self._answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()  # None: the connection is gone
-        self._told: queue.SimpleQueue[paho.MQTTMessage | None] = queue.SimpleQueue()  # None: from here on they come
-        self._session = Session(access(config.mqtt), client_id, self)
-        self.address = self._session.access.address
-
-    def retained(self, topics: list[str]) -> dict[str, bytes]:
-        """Return what is retained on topics (patterns), by topic: as much of it as this account may read."""
-        self._client.subscribe([(topic, 1) for topic in topics])
-        found: dict[str, bytes] = {}
-        due_s = time.monotonic() + _ANSWER_S
-        while (left_s := due_s - time.monotonic()) > 0:
-            try:
-                message = self._told.get(timeout=left_s)
-            except queue.Empty:
-                break
-            due_s = time.monotonic() + _SETTLED_S
-            if message is not None and message.retain:
-                found[message.topic] = message.payload
-        self._client.unsubscribe(topics)
-        return found
 
     def clear(self, topics: Iterable[str]) -> Iterator[str]:
         """Clear topics; yield a line for each. Raises UnavailableError where the broker refuses."""
         for topic in topics:
             self._client.publish(topic, b"", qos=1, retain=True)
             try:
-                reason = self._answers.get(timeout=_ANSWER_S)
+                reason = self._answers.get(timeout=ANSWER_S)
             except queue.Empty as error:
-                raise UnavailableError(f"broker {self.address}: no answer within {_ANSWER_S:.0f} s") from error
+                raise UnavailableError(f"broker {self.address}: no answer within {ANSWER_S:.0f} s") from error
             if reason is None or reason.is_failure:
                 raise UnavailableError(f"broker {self.address}: refuses {topic}: {reason or 'it hung up'}")
             yield f"{topic}: removed"
-
-    def opened(self, client: paho.Client, limits: Limits) -> None:
-        self._client = client
-
-    def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
-        self._told.put(None)
-
-    def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
-        self._told.put(message)
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
         self._answers.put(reason)
@@ -99,16 +66,8 @@ class _Eraser(Owner):
     def closed(self, client: paho.Client) -> None:
         self._answers.put(None)
 
-    def __enter__(self) -> "_Eraser":
-        self._session.start()
-        try:
-            self._session.require()
-        except UnavailableError:
-            self._session.stop()
-            raise
+    def __enter__(self) -> Self:
+        super().__enter__()
         while not self._answers.empty():
             self._answers.get()  # of connections that came to nothing
         return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._session.stop()
