@@ -129,11 +129,13 @@ def _plot(file: str, track, manifest, config: EdgeConfig) -> Path:
 
 
 def _watch(options: argparse.Namespace) -> None:
-    from edge.commands.act import wish_of
+    from edge.commands.act import doubts, wish_of
     from edge.commands.watch import watch
 
-    mqtt = _configured(options)[0].mqtt
-    watch(mqtt, host=options.host, port=options.port, as_json=options.json, once=options.once, wish=wish_of(options))
+    config, wish = _configured(options)[0], wish_of(options)
+    for doubt in doubts(wish, config) if wish else ():
+        _remark(doubt)
+    watch(config.mqtt, host=options.host, port=options.port, as_json=options.json, once=options.once, wish=wish)
 
 
 def _devices(options: argparse.Namespace) -> None:
