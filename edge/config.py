@@ -1,6 +1,7 @@
 """The sensor's settings: the `edge` key of config.yaml."""
 
 import ipaddress
+import os
 import re
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -9,8 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
+from edge.credentials import beside
 from edge.errors import ConfigError
-from edge.section import File, Line, Ratio, Section, load_section, looked_at, written
+from edge.section import File, Line, Ratio, Secret, Section, load_section, looked_at, written
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Identifier = Annotated[str, written("[a-z0-9-]{1,64}", "a-z, 0-9 and - only (at most 64 of them)")]
@@ -82,7 +84,7 @@ class Audio(Section, kw_only=True):
     microphone: Line | None = None
     command: tuple[Line, ...] | None = None
     command_input: Annotated[str, written(r"[^\x00]{1,4000}", "a text of at most 4,000 letters")] | None = None
-    password_file: File | None = None
+    password_file: Secret | None = None
     pcm: Pcm = Pcm()
     give_up_after_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] = 600.0
 
@@ -137,9 +139,9 @@ class Decision(Section, kw_only=True):
 class Tls(Section, kw_only=True):
     """TLS towards the broker: files in PEM. `ca_file` None trusts the system's authorities."""
 
-    ca_file: File | None = None
-    cert_file: File | None = None
-    key_file: File | None = None
+    ca_file: Secret | None = None
+    cert_file: Secret | None = None
+    key_file: Secret | None = None
 
     def __post_init__(self) -> None:
         if self.key_file is not None and self.cert_file is None:
@@ -152,7 +154,7 @@ class Mqtt(Section, kw_only=True):
     host: Host = "embedded"
     port: Port | None = None
     username: Line | None = None
-    password_file: File | None = None
+    password_file: Secret | None = None
     tls: Tls | None = None
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
     websockets_port: Port = 8080
@@ -229,10 +231,15 @@ class EdgeConfig(Section, kw_only=True):
 
 
 def load_edge(path: str | Path | None) -> EdgeConfig:
-    """Return the `edge` section of the file (defaults where `path` is None). Raises ConfigError."""
+    """Return the `edge` section of the file (defaults where `path` is None). Raises ConfigError.
+
+    Relative paths in it are meant from the file's folder, wherever the program is run.
+    """
     if path is None:
         return EdgeConfig()
-    config = load_section(path, "edge", EdgeConfig)
+    folder = os.path.dirname(os.path.abspath(path))
+    places = {"file": os.path.join, "secret": beside}
+    config = load_section(path, "edge", EdgeConfig, place=lambda name, of: places[of](folder, name))
     try:
         if config.quiet_hours is not None:
             config.quiet_hours.zone()  # knows whether there is such a time zone

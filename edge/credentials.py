@@ -20,6 +20,11 @@ def located(name: str) -> str:
     return name
 
 
+def beside(folder: str, name: str) -> str:
+    """Return where a secret is that a file in `folder` names: a credential's bare name stays one."""
+    return name if located(name) != name else os.path.join(folder, name)
+
+
 def secret(key: str, path: str | None) -> str | None:
     """Return the secret in a file, without blanks around it; None without a file.
 

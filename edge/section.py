@@ -32,9 +32,12 @@ def written(pattern: str, words: str) -> msgspec.Meta:
 Line = Annotated[str, written(r"[^\x00-\x1f\x7f]*", "one line of text")]
 
 
-def looked_at(look: Callable[[str], str]) -> msgspec.Meta:
-    """Return what has `look` take a text as it is read: it returns it as it goes on, or raises ValueError in words."""
-    return msgspec.Meta(extra={"look": look})
+def looked_at(look: Callable[[str], str], *, of: str = "") -> msgspec.Meta:
+    """Return what has `look` take a text as it is read: it returns it as it goes on, or raises ValueError in words.
+
+    of: what the text is, where `load_section` is to place it.
+    """
+    return msgspec.Meta(extra={"look": look, "of": of})
 
 
 def _at_home(text: str) -> str:
@@ -46,7 +49,9 @@ def _at_home(text: str) -> str:
     return path
 
 
-File = Annotated[str, looked_at(_at_home)]  # a path; here, and nowhere else, `~` becomes a home folder
+File = Annotated[str, looked_at(_at_home, of="file")]  # a path; here, and nowhere else, `~` becomes a home folder
+Secret = Annotated[str, looked_at(_at_home, of="secret")]  # likewise, or a credential's name (edge/credentials.py)
+Place = Callable[[str, str], str]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,8 +61,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def load_section(path: str | Path, section: str, kind: type[S]) -> S:
+def load_section(path: str | Path, section: str, kind: type[S], *, place: Place = lambda name, of: name) -> S:
     """Return one top-level key of a YAML file as `kind`; an absent key gives the defaults.
+
+    place: given every path and whether it is that of a `file` or a `secret`, returns the path that is meant.
 
     Raises ConfigError for a file that is missing or not YAML, for an unknown key (anywhere in the section, or at the
     top level), a wrong type, or a value out of range.
@@ -68,40 +75,40 @@ def load_section(path: str | Path, section: str, kind: type[S]) -> S:
             raise ConfigError(f"{path}: {key}: unknown key (the file has {', '.join(SECTIONS)})")
     value = {} if data.get(section) is None else data[section]
     try:
-        return _looked_at(msgspec.convert(value, kind), kind, section)
+        return _looked_at(msgspec.convert(value, kind), kind, section, place)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explain(str(error), section, value, kind)}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _looked_at(value: Any, hint: Any, where: str) -> Any:
+def _looked_at(value: Any, hint: Any, where: str, place: Place) -> Any:
     """Return a value with every text in it as its own look (see `looked_at`) gives it.
 
     Raises ConfigError where a look does, and for a number that no setting can mean.
     """
     if isinstance(value, msgspec.Struct):
         hints = get_type_hints(type(value), include_extras=True)
-        seen = {name: _looked_at(getattr(value, name), hints[name], f"{where}.{name}") for name in hints}
+        seen = {name: _looked_at(getattr(value, name), hints[name], f"{where}.{name}", place) for name in hints}
         return msgspec.structs.replace(value, **seen)
     if isinstance(value, dict):
-        return {key: _looked_at(inner, hint, f"{where}.{key}") for key, inner in value.items()}
+        return {key: _looked_at(inner, hint, f"{where}.{key}", place) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(_looked_at(inner, hint, f"{where}[{at}]") for at, inner in enumerate(value))
+        return type(value)(_looked_at(inner, hint, f"{where}[{at}]", place) for at, inner in enumerate(value))
     if isinstance(value, int | float) and not abs(value) <= LARGEST:  # which a NaN is not, either
         raise ConfigError(f"{where}: expected a number of at most {LARGEST:.0e}, got {_shown(value)}")
-    for look in _looks(hint) if isinstance(value, str) else ():
+    for look, of in _looks(hint) if isinstance(value, str) else ():
         try:
-            value = look(value)
+            value = place(look(value), of) if of else look(value)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}, got {_shown(value)}") from error
     return value
 
 
-def _looks(hint: Any) -> Iterator[Callable[[str], str]]:
+def _looks(hint: Any) -> Iterator[tuple[Callable[[str], str], str]]:
     for part in getattr(hint, "__metadata__", ()):
         if isinstance(part, msgspec.Meta) and part.extra:
-            yield part.extra["look"]
+            yield part.extra["look"], part.extra["of"]
     for part in get_args(hint):
         yield from _looks(part)
 

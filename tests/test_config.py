@@ -287,14 +287,41 @@ convert: {out: ~/artifacts, second_runtime: ~/venv/bin/python, set: [{runs: [~/r
     (tmp_path / "c.yaml").write_text(text)
     edge = load_edge(tmp_path / "c.yaml")
     assert (edge.state_folder, edge.model) == ("/home/ada/state", "/home/ada/m.tflite")
-    assert edge.model_store.trusted_keys == ("/home/ada/a.pub", "b.pub")
+    assert edge.model_store.trusted_keys == ("/home/ada/a.pub", f"{tmp_path}/b.pub")
     assert edge.mqtt.password_file == "/home/ada/p"
-    assert edge.mqtt.tls == Tls(ca_file="/home/ada/ca.pem", cert_file="/root/c.pem", key_file="k~.pem")
+    assert edge.mqtt.tls == Tls(ca_file="/home/ada/ca.pem", cert_file="/root/c.pem", key_file=f"{tmp_path}/k~.pem")
     train = load_section(tmp_path / "c.yaml", "train", TrainConfig)
     assert (train.cache, train.augmentation.noise) == ("/home/ada/cache", "/home/ada/ESC-10")
     convert = load_section(tmp_path / "c.yaml", "convert", ConvertConfig)
     assert (convert.out, convert.second_runtime) == ("/home/ada/artifacts", "/home/ada/venv/bin/python")
     assert convert.set[0].runs == ["/home/ada/runs/*", "r/[ab]*"]
+
+
+def test_a_path_is_meant_from_the_folder_of_the_file_that_names_it(tmp_path, monkeypatch):
+    text = """
+edge:
+  state_folder: state
+  model: models/m.tflite
+  model_store: {trusted_keys: [a.pub, ../b.pub, /etc/c.pub]}
+  audio: {command: [cat, "{password}"], password_file: camera}
+  mqtt: {password_file: broker, tls: {ca_file: tls/ca.pem, cert_file: c.pem, key_file: k.pem}}
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "c.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for path in ("home/c.yaml", home / "c.yaml"):
+        edge = load_edge(path)
+        assert (edge.state_folder, edge.model) == (f"{home}/state", f"{home}/models/m.tflite")
+        assert edge.model_store.trusted_keys == (f"{home}/a.pub", f"{home}/../b.pub", "/etc/c.pub")
+        assert (edge.audio.password_file, edge.mqtt.password_file) == (f"{home}/camera", f"{home}/broker")
+        assert edge.mqtt.tls == Tls(
+            ca_file=f"{home}/tls/ca.pem", cert_file=f"{home}/c.pem", key_file=f"{home}/k.pem"
+        )
+    (tmp_path / "mqtt_broker").touch()  # as systemd hands it over, under the name that the unit gives it
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    edge = load_edge("home/c.yaml")
+    assert (edge.audio.password_file, edge.mqtt.password_file) == (f"{home}/camera", "broker")
 
 
 def test_every_text_that_is_a_path_is_read_as_one():

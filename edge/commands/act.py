@@ -1,6 +1,7 @@
 """`roomtone watch --exec`: a program is run for what sensors say, with it as JSON on its standard input."""
 
 import argparse
+import difflib
 import json
 import os
 import queue
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,13 @@ import msgspec
 
 from edge.commands.parser import FIELDS
 from edge.commands.rooms import Message
-from edge.errors import UnavailableError, UsageError, printable
+from edge.config import EdgeConfig
+from edge.daemon.run import model_path
+from edge.errors import RoomtoneError, UnavailableError, UsageError, printable
+from edge.hearing import mood
+from edge.labels import QUIET, UNKNOWN
+from edge.model.artifact import read_artifact
+from edge.sound.faults import REASONS
 from edge.voice.payloads import Event, State
 
 MOST_WAITING = 16
@@ -53,6 +60,22 @@ def wish_of(options: argparse.Namespace) -> Wish | None:
     if for_s is not None and not on:
         raise UsageError("--for belongs to --on FIELD=WORD, and there is none")
     return Wish(command=options.exec, on=on, for_s=for_s or 0.0, timeout_s=timeout_s or TIMEOUT_S)
+
+
+def doubts(wish: Wish, config: EdgeConfig) -> Iterator[str]:
+    """Yield a line for each word of a wish that no sensor is known to say: another version, or another model, may."""
+    known = {"status": {"online", "offline"}, "microphone": {"ok", *REASONS}}
+    with suppress(RoomtoneError):  # a model that cannot be read is no reason not to watch
+        manifest = read_artifact(model_path(config)).manifest
+        known["emotion"] = {*manifest.labels, UNKNOWN, QUIET}
+        known["mood"] = set(mood.names(manifest.moods))
+    for name in known.keys() & wish.on.keys():
+        said = sorted(known[name])
+        for word in (word for word in wish.on[name] if word not in said):
+            near = difflib.get_close_matches(word, said, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it says {', '.join(said) or 'none'}"
+            where = " with the model here" if name in ("emotion", "mood") else ""
+            yield f"--on {name}={word}: no sensor{where} says that ({hint}); waiting for it all the same"
 
 
 @dataclass(slots=True)

@@ -1,10 +1,11 @@
 """`roomtone check`: is the configuration sound, and with `--live`, does the sensor's world answer?"""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from edge.commands.devices import require_source
-from edge.commands.ear import listen
+from edge.commands.ear import Leave, leave, listen
 from edge.config import EdgeConfig
 from edge.daemon.kept import kept_preferences
 from edge.daemon.run import model_path
@@ -18,21 +19,24 @@ from edge.state_folder import closed_to_us, require_state_folder, state_folder
 from edge.voice.payloads import ROOT
 
 
-def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str | RoomtoneError]:
+def check(config: EdgeConfig, where: str | Path, *, live: bool, anyway: bool = False) -> Iterator[str | RoomtoneError]:
     """Yield a line for each thing that is well, and the error for each that is not, one after the other.
 
-    `live` also looks for the microphone, listens to it for a moment and connects to the broker.
+    `live` also looks for the microphone, listens to it for a moment and connects to the broker. `anyway` listens where
+    listening is switched off, too.
     """
     yield f"{where}: valid"
+    allowed = cache(lambda: leave(config, ask=live))
     looks: list[Callable[[], str]] = [
         lambda: _model(config),
         *(lambda key=key: _trusted(key) for key in config.model_store.trusted_keys),
         lambda: _state_folder(config),
         lambda: f"settings: {settings(config)}",
+        lambda: f"listening: {allowed().words}",
         lambda: broker_answers(config, live=live),
     ]
     if live:
-        looks.insert(1, lambda: _microphone(config))
+        looks.insert(1, lambda: _microphone(config, None if anyway else allowed()))
     for look in looks:
         try:
             yield look()
@@ -42,8 +46,10 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool) -> Iterator[str 
             yield error
 
 
-def _microphone(config: EdgeConfig) -> str:
+def _microphone(config: EdgeConfig, allowed: Leave | None) -> str:
     device = require_source(config.audio)
+    if allowed is not None and allowed.forbidden:
+        return f"microphone: {device}, {allowed.refusal}"
     heard = listen(config.audio)
     if heard.deaf:
         raise UnavailableError(f"microphone: {heard.words}: {heard.trouble}")

@@ -121,23 +121,26 @@ def _plot(file: str, track, manifest, config: EdgeConfig) -> Path:
 
 
 def _watch(options: argparse.Namespace) -> None:
-    from edge.commands.act import wish_of
+    from edge.commands.act import doubts, wish_of
     from edge.commands.watch import watch
 
-    mqtt = _configured(options)[0].mqtt
-    watch(mqtt, host=options.host, port=options.port, as_json=options.json, once=options.once, wish=wish_of(options))
+    config, wish = _configured(options)[0], wish_of(options)
+    for doubt in doubts(wish, config) if wish else ():
+        remark(doubt)
+    watch(config.mqtt, host=options.host, port=options.port, as_json=options.json, once=options.once, wish=wish)
 
 
 def _devices(options: argparse.Namespace) -> None:
     from edge.commands.devices import list_devices
 
-    list_devices(_configured(options)[0].audio, live_s=options.live)
+    options.log_level = options.log_level or "error"  # its own lines say the rest
+    list_devices(_configured(options)[0], live_s=options.live, anyway=options.anyway)
 
 
 def _check(options: argparse.Namespace) -> int:
     from edge.commands.check import check
 
-    return say(check(*_configured(options, options.file), live=options.live))
+    return say(check(*_configured(options, options.file), live=options.live, anyway=options.anyway))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -146,7 +149,7 @@ def _doctor(options: argparse.Namespace) -> int:
     options.log_level = options.log_level or "error"  # its own lines say the rest
     config, name = _configured(options)
     status = 0
-    for finding in examine(config, name):
+    for finding in examine(config, name, anyway=options.anyway):
         print(finding, flush=True)
         status = status or finding.exit_status
     return status

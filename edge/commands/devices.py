@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge.config import PASSWORD, Audio
+from edge.commands.ear import leave
+from edge.config import PASSWORD, Audio, EdgeConfig
 from edge.errors import UnavailableError
 from edge.sound.blocks import Block, Fault
 from edge.sound.child import CaptureError
@@ -45,12 +46,13 @@ def exposed(audio: Audio) -> str:
     return ", whose password stands in the list of processes" if shown else ""
 
 
-def list_devices(audio: Audio, *, live_s: float | None) -> None:
+def list_devices(config: EdgeConfig, *, live_s: float | None, anyway: bool = False) -> None:
     """Print the input devices, and show the level of the chosen one, or of the command, for `live_s` seconds.
 
-    Raises UnavailableError if there is no device, if the selector means none, or if the chosen one gave no sound.
+    Raises UnavailableError if there is no device, if the selector means none, if the chosen one gave no sound, or if
+    listening is switched off (`anyway` opens it all the same).
     """
-    console = Console()
+    audio, console = config.audio, Console()
     found, missing = _found(audio.microphone)
     if audio.command is not None:
         found, missing = [replace(device, chosen=False) for device in found], None
@@ -61,6 +63,8 @@ def list_devices(audio: Audio, *, live_s: float | None) -> None:
     if audio.command is not None:
         console.print(f"→ {require_source(audio)} (edge.audio.command)", markup=False, highlight=False)
     if live_s is not None:
+        if not anyway and (allowed := leave(config, ask=True)).forbidden:
+            raise UnavailableError(f"microphone: {allowed.refusal}")
         _show_level(console, audio, live_s)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.commands.check import broker_answers, settings
 from edge.commands.devices import exposed, require_source
-from edge.commands.ear import listen
+from edge.commands.ear import leave, listen
 from edge.config import EdgeConfig
 from edge.credentials import located
 from edge.daemon.run import model_path
@@ -47,13 +47,17 @@ class Finding:
         return f"{mark:<5} {self.subject}: {self.words}{f': {self.remedy}' if self.remedy else ''}"
 
 
-def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
-    """Yield a Finding for each thing a sensor needs, as it is looked at (some seconds in all)."""
+def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> Iterator[Finding]:
+    """Yield a Finding for each thing a sensor needs, as it is looked at (some seconds in all).
+
+    anyway: listen for a moment where listening is switched off, too.
+    """
     yield Finding(subject="configuration", words=f"{where} is valid")
     looks: list[tuple[str, Callable[[EdgeConfig], Finding]]] = [
         ("settings", lambda config: Finding(subject="settings", words=settings(config))),
         ("model", _model),
         ("microphone", _microphone),
+        ("listening", _listening),
         ("level", _level),
         ("sound cards", _sound_cards),
         ("clock", _clock),
@@ -61,9 +65,11 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
         ("broker", _broker),
         ("secrets", _secrets),
     ]
-    deaf = False
+    deaf = forbidden = False
     for subject, look in looks:
-        if subject == "level" and deaf:
+        if subject == "level" and forbidden:
+            yield Finding(subject=subject, words="the microphone was not opened", remedy="--anyway opens it")
+        if subject == "level" and (deaf or forbidden):
             continue
         try:
             finding = look(config)
@@ -72,6 +78,8 @@ def examine(config: EdgeConfig, where: str | Path) -> Iterator[Finding]:
             remedy = "" if isinstance(error, ConfigError) else REMEDIES.get(subject, "")  # that names the key itself
             finding = Finding(subject=subject, words=words, remedy=remedy, exit_status=error.exit_status)
         deaf = deaf or (subject == "microphone" and finding.exit_status != 0)
+        if subject == "listening":
+            forbidden = not anyway and (finding.remedy != "" or finding.exit_status != 0)
         yield finding
 
 
@@ -90,6 +98,11 @@ def _microphone(config: EdgeConfig) -> Finding:
     shown = exposed(config.audio)
     remedy = "write it into edge.audio.command_input, where the program can read it from there" if shown else ""
     return Finding(subject="microphone", words=f"{require_source(config.audio)}{shown}", remedy=remedy)
+
+
+def _listening(config: EdgeConfig) -> Finding:
+    allowed = leave(config, ask=True)
+    return Finding(subject="listening", words=allowed.words, remedy=allowed.remedy)
 
 
 def _level(config: EdgeConfig) -> Finding:

@@ -12,6 +12,7 @@ from edge.config import host_name
 from edge.errors import printable
 
 DEFAULT_CONFIG = "config.yaml"
+ANYWAY = "open the microphone although listening is switched off, or in quiet hours"
 FIELDS = ("device", "emotion", "mood", "microphone", "status")  # that `watch --on` looks at
 
 
@@ -69,10 +70,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--live", type=_seconds, nargs="?", const=10.0, metavar="S", help="show levels for S seconds (10)"
     )
+    made.add_argument("--anyway", action="store_true", help=ANYWAY)
     made = command("check", "check a configuration, the model and its golden replay")
     made.add_argument("file", nargs="?", metavar="CONFIG", help="default: that of --config")
     made.add_argument("--live", action="store_true", help="also look for the microphone and the broker")
-    command("doctor", "look at everything a sensor needs, and say what helps")
+    made.add_argument("--anyway", action="store_true", help=ANYWAY)
+    made = command("doctor", "look at everything a sensor needs, and say what helps")
+    made.add_argument("--anyway", action="store_true", help=ANYWAY)
     made = command("homeassistant", "say how Home Assistant finds this sensor, or take it out again")
     made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
     made = command("forget", "take everything that a device left behind off the broker")

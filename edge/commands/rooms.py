@@ -71,9 +71,10 @@ class Rooms:
         else:
             setattr(room, message.kind, value)
 
-    def line(self, device: str) -> str:
-        """Return what is known of one sensor as plain text."""
-        room = self.by_device.get(device, Room())
+    def line(self, device: str) -> str | None:
+        """Return what is known of one sensor as plain text; None of one of which nothing made sense."""
+        if (room := self.by_device.get(device)) is None:
+            return None
         heard = f"{_plain(room.state.emotion)} {room.state.confidence:.0%}" if room.state else "-"
         if _off(room):
             heard = "off"

@@ -104,11 +104,14 @@ def _show(messages: Iterator[Message | None], session: Session, *, once: bool) -
                 rooms.hear(message)
         console.print(rooms.table(time.time()))
         return
-    if not console.is_terminal or console.is_dumb_terminal:  # nothing can be redrawn: a line for whatever comes
+    if not console.is_terminal or console.is_dumb_terminal:  # nothing can be redrawn: a line for whatever is new
+        said: dict[str, str] = {}
         for message in messages:
             if message is not None:
                 rooms.hear(message)
-                print(rooms.line(message.device), flush=True)
+                if (line := rooms.line(message.device)) is not None and line != said.get(message.device):
+                    print(line, flush=True)
+                    said[message.device] = line
         return
     terminal = sys.stderr
     with (

@@ -1,5 +1,6 @@
 """Whether the sensor may listen: what people switched, quiet hours, and nothing before the switch is known."""
 
+import logging
 import threading
 import time
 
@@ -11,12 +12,14 @@ from edge.delivery.packets import Word
 from edge.sound.blocks import Fault
 from edge.sound.faults import explain
 
+log = logging.getLogger("roomtone")
+
 # Who may forbid it.
 SWITCH = "switch"  # people, by the command `listening/set`
 NOT_KNOWN = "not known"  # nobody yet, but the broker may know of somebody
 QUIET_HOURS = "quiet hours"
 CLOCK_EVERY_S = 1.0
-WAITING = Fault(reason="starting", detail="waiting for the broker, which may know that listening is switched off")
+WAITING = Fault(reason="starting", detail="waiting for the broker to tell whether listening is on")
 
 
 class Permission:
@@ -35,6 +38,7 @@ class Permission:
             self._obey()
         elif self._waits:
             self._listening.set(NOT_KNOWN, False)
+            log.info("microphone: %s", WAITING.detail)
 
     def obey(self, word: bytes) -> str | None:
         """People switch it, which then holds over a restart; return why a word says neither. From any thread."""

@@ -136,7 +136,7 @@ class Preferences:
             kept = msgspec.json.decode(self._path.read_bytes()[:MOST_BYTES], type=Kept) if self._path else Kept()
             if isinstance(kept.quiet_hours, Hours):
                 _as_configured(kept.quiet_hours).zone()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Kept()
         except (OSError, ConfigError, msgspec.MsgspecError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else f"damaged ({error})"

@@ -7,6 +7,7 @@ missing or old: the later one counts, and where that cannot be told, OFF.
 import logging
 import threading
 import time
+from functools import reduce
 from pathlib import Path
 
 import msgspec
@@ -54,6 +55,11 @@ def later(one: Setting, other: Setting) -> Setting:
     return other if one.on else one
 
 
+def latest(*settings: Setting | None) -> Setting | None:
+    """Return the one of several that counts, each of them None where its keeper knows nothing."""
+    return reduce(later, known) if (known := [setting for setting in settings if setting is not None]) else None
+
+
 class Switch:
     """The switch of one device, kept at `path` (None: in memory only). `setting` is None until it is known.
 
@@ -82,8 +88,7 @@ class Switch:
         with self._lock:
             if self._turned:
                 return
-            known = [setting for setting in (self.setting, told) if setting is not None]
-            setting = later(*known) if len(known) == 2 else (*known, Setting(listening="ON"))[0]
+            setting = latest(self.setting, told) or Setting(listening="ON")
             if setting != self.setting:
                 self._set(setting)
 
@@ -116,7 +121,7 @@ class Switch:
         """Return what was kept. OFF where a file is there that makes no sense: it may have said so."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=Setting) if self.path else None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except msgspec.DecodeError as error:
             log.error("%s: damaged (%s): listening stays off until it is switched on", self.path, error)

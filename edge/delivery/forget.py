@@ -1,97 +1,89 @@
 """What a device left on the broker, taken off it: for a sensor that is gone, or has another name now."""
 
+import difflib
 import queue
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Self
 
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import EdgeConfig
-from edge.delivery.access import access
-from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
-from edge.delivery.session import Owner, Session
+from edge.delivery.past import ANSWER_S, Retained
 from edge.errors import ConfigError, UnavailableError
 from edge.voice import homeassistant
 from edge.voice.payloads import ROOT
 
-_ANSWER_S = 5.0
-_SETTLED_S = 0.5  # without another message, after which all that is retained was told
+_MOST_NAMED = 10  # devices
 
 
 def forget(config: EdgeConfig, device: str) -> Iterator[str]:
     """Clear every retained topic of a device, its description for Home Assistant too; yield what was done.
 
-    Raises UnavailableError where the broker is not there or refuses, ConfigError for the embedded one.
+    Raises UnavailableError where the broker is not there, refuses, or has nothing of it, ConfigError for the embedded
+    one.
     """
     base, described = f"{ROOT}/{device}", homeassistant.topic(config, device)
     with _Eraser(config, f"{ROOT}-{device}-forget") as eraser:
-        found = eraser.retained([f"{base}/#", described])
-        yield from eraser.clear(found)
-        if described not in found and config.homeassistant.enabled:  # who may not read it may still clear it
-            yield from eraser.clear([described])
-        yield f"{device}: {len(found) or 'no'} retained messages were found on broker {eraser.address} and taken off it"
-        if found.get(f"{base}/status") == b"online":
+        found = eraser.read([f"{base}/#", described])
+        for topic in found:
+            eraser.clear(topic)
+            yield f"{topic}: removed"
+        unseen = described not in found and config.homeassistant.enabled  # who may not read it may still clear it
+        if not found:
+            with suppress(UnavailableError):
+                if unseen:
+                    eraser.clear(described)
+            raise UnavailableError(f"{device}: nothing of it that this account may read is on broker {eraser.address}"
+                                   f"{_likely(eraser, device)}")  # fmt: skip
+        if unseen:
+            eraser.clear(described)
+            yield f"{described}: not seen, and cleared all the same, for an account that may write but not read it"
+        messages = "1 retained message was" if len(found) == 1 else f"{len(found)} retained messages were"
+        yield f"{device}: {messages} found on broker {eraser.address} and taken off it"
+        if getattr(found.get(f"{base}/status"), "word", None) == b"online":
             yield f"{device} said `online`: if it still runs, it publishes again; stop it, then forget it"
 
 
 def remove_from_homeassistant(config: EdgeConfig) -> Iterator[str]:
     """Take the device out of Home Assistant; yield what was done. Raises as `forget` does."""
-    device = config.device.id
+    device, described = config.device.id, homeassistant.topic(config, config.device.id)
     with _Eraser(config, f"{ROOT}-{device}-remove") as eraser:
-        yield from eraser.clear([homeassistant.topic(config, device)])
+        eraser.clear(described)
+        yield f"{described}: removed"
         yield "a sensor that still runs with edge.homeassistant.enabled announces itself again"
         yield f"{ROOT}/{device}/ stays as it is: `roomtone forget {device}` takes that off the broker, too"
 
 
-class _Eraser(Owner):
+def _likely(broker: Retained, device: str) -> str:
+    """Return in words which device may be meant by a name that the broker does not know; empty where it knows none."""
+    there = sorted({topic.split("/")[1] for topic in broker.read([f"{ROOT}/+/status", f"{ROOT}/+/state"])})
+    if near := difflib.get_close_matches(device, there, n=1):
+        return f": did you mean {near[0]}?"
+    more = ", ..." if len(there) > _MOST_NAMED else ""
+    return f": there are {', '.join(there[:_MOST_NAMED])}{more}" if there else ""
+
+
+class _Eraser(Retained):
     """A connection that reads and clears retained topics. A context manager."""
 
     def __init__(self, config: EdgeConfig, client_id: str) -> None:
         if config.mqtt.host == "embedded":
-            raise ConfigError("edge.mqtt.host: embedded, and a broker of ours keeps nothing: name the one to clear")
-        self._client: paho.Client | None = None
+            raise ConfigError("edge.mqtt.host: embedded, and a broker of ours keeps nothing: name the one to clear in "
+                              "a configuration, and that with --config FILE")  # fmt: skip
+        super().__init__(config.mqtt, client_id)
         self._answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()  # None: the connection is gone
-        self._told: queue.SimpleQueue[paho.MQTTMessage | None] = queue.SimpleQueue()  # None: from here on they come
-        self._session = Session(access(config.mqtt), client_id, self)
-        self.address = self._session.access.address
 
-    def retained(self, topics: list[str]) -> dict[str, bytes]:
-        """Return what is retained on topics (patterns), by topic: as much of it as this account may read."""
-        self._client.subscribe([(topic, 1) for topic in topics])
-        found: dict[str, bytes] = {}
-        due_s = time.monotonic() + _ANSWER_S
-        while (left_s := due_s - time.monotonic()) > 0:
-            try:
-                message = self._told.get(timeout=left_s)
-            except queue.Empty:
-                break
-            due_s = time.monotonic() + _SETTLED_S
-            if message is not None and message.retain:
-                found[message.topic] = message.payload
-        self._client.unsubscribe(topics)
-        return found
-
-    def clear(self, topics: Iterable[str]) -> Iterator[str]:
-        """Clear topics; yield a line for each. Raises UnavailableError where the broker refuses."""
-        for topic in topics:
-            self._client.publish(topic, b"", qos=1, retain=True)
-            try:
-                reason = self._answers.get(timeout=_ANSWER_S)
-            except queue.Empty as error:
-                raise UnavailableError(f"broker {self.address}: no answer within {_ANSWER_S:.0f} s") from error
-            if reason is None or reason.is_failure:
-                raise UnavailableError(f"broker {self.address}: refuses {topic}: {reason or 'it hung up'}")
-            yield f"{topic}: removed"
-
-    def opened(self, client: paho.Client, limits: Limits) -> None:
-        self._client = client
-
-    def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
-        self._told.put(None)
-
-    def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
-        self._told.put(message)
+    def clear(self, topic: str) -> None:
+        """Clear a topic. Raises UnavailableError where the broker refuses."""
+        self._client.publish(topic, b"", qos=1, retain=True)
+        try:
+            reason = self._answers.get(timeout=ANSWER_S)
+        except queue.Empty as error:
+            raise UnavailableError(f"broker {self.address}: no answer within {ANSWER_S:.0f} s") from error
+        if reason is None or reason.is_failure:
+            raise UnavailableError(f"broker {self.address}: refuses {topic}: {reason or 'it hung up'}")
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
         self._answers.put(reason)
@@ -99,16 +91,8 @@ class _Eraser(Owner):
     def closed(self, client: paho.Client) -> None:
         self._answers.put(None)
 
-    def __enter__(self) -> "_Eraser":
-        self._session.start()
-        try:
-            self._session.require()
-        except UnavailableError:
-            self._session.stop()
-            raise
+    def __enter__(self) -> Self:
+        super().__enter__()
         while not self._answers.empty():
             self._answers.get()  # of connections that came to nothing
         return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._session.stop()

@@ -1,16 +1,29 @@
-"""What the broker retained of an earlier life, read back once, on the first connection that lasts long enough."""
+"""What the broker retained of a life: an earlier one of our own, read back once; or anybody's, by whoever asks."""
+
+import queue
+import time
+from typing import Self
 
 import msgspec
+from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.delivery.packets import Word
+from edge.config import Mqtt
+from edge.delivery.access import access
+from edge.delivery.packets import Limits, Word
+from edge.delivery.paho_client import paho
+from edge.delivery.session import Owner, Session
+from edge.errors import UnavailableError
 
 PAST = ("state", "timeline", "listening")
 _WAIT_S, _WAIT_AT_MOST_S = 0.5, 2.0  # after an answer to the subscription, and without one
+ANSWER_S = 5.0  # in which a broker answers whoever asks
+_SETTLED_S = 0.5  # without another message, after which all that is retained was told
 
 
 class Past:
-    """Collects what comes. Nobody has asked yet; then it is `awaited`, until `due_s`; then it is `known`, for good.
+    """Of a sensor's own: collects what comes on the first connection that lasts long enough.
 
+    Nobody has asked yet; then it is `awaited`, until `due_s`; then it is `known`, for good.
     A connection that is lost in between takes it back to the first of the three.
     """
 
@@ -60,3 +73,50 @@ def seq_of(state: Word | None) -> int:
         return msgspec.json.decode(state.word, type=_Numbered).seq if state else 0
     except msgspec.DecodeError:
         return 0
+
+
+class Retained(Owner):
+    """A connection that reads what is retained. A context manager; raises UnavailableError where there is no broker."""
+
+    def __init__(self, mqtt: Mqtt, client_id: str) -> None:
+        self._client: paho.Client | None = None
+        self._told: queue.SimpleQueue[paho.MQTTMessage | None] = queue.SimpleQueue()  # None: from here on they come
+        self._session = Session(access(mqtt), client_id, self)
+        self.address = self._session.access.address
+
+    def read(self, topics: list[str]) -> dict[str, Word]:
+        """Return what is retained on topics (patterns), by topic: as much of it as this account may read."""
+        self._client.subscribe([(topic, 1) for topic in topics])
+        found: dict[str, Word] = {}
+        due_s = time.monotonic() + ANSWER_S
+        while (left_s := due_s - time.monotonic()) > 0:
+            try:
+                message = self._told.get(timeout=left_s)
+            except queue.Empty:
+                break
+            due_s = time.monotonic() + _SETTLED_S
+            if message is not None and message.retain:
+                found[message.topic] = Word.of(message)
+        self._client.unsubscribe(topics)
+        return found
+
+    def opened(self, client: paho.Client, limits: Limits) -> None:
+        self._client = client
+
+    def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
+        self._told.put(None)
+
+    def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        self._told.put(message)
+
+    def __enter__(self) -> Self:
+        self._session.start()
+        try:
+            self._session.require()
+        except UnavailableError:
+            self._session.stop()
+            raise
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._session.stop()

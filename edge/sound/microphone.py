@@ -77,12 +77,10 @@ class Microphone:
             if self._closed:
                 return
             if self._held:
-                self._silent("off")
+                self._silent("starting")  # why it is held, and whether it still is, only those know who hold it
                 self._heard_s = time.monotonic()
                 yield from self._pause(FAULT_EVERY_S)
                 continue
-            if self._reason == "off":
-                self._silent("starting")
             yield from self._due_fault()
             before, began_s = self._blocks, time.monotonic()
             try:
@@ -99,12 +97,12 @@ class Microphone:
 
     def hold(self) -> None:
         """Close the microphone, at once, until `resume`."""
-        self._held = True
+        self._held, self._reported = True, None
         self._interrupt()
 
     def resume(self) -> None:
         """Open the microphone again after `hold`."""
-        self._held = False
+        self._held, self._reported = False, None
         self._interrupted.set()
 
     def reopen(self) -> None:

@@ -159,10 +159,14 @@ def test_a_configuration_here_that_cannot_be_read_is_not_passed_over(tmp_path):
 
 
 def test_every_command_says_in_which_file_a_setting_is_wrong(tmp_path):
-    (tmp_path / "mine.yaml").write_text("edge: {mqtt: {host: 127.0.0.1, username: u, password_file: nowhere}}")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "mine.yaml").write_text(
+        "edge: {mqtt: {host: 127.0.0.1, username: u, password_file: nowhere}}"
+    )
     for command in (["watch", "--once"], ["forget", "attic"], ["run", "--input", "-"]):
-        done = roomtone("--config", "mine.yaml", *command, cwd=tmp_path, HOME=str(tmp_path))
-        assert "mine.yaml: edge.mqtt.password_file: nowhere: cannot be read" in complaint(done, 78)
+        done = roomtone("--config", "config/mine.yaml", *command, cwd=tmp_path, HOME=str(tmp_path))
+        why = f"config/mine.yaml: edge.mqtt.password_file: {tmp_path}/config/nowhere: cannot be read"
+        assert why in complaint(done, 78)
 
 
 def test_a_home_whose_state_folder_is_closed(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ BAD_CONFIGS = {
     "not YAML": ("edge: {", "config.yaml:1: not valid YAML"),
     "password file": (
         "edge: {mqtt: {username: a, password_file: nowhere}}",
-        "edge.mqtt.password_file: nowhere: cannot be read",
+        "/nowhere: cannot be read",
     ),
 }
 

@@ -37,10 +37,12 @@ def test_a_healthy_sensor(tmp_path, broker, virtual_microphone):
         status, lines = doctor(tmp_path, settings(broker.port, tmp_path), **virtual_microphone.variables)
     assert status == 0, lines
     assert set(lines) == {
-        "configuration", "settings", "model", "microphone", "level", "sound cards", "clock", "disk", "broker", "secrets"
+        "configuration", "settings", "model", "microphone", "listening", "level", "sound cards", "clock", "disk",
+        "broker", "secrets",
     }  # fmt: skip
     assert all(line.startswith(("ok   ", "warn ")) for line in lines.values()), lines
     assert lines["level"].startswith("ok")
+    assert lines["listening"] == "ok    listening: switched on"
     assert "dBFS" in lines["level"]
     assert "Hz" in lines["level"] or "speak to learn" in lines["level"]
     assert "golden replay within" in lines["model"]

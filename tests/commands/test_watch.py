@@ -147,6 +147,27 @@ def test_a_plain_terminal_still_tells(broker, env):
         terminal.wait_for(r"attic.*sad.*61%")
 
 
+def test_in_a_pipe_a_line_is_printed_where_something_is_new(broker):
+    command = [sys.executable, "-m", "edge", "watch", "--host", "127.0.0.1", "--port", str(broker.port)]
+    publish(broker.port, "roomtone/attic/state", state("quiet", 0.0))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
+        try:
+            lines = [process.stdout.readline()]  # it listens
+            for label in ("happy", "sad"):
+                publish(broker.port, "roomtone/attic/event", event(1, late=False), retain=False)
+                publish(broker.port, "roomtone/attic/state", state(label, 0.5))
+                publish(broker.port, "roomtone/attic/state", state(label, 0.5))
+                publish(broker.port, "roomtone/attic/health", health(Microphone(state="ok")))
+                publish(broker.port, "roomtone/loft/state", b"nonsense")
+            publish(broker.port, "roomtone/attic/status", b"offline")
+            lines += [process.stdout.readline() for _ in range(3)]
+        finally:
+            process.kill()
+    told = [line.split("  ")[:2] for line in lines]
+    assert told == [["attic", "quiet 0%"], ["attic", "happy 50%"], ["attic", "sad 50%"], ["attic", "sad 50%"]]
+    assert lines[-1].endswith("offline\n")
+
+
 def test_once_prints_what_is_retained_and_ends(broker):
     publish(broker.port, "roomtone/attic/state", state("fear", 0.5))
     done = watch(broker.port, "--once")

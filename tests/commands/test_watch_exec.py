@@ -15,8 +15,9 @@ from threading import Thread
 import msgspec
 import pytest
 
-from edge.commands.act import MOST_WAITING, Act, Wish
+from edge.commands.act import MOST_WAITING, Act, Wish, doubts
 from edge.commands.rooms import Message
+from edge.config import EdgeConfig
 from edge.voice.payloads import Event
 from tests.commands.test_watch import publish, state
 from tests.support.broker import Broker, free_port
@@ -258,3 +259,28 @@ def test_time_passes_without_messages(broker, keep):
     with watching(broker, "--exec", str(keep), "--on", "emotion=angry", "--for", "1s"):
         wait_until(lambda: kept(keep))
     assert kept(keep)[0]["held_s"] >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("on", "says"),
+    [
+        ({"emotion": ("angrry",)}, ["emotion=angrry: no sensor with the model here says that (did you mean angry?)"]),
+        ({"emotion": ("sad", "Sad")}, ["emotion=Sad: no sensor with the model here says that (did you mean sad?)"]),
+        ({"emotion": ("bored",)}, ["emotion=bored: no sensor with the model here says that (it says angry, "]),
+        ({"mood": ("bright",)}, ["mood=bright: no sensor with the model here says that (it says none)"]),
+        ({"status": ("onlin",)}, ["status=onlin: no sensor says that (did you mean online?)"]),
+        ({"microphone": ("of",)}, ["microphone=of: no sensor says that (did you mean off?)"]),
+        ({"emotion": ("angry", "quiet", "unknown"), "status": ("offline",)}, []),
+        ({"microphone": ("ok", "off", "absent"), "device": ("kitchn",)}, []),  # who knows how a sensor is called
+    ],
+)
+def test_a_word_that_no_sensor_says_is_told(on, says):
+    found = list(doubts(Wish(command=["true"], on=on), EdgeConfig()))
+    assert len(found) == len(says)
+    assert all(line.startswith(f"--on {start}") for line, start in zip(found, says, strict=True)), found
+
+
+def test_it_is_told_before_the_waiting_and_a_model_that_cannot_be_read_changes_nothing(broker, keep, tmp_path):
+    with watching(broker, "--exec", shlex.quote(str(keep)), "--on", "emotion=angrry") as process:
+        assert process.stderr.readline().startswith("roomtone: --on emotion=angrry: no sensor")
+    assert list(doubts(Wish(command=["true"], on={"emotion": ("x",)}), EdgeConfig(model=str(tmp_path / "none")))) == []

@@ -14,7 +14,7 @@ from edge.config import Mqtt
 from edge.daemon.listening import Listening
 from edge.daemon.permission import Permission
 from edge.delivery.link import Link
-from tests.support.broker import HOST, Broker
+from tests.support.broker import HOST, Broker, free_port
 from tests.support.daemon import Daemon
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.subscriber import Subscriber
@@ -146,3 +146,19 @@ def test_several_may_forbid_listening():
     listening.set("quiet hours", True)
     listening.set("quiet hours", True)
     assert (listening.on, said) == (True, ["hold", "resume"])
+
+
+def test_only_what_was_switched_off_is_said_to_be(tmp_path, virtual_microphone):
+    """At a first start nobody has switched anything; switched off once, the log says so once."""
+    port = free_port()
+    how = {"mqtt": {"host": "embedded", "websockets_port": free_port()}}
+    with Daemon(tmp_path, port, recording=None, **how) as daemon:
+        daemon.wait_for_log("microphone: waiting for the broker to tell whether listening is on")
+        daemon.wait_for_log("microphone: sound flows")
+        assert "switched off" not in daemon.log
+        with Subscriber(port) as watcher:
+            command(port, "OFF")
+            watcher.wait_for(lambda w: microphone_state(w) == "off")
+            command(port, "ON")
+            watcher.wait_for(lambda w: microphone_state(w) == "ok")
+        assert daemon.log.count("listening is switched off") == 1

@@ -243,7 +243,7 @@ def test_a_broker_that_remembers_but_is_away_at_the_start(tmp_path, virtual_micr
         if not kept:
             (tmp_path / "state" / "listening-room.json").unlink()
         with traced(tmp_path, virtual_microphone, broker.port) as sensor:
-            sensor.daemon.wait_for_status("switched off.*connection refused")
+            sensor.daemon.wait_for_status("(switched off|waiting for the broker to tell).*connection refused")
             time.sleep(1.0)
             assert sensor.opened == []
             broker.start()

@@ -56,8 +56,30 @@ def test_a_renamed_device_leaves_no_ghost(tmp_path, broker):
     assert told in done.stdout
     assert retained(broker.port) == others
     again = roomtone(tmp_path, broker.port, "forget", "attic")
-    assert again.returncode == 0
-    assert "attic: no retained messages were found" in again.stdout
+    assert (again.returncode, again.stdout) == (69, "")
+    assert f"attic: nothing of it that this account may read is on broker {HOST}:{broker.port}" in again.stderr
+    assert retained(broker.port) == others
+
+
+def test_a_name_that_the_broker_does_not_know_is_told_from_those_it_knows(tmp_path, broker):
+    assert roomtone(tmp_path, broker.port, "forget", "kitchn").stderr.endswith(f"on broker {HOST}:{broker.port}\n")
+    for device in ("kitchen", "loft"):
+        retain(broker.port, f"roomtone/{device}/status", "offline")
+    for asked, says in (("kitchn", ": did you mean kitchen?\n"), ("xyz", ": there are kitchen, loft\n")):
+        done = roomtone(tmp_path, broker.port, "forget", asked)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert done.stderr.endswith(says)
+    assert retained(broker.port) == {"roomtone/kitchen/status", "roomtone/loft/status"}
+
+
+def test_as_many_are_said_to_be_removed_as_were_found(tmp_path, broker):
+    for count, kinds in ((1, ["status"]), (2, ["status", "state"])):
+        for kind in kinds:
+            retain(broker.port, f"roomtone/attic/{kind}", "offline")
+        done = roomtone(tmp_path, broker.port, "forget", "attic")
+        assert done.stdout.count(": removed\n") == count
+        assert "homeassistant/device/roomtone-attic/config: not seen, and cleared all the same" in done.stdout
+        assert f"attic: {count} retained message{' was' if count == 1 else 's were'} found" in done.stdout
 
 
 def test_a_device_that_died_online_is_said_to_be_and_forgotten_all_the_same(tmp_path, broker):
@@ -75,12 +97,14 @@ def test_what_the_broker_refuses_is_named_and_the_rest_is_done(tmp_path):
     mqtt = {"username": "loft", "password_file": str(secret)}
     with Broker(tmp_path / "broker", users={"loft": "right", "root": "right"}, acl=acl) as broker:
         root = ["-u", "root", "-P", "right", "-p", str(broker.port)]
-        subprocess.run(["mosquitto_pub", *root, "-r", "-t", "roomtone/loft/status", "-m", "offline"], check=True)
+        left = ["mosquitto_pub", *root, "-r", "-t", "roomtone/loft/status", "-m", "offline"]
+        subprocess.run(left, check=True)
         done = roomtone(tmp_path, broker.port, "forget", "loft", mqtt=mqtt)
         assert done.returncode == 69
         assert "roomtone/loft/status: removed" in done.stdout
         (line,) = done.stderr.splitlines()
         assert f"broker {HOST}:{broker.port}: refuses homeassistant/device/roomtone-loft/config: " in line
+        subprocess.run(left, check=True)
         done = roomtone(tmp_path, broker.port, "forget", "loft", mqtt=mqtt, homeassistant={"enabled": False})
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -91,6 +115,7 @@ def test_wrong_usage_an_embedded_broker_and_none_at_all(tmp_path):
     done = roomtone(tmp_path, 1, "forget", "attic", mqtt={"host": "embedded"})
     assert done.returncode == 78
     assert "a broker of ours keeps nothing" in done.stderr
+    assert done.stderr.endswith("and that with --config FILE\n")
     done = roomtone(tmp_path, 1, "forget", "attic")
     assert done.returncode == 69
     assert f"broker {HOST}:1: connection refused" in done.stderr.splitlines()[-1]

@@ -149,7 +149,7 @@ def test_hold_ends_it_and_resume_starts_it_again(tap: Tap):
         held_s = time.monotonic()
         ears.microphone.hold()
         tap.require_nobody()  # when hold() returns
-        ears.until_fault(held_s, "off")
+        ears.until_fault(held_s, "starting")
         resumed_s = time.monotonic()
         ears.microphone.resume()
         ears.until_block(resumed_s)

@@ -165,7 +165,7 @@ def test_hold_closes_the_microphone_by_the_servers_own_account(steady_microphone
         assert steady_microphone.listeners() == 1
         held_s = time.monotonic()
         ears.microphone.hold()
-        ears.until_fault(held_s, "off")
+        ears.until_fault(held_s, "starting")
         assert steady_microphone.listeners() == 0
         assert ears.microphone.device is None
         resumed_s = time.monotonic()

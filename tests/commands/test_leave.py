@@ -1,0 +1,118 @@
+"""Off is off for whoever looks, too: `doctor`, `check --live` and `devices --live` open no forbidden microphone."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.commands.test_cli import complaint, roomtone
+from tests.support.broker import HOST, free_port
+from tests.support.daemon import switched
+from tests.test_files import LIKE_ANYBODY
+
+NOW = time.gmtime()
+QUIET = {"start": "00:00", "end": "23:59"} if NOW.tm_hour < 23 else {"start": "12:00", "end": "11:59"}
+LOOKS = (["devices", "--live", "4"], ["check", "--live"], ["doctor"])
+
+
+@pytest.fixture
+def ear(tmp_path: Path):
+    """The file that a microphone leaves where it was opened: a command that delivers a hum."""
+    hum = "import sys, time\nwhile True: sys.stdout.buffer.write(bytes(range(0, 128)) * 10); time.sleep(0.04)"
+    (tmp_path / "hum.py").write_text(hum)
+    return tmp_path / "opened"
+
+
+def look(folder: Path, arguments: list[str], port: int | None = None, **edge) -> subprocess.CompletedProcess[str]:
+    """Look, as configured, with a broker at a port, or with none of the house's."""
+    mqtt = {"host": HOST, "port": port} if port else {}
+    audio = {"command": ["sh", "-c", f"touch {folder}/opened; exec python3 {folder}/hum.py"]}
+    edge = {"state_folder": str(folder / "state"), "audio": audio, "mqtt": mqtt, **edge}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"edge": edge}))
+    return roomtone(*arguments, cwd=folder, PULSE_SERVER="unix:/nowhere")
+
+
+def retain(port: int, word: str) -> None:
+    words = ["-V", "5", "-q", "1", "-r", "-t", "roomtone/room/listening", "-m", word]
+    when = ["-D", "publish", "user-property", "ts", "2026-02-01T12:00:00.000Z"]
+    subprocess.run(["mosquitto_pub", "-p", str(port), *words, *when], check=True)
+
+
+def forbidden(done: subprocess.CompletedProcess[str], arguments: list[str], says: str) -> None:
+    """Hold that it says so, in the words of each command, and calls nothing else a fault of the microphone's."""
+    if arguments[0] == "devices":
+        assert f"microphone: {says}" in complaint(done, 69)
+        assert complaint(done, 69).endswith(": not opened; --anyway opens it")
+        return
+    lines = done.stdout.splitlines()
+    if arguments[0] == "doctor":
+        assert [line for line in lines if line.startswith(f"warn  listening: {says}")], done.stdout
+        assert "warn  level: the microphone was not opened: --anyway opens it" in lines
+    else:
+        assert [line for line in lines if line.startswith(f"listening: {says}")], done.stdout
+        assert [line for line in lines if line.endswith(": not opened; --anyway opens it")], done.stdout
+
+
+@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("why", ["here", "broker", "quiet hours", "quiet hours set over MQTT"])
+def test_what_is_forbidden_is_said_and_nothing_is_opened(tmp_path, broker, ear, arguments, why):
+    says, edge = "switched off since 2026-0", {}
+    if why == "here":
+        switched(tmp_path / "state", "OFF")
+    elif why == "broker":  # the later of the two
+        switched(tmp_path / "state", "ON")
+        retain(broker.port, "OFF")
+    else:
+        says = f"quiet hours until {QUIET['end']} UTC"
+        edge = {"quiet_hours": QUIET} if why == "quiet hours" else {}
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "settings-room.json").write_text("{}" if edge else json.dumps({"quiet_hours": QUIET}))
+    done = look(tmp_path, arguments, broker.port, **edge)
+    forbidden(done, arguments, says)
+    assert not ear.exists()
+    assert done.returncode == (69 if arguments[0] == "devices" else 0), done.stderr
+    if why == "here":
+        look(tmp_path, [*arguments, "--anyway"], broker.port, **edge)
+        assert ear.exists()
+
+
+@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("known", ["never switched", "switched on since", "no broker"])
+def test_what_is_not_forbidden_is_opened(tmp_path, broker, ear, arguments, known):
+    if known == "switched on since":
+        switched(tmp_path / "state", "OFF")
+        retain(broker.port, "ON")
+    done = look(tmp_path, arguments, free_port() if known == "no broker" else broker.port)
+    assert ear.exists()
+    assert "not opened" not in done.stdout + done.stderr
+    assert arguments[0] == "devices" or "listening: switched on" in done.stdout
+
+
+def test_a_broker_of_our_own_has_nothing_to_say_of_it(tmp_path, ear):
+    switched(tmp_path / "state", "OFF")
+    forbidden(look(tmp_path, ["devices", "--live", "4"]), ["devices"], "switched off since 2026-01-31")
+    assert not ear.exists()
+
+
+def test_without_live_nobody_is_asked_and_the_switch_is_told_all_the_same(tmp_path, ear):
+    switched(tmp_path / "state", "OFF")
+    done = look(tmp_path, ["check"], free_port())
+    assert "\nlistening: switched off since 2026-01-31" in done.stdout
+    assert done.returncode == 0
+
+
+def test_who_may_not_read_the_switch_does_not_take_it_for_on(tmp_path, ear):
+    switched(tmp_path / "state", "OFF")
+    (tmp_path / "state").chmod(0)
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"edge": {"audio": {"command": ["sh", "-c", f"touch {ear}"]}}})
+    )
+    tmp_path.chmod(0o777)
+    done = roomtone(
+        "devices", "--live", "4", cwd=tmp_path, before=LIKE_ANYBODY, STATE_DIRECTORY=str(tmp_path / "state")
+    )
+    assert "which is not for this user: not opened; --anyway opens it" in complaint(done, 69)
+    assert not ear.exists()
