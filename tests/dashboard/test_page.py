@@ -175,7 +175,7 @@ def test_off_on_purpose_is_said_once_and_calmly(room: Broker, visit):
         expect(word(page)).to_have_text("not listening")
         expect(page.locator("#now-detail")).to_have_text("Listening is switched off.")
         expect(page.locator("#curve-empty")).to_have_text("Nothing is heard.")
-        for elsewhere in ("#ear-state", "#ear-detail", "#ear-figures"):
+        for elsewhere in ("#ear", "#ear-state", "#ear-detail", "#ear-figures"):
             expect(page.locator(elsewhere)).to_be_hidden()
         expect(page.get_by_role("switch", name="Listening")).not_to_be_checked()
         with Puppet(room.port, "hall") as hall:
