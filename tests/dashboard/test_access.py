@@ -175,6 +175,6 @@ def violations(page: Page, within: str = "html") -> list[str]:
 
 def test_the_demo_says_what_it_is(visit):
     expect(visit("?demo").page.locator("#demo-note")).to_have_text(
-        "Demo: the voices are synthetic, the labels illustrative."
+        "Demo: the voices are synthetic, the labels illustrative. Switched off, it stays off until it ends."
     )
     expect(visit().page.locator("#demo-note")).to_be_hidden()
