@@ -45,7 +45,8 @@ def _endless() -> Iterator[np.ndarray]:
 def _announce(broker: Broker) -> None:
     print(f"page    {broker.page}?demo")
     print(f"broker  127.0.0.1 port {broker.port}  (mosquitto_sub -p {broker.port} -t 'roomtone/#' -v)")
-    print("The voices are synthetic and the labels illustrative. Ctrl-C ends.", flush=True)
+    print("The voices are synthetic and the labels illustrative. Ctrl-C ends.")
+    print("Switched off, the demo stays off until it ends; a sensor of your own, until it is switched on.", flush=True)
 
 
 def _print_event(event: Event) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edge.config import Audio, EdgeConfig
-from edge.daemon.quiet_hours import QuietClock
 from edge.daemon.kept import kept, kept_preferences
+from edge.daemon.quiet_hours import QuietClock
 from edge.daemon.switch import Setting, Switch, latest, setting_of
 from edge.delivery.past import Retained
 from edge.errors import RoomtoneError

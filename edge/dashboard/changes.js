@@ -31,6 +31,11 @@ const Changes = (() => {
     const day = Format.day(change.start, now);
     const iso = new Date(change.start).toISOString();
     const clock = Dom.make("time", { datetime: iso }, ...(day ? [Dom.make("small", {}, day)] : []), Format.clockWithSeconds(change.start));
+    const holding = Dom.make("span", { class: "held" }, held(change.start, change.end));
+    if (change.label === null) {
+      const what = Dom.make("span", { class: "what" }, "nothing known");
+      return { change, item: Dom.make("li", { class: "hole" }, clock, Dom.make("span"), what, holding), held: holding };
+    }
     const gap = Past.isGap(change);
     const taught = Lessons.of(change, lessons);
     const word = Lessons.canTeach(change, lessons) ? button(change) : Dom.make("span", { class: "word" }, change.label);
@@ -38,7 +43,6 @@ const Changes = (() => {
     const chips = marks.map((mark) => Dom.make("span", { class: "chip" }, mark));
     const ratio = gap ? null : Labels.surely(change.label, change.confidence);
     const sure = ratio === null ? "" : Format.percent(ratio);
-    const holding = Dom.make("span", { class: "held" }, held(change.start, change.end));
     const item = Dom.make(
       "li",
       { "data-tone": Labels.tone(change.label), "data-label": change.label },

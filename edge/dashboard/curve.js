@@ -19,7 +19,7 @@ const Curve = (() => {
     const columns = trace.columns();
     const recent = columns[0].some((t) => t > (nowMs - Trace.SPAN_MS) / 1000);
     Dom.setHidden(Dom.byId("curve-empty"), recent);
-    Dom.setText(Dom.byId("curve-empty"), condition.kind === "live" ? "Nobody has spoken for a while." : "Nothing is heard.");
+    if (!recent) Dom.setText(Dom.byId("curve-empty"), condition.kind === "live" ? silence(sensor, nowMs) : "Nothing is heard.");
     if (wanted !== drawn) {
       plot?.destroy();
       plot = make(box, trace.labels);
@@ -28,6 +28,13 @@ const Curve = (() => {
     resize(box);
     plot.setData(columns, false);
     plot.setScale("x", { min: (nowMs - Trace.SPAN_MS) / 1000, max: nowMs / 1000 });
+  }
+
+  /* The probabilities of what was said before this page was open are not known: only the labels are. */
+  function silence(sensor, nowMs) {
+    const until = sensor.knownUntil(nowMs);
+    const quiet = sensor.past.wasQuiet(until - Trace.SPAN_MS, until);
+    return quiet ? "Nobody has spoken for a while." : "It begins when somebody speaks.";
   }
 
   function resize(box) {

@@ -20,10 +20,7 @@ class MicrophoneCard {
     const state = Dom.byId("ear-state");
     Dom.setAttribute(state, "data-works", told && ear.code !== "starting" ? (ear.code === "ok" ? "yes" : "no") : "unknown");
     Dom.setText(state, told ? ear.reason : "not known now");
-    const onPurpose = condition.kind === "off"; // which the big card says, and the switch shows
-    Dom.setHidden(state, onPurpose);
-    Dom.setHidden(Dom.byId("ear-detail"), onPurpose);
-    Dom.setHidden(Dom.byId("ear-figures"), onPurpose);
+    Dom.setHidden(Dom.byId("ear"), condition.kind === "off"); // which the big card says, and the switch shows
     Dom.setText(Dom.byId("ear-detail"), told ? Condition.sentence(MicrophoneCard._rest(ear)) : "");
     const sound = sensor.state;
     this._figures.show([

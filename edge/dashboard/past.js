@@ -65,16 +65,31 @@ class Past {
     this._add(`since ${since}`, this._present);
   }
 
-  /* The changes of the label, oldest first: {start, end, label, confidence, late}; `end` is as far as it is known. */
+  /* The changes of the label, oldest first: {start, end, label, confidence, late}; `end` is as far as it is known. A
+   * `label` of null stands for a time between two of them of which nothing is known. */
   changes() {
     const items = this._merge().filter((item, i, all) => !Past.isGap(item) || !(all[i + 1]?.start - item.start < Past.SHORT_GAP_MS));
     const goesOn = (item, last) =>
       item.label === last.label && Past.isGap(item) === Past.isGap(last) && this._sawAll(last.start, item.start);
     const changes = items.filter((item, i) => i === 0 || !goesOn(item, items[i - 1]));
-    return changes.map((item, i) => {
+    return changes.flatMap((item, i) => {
       const known = this._known.find(({ from, until }) => from <= item.start + Past.SAME_MS && item.start <= until);
-      return { ...item, end: Math.min(changes[i + 1]?.start ?? Infinity, Math.max(item.start, known?.until ?? item.start)) };
+      const next = changes[i + 1]?.start ?? item.start;
+      const end = Math.min(changes[i + 1]?.start ?? Infinity, Math.max(item.start, known?.until ?? item.start));
+      const told = { ...item, end };
+      return next - end > Past.SAME_MS ? [told, { start: end, end: next, label: null, confidence: null, late: false }] : [told];
     });
+  }
+
+  /* Whether there is a time between two words of the sensor of which nothing is known. */
+  hasHoles() {
+    return this._known.length > 1;
+  }
+
+  /* Whether it is known that nobody spoke from `from` to `until`, in ms. */
+  wasQuiet(from, until) {
+    const quiet = this.spans(from, until).filter((span) => span.label === Labels.QUIET && !Past.isGap(span));
+    return quiet.reduce((sum, span) => sum + span.end - span.start, 0) >= until - from - Past.SAME_MS;
   }
 
   /* What is known from `from` on, oldest first: {start, end, label, confidence, late}. `until`: as far as its last word

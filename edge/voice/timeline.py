@@ -12,7 +12,9 @@ log = logging.getLogger("roomtone.timeline")
 
 SPAN_S = 86_400.0
 MOST_RUNS = 1_440
-INTERVAL_S = 60.0  # between two publications
+INTERVAL_S = 60.0  # between two publications, at most
+SOONEST_S = 5.0
+_S_PER_RUN = 0.25  # from 240 runs on, some 13 kB, a change is told within a minute only
 _LONGEST_LABEL = 64
 _UNTOLD_S = 2.0  # between what a timeline and a state tell; a change in it belongs to the state's label
 
@@ -24,15 +26,19 @@ class TimelineRecorder:
 
     A run of `quiet` with confidence 0 stands for a time in which nobody listened. Where the clock steps, runs stay
     sorted by their start, within a day to both sides of now. What is published is known up to its `ts`, so that it is
-    published again also where no run is new.
+    published again also where no run is new. While it is short, a new run is published sooner: a page that is opened
+    soon after the start has a past, too.
     """
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
         self._due_s = 0.0
+        self._due_if_new_s = 0.0
+        self._new = False
 
     def add(self, start: float, label: str, confidence: float) -> None:
         """Begin a run, at Unix time `start`."""
+        self._new = True
         bisect.insort(self._runs, (start, label, confidence), key=_start)
         del self._runs[: -2 * MOST_RUNS]  # nothing is published, and thereby tidied, before the broker answers
 
@@ -54,14 +60,17 @@ class TimelineRecorder:
         if known:
             gap = (max(until, max(map(_start, known))), QUIET, 0.0)
             self._runs = sorted([*known, gap, *self._runs], key=_start)
-            self._due_s = 0.0
+            self._due_s = self._due_if_new_s = 0.0
 
     def due(self, monotonic_s: float, now: float) -> Timeline | None:
-        """Return the timeline if it has not been published for a minute. `now` is Unix time."""
-        if not self._runs or monotonic_s < self._due_s:
+        """Return the timeline if it has not been published for a minute, or sooner, as above. `now` is Unix time."""
+        if not self._runs or monotonic_s < (self._due_if_new_s if self._new else self._due_s):
             return None
+        timeline = self.timeline(now)
+        self._new = False
         self._due_s = monotonic_s + INTERVAL_S
-        return self.timeline(now)
+        self._due_if_new_s = monotonic_s + min(max(_S_PER_RUN * len(timeline.runs), SOONEST_S), INTERVAL_S)
+        return timeline
 
     def timeline(self, now: float) -> Timeline:
         """Return the runs of the day before `now`, the first beginning no earlier than that."""

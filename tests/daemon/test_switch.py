@@ -323,3 +323,21 @@ def test_the_demo_does_not_touch_the_switch(tmp_path):
     )  # fmt: skip
     assert " -> " in done.stdout, done.stderr
     assert (tmp_path / "state" / "listening-room.json").read_text() == before
+
+
+def test_the_demo_that_was_switched_off_is_off_until_it_ends_and_says_so(tmp_path):
+    config = {"mqtt": {"websockets_port": free_port()}, "state_folder": str(tmp_path / "state")}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"edge": config}))
+    demo = [sys.executable, "-m", "edge", "--config", str(tmp_path / "c.yaml"), "demo"]
+    with subprocess.Popen(demo, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        said = [first.stdout.readline() for _ in range(4)]
+        port = int(re.search(r"port (\d+)", said[1])[1])
+        with Subscriber(port) as watcher:
+            watcher.wait_for(lambda w: w.on("state"))
+            off = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", "roomtone/room/listening/set", "-m", "OFF"]
+            subprocess.run(off, check=True)
+            watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "off")
+        first.terminate()
+    assert said[3].startswith("Switched off, the demo stays off until it ends; a sensor of your own, until ")
+    again = subprocess.run([*demo, "--seconds", "8"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert " -> " in again.stdout, again.stderr

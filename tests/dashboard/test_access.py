@@ -126,6 +126,33 @@ def test_axe_finds_nothing_where_there_is_little_to_tell(room: Broker, visit, sc
         assert violations(page) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844), (320, 568)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_switch_is_beside_the_headline_and_nothing_moves_when_it_speaks(room: Broker, visit, size, scheme: str):
+    width, height = size
+    page = visit(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": height}).page
+    with Puppet(room.port, "living-room") as sensor, Puppet(room.port, "hall"):
+        page.goto(f"{room.page_url}#living-room")
+        sensor.state("happy")
+        expect(word(page)).to_have_text("happy")
+        switch = page.get_by_role("switch", name="Listening")
+        title, place, card = (
+            each.bounding_box() for each in (page.locator("#room-title"), switch, page.locator("#now"))
+        )
+        assert place["y"] + place["height"] < card["y"] < height / 3
+        assert place["y"] - title["y"] < 2 * title["height"]
+        assert width - (place["x"] + place["width"]) < 40  # on the right
+        switch.click()
+        expect(page.locator("#listening-note")).to_have_text("Switching off…")
+        assert page.locator("#now").bounding_box() == card
+        assert switch.bounding_box() == place
+        assert violations(page) == []
+        sensor.send("status", "offline")
+        expect(page.locator("#listening-note")).to_contain_text("Cannot be switched now")
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_everything_can_be_reached_by_keyboard(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:
@@ -138,7 +165,7 @@ def test_everything_can_be_reached_by_keyboard(room: Broker, visit):
             reached.append(page.evaluate("document.activeElement.id"))
             outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             assert outline == "solid", reached[-1]
-        assert reached == ["skip", "home", "sign-in", "ribbon", "changes", "listening"]
+        assert reached == ["skip", "home", "sign-in", "listening", "ribbon", "changes"]
 
 
 def violations(page: Page, within: str = "html") -> list[str]:
@@ -148,6 +175,6 @@ def violations(page: Page, within: str = "html") -> list[str]:
 
 def test_the_demo_says_what_it_is(visit):
     expect(visit("?demo").page.locator("#demo-note")).to_have_text(
-        "Demo: the voices are synthetic, the labels illustrative."
+        "Demo: the voices are synthetic, the labels illustrative. Switched off, it stays off until it ends."
     )
     expect(visit().page.locator("#demo-note")).to_be_hidden()

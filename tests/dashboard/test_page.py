@@ -11,7 +11,7 @@ from edge.sound.faults import explain
 from edge.voice import payloads
 from tests.dashboard.puppet import Puppet, spread
 from tests.support.broker import Broker
-from tests.support.chromium import labels, word
+from tests.support.chromium import colours_in, labels, tone, word
 from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
 
@@ -175,7 +175,7 @@ def test_off_on_purpose_is_said_once_and_calmly(room: Broker, visit):
         expect(word(page)).to_have_text("not listening")
         expect(page.locator("#now-detail")).to_have_text("Listening is switched off.")
         expect(page.locator("#curve-empty")).to_have_text("Nothing is heard.")
-        for elsewhere in ("#ear-state", "#ear-detail", "#ear-figures"):
+        for elsewhere in ("#ear", "#ear-state", "#ear-detail", "#ear-figures"):
             expect(page.locator(elsewhere)).to_be_hidden()
         expect(page.get_by_role("switch", name="Listening")).not_to_be_checked()
         with Puppet(room.port, "hall") as hall:
@@ -364,11 +364,6 @@ def test_what_our_own_payloads_say_is_understood(room: Broker, visit):
         assert labels(page) == ["neutral", "unknown"]
 
 
-def tone(page: Page, label: str) -> str:
-    """The colour of a label as the style sheet has it, e.g. `f0b429`."""
-    return page.evaluate("label => Labels.colour(label).slice(1)", label)
-
-
 def place_of(page: Page, selector: str) -> tuple[float, float]:
     """Where something stands on the plane, in hundredths: its middle, as right and up of the plane's.
 
@@ -386,20 +381,3 @@ def place_of(page: Page, selector: str) -> tuple[float, float]:
     down = thing["y"] + thing["height"] / 2 - plane["y"] - plane["height"] / 2
     place = round(2 * right / (plane["width"] - rem), 2), round(-2 * down / (plane["height"] - rem), 2)
     return place[0] + 0.0, place[1] + 0.0
-
-
-def colours_in(page: Page, canvas: str) -> dict[str, int]:
-    """How many pixels of each colour a canvas has, transparent ones left out."""
-    counts = page.locator(canvas).evaluate(
-        """canvas => {
-            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            const counts = {};
-            for (let i = 0; i < data.length; i += 4) {
-                if (data[i + 3] < 255) continue;
-                const colour = [data[i], data[i + 1], data[i + 2]].map(v => v.toString(16).padStart(2, "0")).join("");
-                counts[colour] = (counts[colour] || 0) + 1;
-            }
-            return counts;
-        }"""
-    )
-    return {**dict.fromkeys((tone(page, label) for label in ("sad", "happy")), 0), **counts}

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.dashboard.puppet import Puppet
 from tests.support.broker import Broker
-from tests.support.chromium import labels, word
+from tests.support.chromium import colours_in, labels, tone, word
 from tests.support.patience import wait_until
 
 
@@ -74,8 +74,10 @@ def test_what_a_restart_leaves_open_is_left_open_until_the_sensor_tells(room: Br
         expect(page.locator("#changes li .held")).to_have_text(["for 10 min"])
         sensor.send("status", "online")
         sensor.state("quiet", since_s=now - 5)
-        expect(page.locator("#changes li")).to_have_count(2)
-        assert labels(page) == ["quiet", "quiet"]
+        expect(page.locator("#changes li")).to_have_count(3)
+        assert labels(page) == ["quiet", None, "quiet"]
+        expect(page.locator("#changes li.hole .what")).to_have_text("nothing known")
+        expect(page.locator("#changes li.hole .held")).to_have_text("for 9 min")
         expect(page.locator("#changes li .held").last).to_have_text("for 10 min")
         expect(page.locator("#legend li")).to_have_text(["quiet10 min"])
         assert moment(page, 5).endswith("nothing known")
@@ -95,3 +97,63 @@ def test_states_that_follow_each_other_leave_nothing_open(room: Broker, visit):
         expect(word(page)).to_have_text("quiet")
         expect(page.locator("#legend li")).to_have_text(["happy30 s", "quiet2 min"])
         assert labels(page) == ["quiet", "happy", "quiet"]
+
+
+def test_what_happened_since_the_last_timeline_is_said_to_be_unknown_until_the_next_one_tells(room: Broker, visit):
+    """A page that is opened between two timelines: labels of which it knows nothing lie before the present one."""
+    now = time.time()
+    early = [(now - 60, "quiet", 0.9), (now - 40, "angry", 0.7), (now - 35, "quiet", 0.9)]
+    missed = [(now - 20, "happy", 0.8), (now - 4, "quiet", 0.9)]
+    with Puppet(room.port) as sensor:
+        sensor.timeline(early, at_s=now - 30)
+        sensor.state("quiet", since_s=now - 4)
+        page = visit().page
+        expect(page.locator("#changes li.hole .what")).to_have_text("nothing known")
+        assert labels(page) == ["quiet", "angry", "quiet", None, "quiet"]
+        expect(page.locator("#changes li.hole .held")).to_have_text("for 26 s")
+        sensor.timeline([*early, *missed])  # the next, without being asked for again
+        expect(page.locator("#changes li.hole")).to_have_count(0)
+        assert labels(page) == ["quiet", "angry", "quiet", "happy", "quiet"]
+        expect(page.locator("#legend li", has_text="happy")).to_have_text("happy16 s")
+        with Puppet(room.port, "hall") as hall:  # whose timeline the broker is asked for after it let go of this one's
+            page.goto(f"{room.page_url}#hall")
+            hall.timeline([(now - 600, "happy", 0.8)])
+            expect(page.locator("#changes li")).to_have_count(1)
+            page.goto(f"{room.page_url}#living-room")
+            sensor.timeline([(now - 50, "sad", 0.8)])
+            sensor.state("fear")
+            expect(word(page)).to_have_text("fear")
+            assert "sad" not in labels(page)  # one is enough: they are large
+
+
+def test_a_room_that_is_opened_later_has_its_holes_filled_too(room: Broker, visit):
+    now = time.time()
+    early = [(now - 600, "sad", 0.9), (now - 60, "quiet", 0.9)]
+    with Puppet(room.port) as sensor, Puppet(room.port, "hall"):
+        sensor.timeline(early, at_s=now - 30)
+        sensor.state("quiet", since_s=now - 4)
+        page = visit().page
+        expect(page.locator(".tile")).to_have_count(2)
+        # That it was asked for while no room was open shows in the tile.
+        wait_until(lambda: colours_in(page, ".tile[href='#living-room'] canvas")[tone(page, "sad")] > 0)
+        page.goto(f"{room.page_url}#living-room")
+        expect(page.locator("#changes li.hole")).to_have_count(1)
+        sensor.timeline([*early, (now - 20, "happy", 0.8), (now - 4, "quiet", 0.9)])
+        expect(page.locator("#changes li.hole")).to_have_count(0)
+        assert labels(page) == ["sad", "quiet", "happy", "quiet"]
+
+
+@pytest.mark.parametrize("spoke", [True, False])
+def test_the_curve_says_of_the_time_before_the_page_only_what_is_known(room: Broker, visit, spoke):
+    now = time.time()
+    told = [(now - 300, "quiet", 0.9), *([(now - 20, "angry", 0.7)] if spoke else []), (now - 10, "quiet", 0.9)]
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet", since_s=now - 10)
+        page = visit().page
+        expect(page.locator("#curve-empty")).to_have_text("It begins when somebody speaks.")  # no more is known yet
+        sensor.timeline(told)
+        expect(page.locator("#changes li")).to_have_count(3 if spoke else 1)
+        said = "It begins when somebody speaks." if spoke else "Nobody has spoken for a while."
+        expect(page.locator("#curve-empty")).to_have_text(said)
+        sensor.state("happy")
+        expect(page.locator("#curve-empty")).to_be_hidden()

@@ -1,6 +1,7 @@
 """A device is forgotten: nothing of it is left on a real broker, by the word of mosquitto's own client."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -22,14 +23,15 @@ def roomtone(folder, port: int, *arguments: str, **edge) -> subprocess.Completed
     )  # fmt: skip
 
 
-def retain(port: int, topic: str, payload: str = "1") -> None:
-    subprocess.run(["mosquitto_pub", "-p", str(port), "-q", "1", "-r", "-t", topic, "-m", payload], check=True)
+def retain(port: int, topic: str, payload: str = "1", *account: str) -> None:
+    to = ["mosquitto_pub", "-p", str(port), "-q", "1", "-r", "-t", topic, "-m", payload, *account]
+    subprocess.run(to, check=True)
 
 
-def retained(port: int) -> set[str]:
+def retained(port: int, *account: str) -> set[str]:
     """Return the topics on which a newcomer is told something."""
-    retain(port, "end")
-    with Subscriber(port, "#") as newcomer:
+    retain(port, "end", "1", *account)
+    with Subscriber(port, "#", *account) as newcomer:
         newcomer.wait_for(lambda w: "end" in {message.topic for message in w.messages})
         return {message.topic for message in newcomer.messages if message.payload} - {"end"}
 
@@ -88,6 +90,28 @@ def test_a_device_that_died_online_is_said_to_be_and_forgotten_all_the_same(tmp_
     done = roomtone(tmp_path, broker.port, "forget", "attic", homeassistant={"prefix": "ha/sensors"})
     assert "attic said `online`: if it still runs, it publishes again" in done.stdout
     assert retained(broker.port) == set()
+
+
+def test_the_commands_that_the_privacy_page_offers_without_roomtone_leave_nothing_either(tmp_path):
+    """With the rights that house.sh gives a sensor, which may not read Home Assistant's topic."""
+    page = (ROOT / "deploy" / "privacy.md").read_text()
+    offered = [line for line in page.splitlines() if line.startswith("mosquitto_")]
+    assert [line.split()[0] for line in offered] == ["mosquitto_sub", "mosquitto_pub"]
+    described = "homeassistant/device/roomtone-loft/config"
+    acl = f"user loft\ntopic readwrite roomtone/loft/#\ntopic write {described}\nuser root\ntopic readwrite #\n"
+    with Broker(tmp_path / "broker", users={"loft": "right", "root": "right"}, acl=acl) as broker:
+        root = ("-u", "root", "-P", "right")
+        topics = {f"roomtone/{kind}" for kind in ("loft/status", "loft/state", "loft/timeline", "attic/status")}
+        for topic in topics | {described}:
+            retain(broker.port, topic, "1", *root)
+        ends = []
+        for line in offered:
+            for placeholder, value in (("BROKER", HOST), ("NAME", "loft"), ("PASSWORD", "right"), ("<device>", "loft")):
+                line = line.replace(placeholder, value)
+            done = subprocess.run([*shlex.split(line), "-p", str(broker.port)], capture_output=True, timeout=PATIENCE_S)
+            ends.append((done.returncode, done.stderr.decode().strip()))
+        assert ends == [(27, "Timed out"), (0, "")]
+        assert retained(broker.port, *root) == {"roomtone/attic/status"}
 
 
 def test_what_the_broker_refuses_is_named_and_the_rest_is_done(tmp_path):

@@ -370,6 +370,7 @@ def test_the_state_folder_is_systemds_or_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     assert state_folder(None) == Path("/home/somebody/.local/state/roomtone")
+    assert "`~/.local/state/roomtone/`" in (ROOT / "deploy" / "privacy.md").read_text()  # what to wipe
     monkeypatch.setenv("XDG_STATE_HOME", "/xdg")
     assert state_folder(None) == Path("/xdg/roomtone")
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/roomtone:/other")

@@ -73,3 +73,25 @@ def word(page: Page) -> Locator:
 def labels(page: Page) -> list[str]:
     """The labels in the list of changes, oldest first."""
     return page.locator("#changes li").evaluate_all("items => items.map(item => item.dataset.label)")[::-1]
+
+
+def tone(page: Page, label: str) -> str:
+    """The colour of a label as the style sheet has it, e.g. `f0b429`."""
+    return page.evaluate("label => Labels.colour(label).slice(1)", label)
+
+
+def colours_in(page: Page, canvas: str) -> dict[str, int]:
+    """How many pixels of each colour a canvas has, transparent ones left out."""
+    counts = page.locator(canvas).evaluate(
+        """canvas => {
+            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const counts = {};
+            for (let i = 0; i < data.length; i += 4) {
+                if (data[i + 3] < 255) continue;
+                const colour = [data[i], data[i + 1], data[i + 2]].map(v => v.toString(16).padStart(2, "0")).join("");
+                counts[colour] = (counts[colour] || 0) + 1;
+            }
+            return counts;
+        }"""
+    )
+    return {**dict.fromkeys((tone(page, label) for label in ("sad", "happy")), 0), **counts}

@@ -2,13 +2,14 @@
 
 import json
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.voice.payloads import rfc3339
-from edge.voice.timeline import INTERVAL_S, MOST_RUNS, SPAN_S, TimelineRecorder
+from edge.voice.timeline import INTERVAL_S, MOST_RUNS, SOONEST_S, SPAN_S, TimelineRecorder
 
 NOON = datetime.fromisoformat("2026-01-31T12:00:00Z").timestamp()
 
@@ -33,9 +34,11 @@ def test_runs_are_the_changes_of_the_last_day():
     assert published(recorder) == [(rfc3339(NOON - SPAN_S), "happy", 0.8), (rfc3339(NOON - 60), "quiet", 1.0)]
 
 
-def test_never_more_than_there_are_minutes_in_a_day_and_never_more_often_than_once_a_minute():
+def test_never_more_than_there_are_minutes_in_a_day_and_once_long_never_more_often_than_once_a_minute():
     recorder = TimelineRecorder()
     times = []
+    for second in range(-240, 0):
+        recorder.add(NOON + second, "happy" if second % 2 else "quiet", 0.5)
     for second in range(6_000):
         recorder.add(NOON + second, "happy" if second % 2 else "quiet", 0.5)
         if (timeline := recorder.due(float(second), NOON + second)) is not None:
@@ -156,12 +159,31 @@ def test_a_label_that_goes_on_is_one_run_with_the_confidence_it_began_with():
     ]
 
 
+def test_a_short_day_is_published_soon_after_a_change_and_a_long_one_seldom():
+    recorder = TimelineRecorder()
+    times = []
+    for second in range(600):
+        recorder.add(NOON + second, "happy" if second % 2 else "quiet", 0.5)
+        if recorder.due(float(second), NOON + second) is not None:
+            times.append(second)
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses[:4] == [SOONEST_S] * 4
+    assert pauses == sorted(pauses)  # the longer it is, the less often
+    assert pauses[-1] == INTERVAL_S
+
+
+def test_a_short_day_in_which_nothing_is_new_is_published_once_a_minute():
+    recorder = TimelineRecorder()
+    recorder.add(NOON, "quiet", 1.0)
+    assert [second for second in range(200) if recorder.due(float(second), NOON + second)] == [0, 60, 120, 180]
+
+
 def test_an_earlier_life_is_published_at_once():
     recorder = TimelineRecorder()
     recorder.add(NOON, "quiet", 1.0)
     assert recorder.due(100.0, NOON) is not None
     recorder.add(NOON + 1, "happy", 1.0)
-    assert recorder.due(100.0 + INTERVAL_S - 1, NOON + 1) is None
+    assert recorder.due(100.0 + SOONEST_S - 1, NOON + 1) is None
     recorder.recall(payload((NOON - 900, "happy", 0.7), ts=NOON - 300))
     assert recorder.due(101.0, NOON + 1) is not None
 
