@@ -45,8 +45,9 @@ class ConvertConfig(Section, kw_only=True):
     """How runs become artifacts.
 
     representative_clips: of the training side, whose ranges int8 is given. abstain_precision: the `enter` threshold is
-    the lowest at which this share of the labels said on the validation side is right. moods: the groups of labels that
-    are said where no label is, from the probability on from which a share `mood_precision` of them is right.
+    the lowest at which this share of the labels said on the validation side is right, of 20 clips or more. moods: the
+    groups of labels that are said where no label is, from the probability on from which a share `mood_precision` of
+    them is right.
     second_runtime: a Python with tflite-runtime, relative to the checkout; None leaves it out, and the report says so.
     gates: by protocol of the training, `any` for the others.
     """

@@ -95,6 +95,8 @@ def test_the_sensor_refuses_an_artifact_that_has_them(unfit):
         ({"Joy": "happy"}, "words: 'Joy': write it as 'joy'"),
         ({" joy": "happy"}, "words: ' joy': write it as 'joy'"),
         ({"bored": "boredom"}, "words: 'bored' leads to 'boredom', which is none of labels"),
+        ({"sad": "happy"}, "words: 'sad' leads to 'happy', but is itself one of labels: take one of them out"),
+        ({"sad": None}, "words: 'sad' leads to null, but is itself one of labels"),
     ],
 )
 def test_words_that_lead_nowhere(words, message):
@@ -105,6 +107,14 @@ def test_words_that_lead_nowhere(words, message):
 def test_words_lead_to_labels_or_out():
     config = TrainConfig(labels=("happy", "sad"))
     assert [config.label(word) for word in ("happy", " Joy ", "SADNESS", "boredom")] == ["happy", "happy", "sad", None]
-    for word, said in (("anger", "label 'anger' means 'angry', which is neither one of happy, sad"), ("", "missing")):
+    for word, said in (("anger", "label 'anger' means 'angry', which is neither one of happy, sad"),
+                       ("anger", "write anger: LABEL there, or anger: null to leave"), ("", "missing")):  # fmt: skip
         with pytest.raises(ValueError, match=said):
             config.label(word)
+
+
+def test_a_word_that_is_itself_a_label_wins_over_the_usual_list():
+    for labels in (("calm", "tense"), ("calm", "neutral"), ("joy", "boredom")):
+        config = TrainConfig(labels=labels)
+        assert [config.label(f" {label.upper()}") for label in labels] == list(labels)
+    assert TrainConfig(labels=("happy", "neutral")).label("calm") == "neutral"

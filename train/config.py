@@ -151,25 +151,30 @@ class TrainConfig(Section, kw_only=True):
         for word, label in self.words.items():
             if word != word.strip().lower():
                 raise ValueError(f"words: {word!r}: write it as {word.strip().lower()!r}; capitals do not count")
-            # The usual words may lead to labels that this set has not.
-            if label is not None and label not in self.labels and WORDS.get(word) != label:
+            # The usual words may lead to labels that this set has not, and may be labels of it.
+            if word in WORDS and WORDS[word] == label:
+                continue
+            if word in self.labels and word != label:
+                leads = "null" if label is None else repr(label)
+                raise ValueError(f"words: {word!r} leads to {leads}, but is itself one of labels: take one of them out")
+            if label is not None and label not in self.labels:
                 raise ValueError(f"words: {word!r} leads to {label!r}, which is none of labels")
 
     def label(self, word: str) -> str | None:
-        """Return the label of a corpus's word, or None where the clip is to be left out.
+        """Return the label of a corpus's word, or None where the clip is to be left out. One of `labels` is itself.
 
         Raises ValueError for a word that is neither a label nor mapped to one.
         """
         word = word.strip().lower()
         if not word:
             raise ValueError("the label is missing")
-        label = self.words.get(word, word)
+        label = word if word in self.labels else self.words.get(word, word)
         if label is None or label in self.labels:
             return label
         means = f" means {label!r}, which" if label != word else ""
         raise ValueError(
-            f"label {word!r}{means} is neither one of {', '.join(self.labels)} nor mapped in train.words "
-            f"(to leave such clips out, map {word!r} to null)"
+            f"label {word!r}{means} is neither one of {', '.join(self.labels)} nor mapped to one in "
+            f"train.words: write {word}: LABEL there, or {word}: null to leave such clips out"
         )
 
     def recipe(self, name: str, network: str) -> tuple[Recipe, Section]:

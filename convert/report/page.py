@@ -11,7 +11,7 @@ import msgspec
 from convert.config import ConvertConfig
 from convert.make import Result
 from convert.report import charts
-from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID
+from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID, Calibration
 
 FEW_CLIPS = 100  # of the test side: below, one clip is more than a point
 
@@ -28,14 +28,16 @@ def lines(result: Result) -> Iterator[str]:
     if said := result.calibration:
         yield (
             f"  calibrated on {said.clips} clips: temperature {said.temperature:.2f}; labels are said from "
-            f"{said.enter:.2f} on, for {said.coverage:.0%} of them, {said.precision:.0%} right"
+            f"{said.enter:.2f} on, for {round(said.coverage * said.clips)} of them ({said.coverage:.0%}), "
+            f"{said.precision:.0%} of those right"
         )
-        if said.clips < MIN_SAID:
-            yield f"  TOO FEW clips to find out when to say a label ({MIN_SAID} at least): it is the highest threshold"
-        elif not said.reached:
-            yield "  NOT as right as convert.abstain_precision asks: no threshold is, so it is the highest"
+        if why := doubt(said):
+            yield f"  NOT a threshold to rely on: {why}"
         if said.mistakes < MIN_MISTAKES:
-            yield f"  with {said.mistakes} mistakes among them, too few to tell, its confidence is left as it is"
+            yield (
+                f"  of these clips it mistakes {said.mistakes}: {MIN_MISTAKES} at least are needed to correct how sure "
+                "it is, so its probabilities stay as they are"
+            )
     else:
         yield "  not calibrated: the run has no validation side, and no --calibration was given"
     for device in found.devices:
@@ -49,6 +51,17 @@ def lines(result: Result) -> Iterator[str]:
     for failure in found.failures:
         yield f"  FAILED {failure}"
     yield f"  {result.path}" if result.path else "  not put in place"
+
+
+def doubt(calibration: Calibration) -> str | None:
+    """Return why labels are said from the highest threshold there is only; None where a threshold was found."""
+    if calibration.reached:
+        return None
+    if calibration.clips < MIN_SAID:
+        why = f"{MIN_SAID} clips at least are needed to find one"
+    else:
+        why = f"none at which {MIN_SAID} clips or more get a label is as right as convert.abstain_precision asks"
+    return f"{why}; it is the highest there is"
 
 
 def write(path: Path, results: Sequence[Result], config: ConvertConfig) -> None:
@@ -81,6 +94,7 @@ def page(results: Sequence[Result]) -> str:
         first=runtimes[0],
         second=len(runtimes) > 1,
         labels=list(labels),
+        doubt=doubt,
         chart=markupsafe.Markup(charts.size_and_cost(found)),
         calibrations=[
             {"name": name, "calibration": calibration, "chart": markupsafe.Markup(charts.reliability(calibration))}

@@ -231,7 +231,7 @@ def test_a_precision_that_no_threshold_reaches_is_said(lab):
         cache=lab.cache,
         calibration=calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=1.0),
     )  # fmt: skip
-    assert any("NOT as right as convert.abstain_precision asks" in line for line in lines(result))
+    assert any("is as right as convert.abstain_precision asks" in line for line in lines(result))
 
 
 def test_too_few_clips_are_said_to_be(lab):
@@ -241,10 +241,10 @@ def test_too_few_clips_are_said_to_be(lab):
     assert len(run.clips("validation")) == len(run.clips("test")) == 8
     said = "\n".join(lines(result))
     assert "TOO FEW test clips to tell how good it is: one that is answered otherwise is 12.5%" in said
-    assert "TOO FEW clips to find out when to say a label (20 at least): it is the highest threshold" in said
+    assert "NOT a threshold to rely on: 20 clips at least are needed to find one; it is the highest there is" in said
     assert read_artifact(lab.folder / "few.tflite").manifest.decision.enter == ENTER_RANGE[1]
     many = calibrate(np.arange(100) % 3, np.eye(3)[np.arange(100) // 2 % 3], abstain_precision=0.3)
-    assert "TOO FEW clips" not in "\n".join(lines(msgspec.structs.replace(result, calibration=many)))
+    assert "NOT a threshold" not in "\n".join(lines(msgspec.structs.replace(result, calibration=many)))
 
 
 def test_the_calibration_of_another_kind_of_model_is_one_line(lab):

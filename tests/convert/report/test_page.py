@@ -1,0 +1,54 @@
+"""What a conversion says of itself, on the terminal and on its page, from the committed report's artifacts."""
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from convert.make import Result
+from convert.report.page import lines, page
+from convert.verification.calibrate import MIN_SAID, Calibration, calibrate
+from tests.support.sounds import ROOT
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    content = json.loads((ROOT / "convert" / "reports" / "random.json").read_text())
+    return msgspec.convert(content["results"][0], Result)
+
+
+def judged(sure: int, right: int, doubtful: int) -> Calibration:
+    """Of `sure` clips answered from 0.95 on, `right` are right; `doubtful` ones are wrong below it."""
+    logits = np.array([[6.0, 0.0]] * sure + [[0.5, 0.0]] * doubtful)
+    truth = np.array([0] * right + [1] * (sure - right + doubtful))
+    return calibrate(truth, logits, abstain_precision=0.8)
+
+
+def both(result: Result, calibration: Calibration) -> list[str]:
+    changed = msgspec.structs.replace(result, calibration=calibration)
+    return [" ".join("\n".join(lines(changed)).split()), " ".join(page([changed]).split())]
+
+
+def test_a_threshold_that_too_few_clips_bear_witness_to_is_not_called_less_right_than_asked(result):
+    found = judged(sure=17, right=15, doubtful=7)
+    assert (found.enter, found.reached) == (0.95, False)
+    assert found.precision > 0.8
+    terminal, html = both(result, found)
+    assert "calibrated on 24 clips" in terminal
+    assert "labels are said from 0.95 on, for 17 of them (71%), 88% of those right" in terminal
+    for text in (terminal, html):
+        assert (
+            f"none at which {MIN_SAID} clips or more get a label is as right as convert.abstain_precision asks; "
+            "it is the highest there is" in text
+        )
+
+
+def test_a_threshold_that_is_found_is_not_doubted(result):
+    for text in both(result, judged(sure=40, right=38, doubtful=7)):
+        assert "to rely on" not in text
+
+
+def test_of_few_mistakes_the_confidence_is_left_alone_and_that_is_said(result):
+    assert "it mistakes 9: 10 at least are needed to correct how sure it is" in both(result, judged(17, 15, 7))[0]
+    assert "at least are needed to correct" not in both(result, judged(17, 15, 8))[0]
