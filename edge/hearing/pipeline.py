@@ -14,6 +14,7 @@ from edge.errors import ArtifactError
 from edge.features.mfcc import MfccExtractor
 from edge.hearing import gate as gates
 from edge.hearing.decision import Change, Decision, settings
+from edge.hearing.layer import Layer
 from edge.hearing.listener import listener_of
 from edge.hearing.mood import Moods
 from edge.hearing.observation import Observation
@@ -82,7 +83,7 @@ class Pipeline:
         self._spoken, self._clipped = Recent(recent), Recent(recent)
         self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
         self._low_blocks = 0  # in a row, the last ones, while attending
-        self._personal: Personal | None = None
+        self._layer = Layer()
         self.own_probs: np.ndarray | None = None
         self._speaking = False
         self._onset_s: float | None = None
@@ -148,7 +149,7 @@ class Pipeline:
 
     def take_up(self, personal: Personal) -> None:
         """Answer with what lessons make of the model's answers from now on. From any thread."""
-        self._personal = personal if personal.in_use else None
+        self._layer.take_up(personal)
 
     @property
     def embedding(self) -> np.ndarray | None:
@@ -197,11 +198,10 @@ class Pipeline:
         return self._extractor.process(samples)
 
     def _answer(self) -> np.ndarray | None:
-        probs, personal = self._listener.take(*self._unheard()), self._personal
-        if probs is None:
+        if (probs := self._listener.take(*self._unheard())) is None:
             return None
         self.own_probs = probs
-        return probs if personal is None else personal.answer(self._listener.embedding, probs)
+        return self._layer.answer(probs, self._listener, self._attended_blocks)
 
     def _unheard(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the utterance's samples and frames (n, coefficients) that were not heard yet, a block's except at
@@ -221,6 +221,7 @@ class Pipeline:
                 self._speaking = True
                 self._date_back(now_s)
                 self._listener.begin(self._pre_roll[0].before)
+                self._layer.begin()
                 self._decision.onset(self._onset_s)
         elif self._speaking:
             self._silent_blocks += 1

@@ -229,7 +229,7 @@ def invoker(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 PEERS = {
     "roomtone": Peer(roomtone, "blocks in, observations out, default artifact"),
-    "roomtone, taught": Peer(partial(roomtone, lessons=1_000), "the same, after 1,000 lessons"),
+    "roomtone, taught": Peer(partial(roomtone, lessons=70), "the same, after 70 lessons (more cost no more)"),
     "roomtone, MQTT": Peer(roomtone_mqtt, "the same, to a real broker"),
     "study": Peer(study, "librosa.feature.mfcc and keras predict every 0.5 s"),
     "librosa + TFLite": Peer(librosa_tflite, "the same windows and network in TFLite"),
