@@ -32,12 +32,12 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser; `options.command` names what was asked for, as edge/commands/cli.py has it."""
     whole = _Parser(prog="roomtone", description="A room sensor that hears how a room feels.")
     whole.add_argument("--version", action="version", version=f"roomtone {__version__}")
-    whole.add_argument("--config", metavar="FILE", help=f"default: {DEFAULT_CONFIG} where there is one")
-    whole.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: as configured")
+    _add_common(whole, None)
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help)
+        _add_common(made)
         made.set_defaults(command=name)
         return made
 
@@ -93,11 +93,21 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def _add_common(made: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
+    """Add what every command takes, before its name and after it: what is not said there does not undo what is here."""
+    made.add_argument("--config", metavar="FILE", default=default, help=f"default: {DEFAULT_CONFIG} where there is one")
+    made.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default=default, help="default: as configured"
+    )
+
+
 def _model_parser(model: argparse.ArgumentParser) -> None:
     verbs = model.add_subparsers(metavar="VERB", required=True, dest="verb")
 
     def verb(name: str, help: str) -> argparse.ArgumentParser:
-        return verbs.add_parser(name, help=help, description=help)
+        made = verbs.add_parser(name, help=help, description=help)
+        _add_common(made)
+        return made
 
     made = verb("info", "say what a model file is and where it comes from")
     made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")

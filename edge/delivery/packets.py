@@ -13,6 +13,7 @@ from edge.voice.sequence import Sequence
 
 TIME = "ts"  # the user property of a word: RFC 3339
 MOST_HELD_EVENTS = 1_000  # too large for this connection; beyond, all of them wait in the outbox
+_LARGEST_PACKET = 262_144  # bytes we are willing to be sent; a full timeline has about 80,000
 _UNLIMITED_PACKETS, _UNLIMITED_BYTES = 65_535, 268_435_460  # MQTT's own limits
 
 
@@ -47,6 +48,14 @@ class Limits:
             in_flight=getattr(connack, "ReceiveMaximum", _UNLIMITED_PACKETS),
             packet_bytes=getattr(connack, "MaximumPacketSize", _UNLIMITED_BYTES),
         )
+
+
+def connect_properties(lasts_s: int) -> Properties:
+    """Return what we say of ourselves (CONNECT): for so long the broker keeps what comes for us while we are away."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.MaximumPacketSize = _LARGEST_PACKET
+    properties.SessionExpiryInterval = lasts_s
+    return properties
 
 
 class Packets:

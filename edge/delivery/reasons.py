@@ -1,12 +1,14 @@
-"""Why there is no connection, in words."""
+"""Why there is no connection, in words, and how often that is said."""
 
+import math
 import socket
 import ssl
+import time
 
 from paho.mqtt.reasoncodes import ReasonCode
 
 ANSWER_S = 4.0  # for the connection, and again for the broker's first answer
-
+RARELY_S = 3_600.0
 
 _REFUSED = {  # by reason code
     132: " (it is older than MQTT 5)",
@@ -37,6 +39,29 @@ _ALERTS = {  # what the other side says of us, by a part of OpenSSL's name for i
     "version": "it speaks an older TLS than 1.2",
     "protocol": "it speaks an older TLS than 1.2",
 }
+
+
+class Said:
+    """What was said of a connection that comes and goes: the same again is said at most every RARELY_S."""
+
+    def __init__(self) -> None:
+        self._at_s: dict[str, float] = {}  # by what was said
+        self._withheld = False
+
+    def is_news(self, words: str) -> bool:
+        """Return whether to say it, now."""
+        now_s = time.monotonic()
+        if now_s - self._at_s.get(words, -math.inf) < RARELY_S:
+            self._withheld = True
+            return False
+        self._at_s[words] = now_s
+        return True
+
+    def settle(self) -> bool:
+        """A connection holds: whatever comes is news again. Return whether anything was left unsaid before."""
+        withheld, self._withheld = self._withheld, False
+        self._at_s.clear()
+        return withheld
 
 
 def refused(reason: ReasonCode) -> str:

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.access import Access
-from edge.delivery.packets import Limits
+from edge.delivery.packets import Limits, connect_properties
 from edge.delivery.paho_client import paho
-from edge.delivery.reasons import ANSWER_S, guess, in_words, refused
+from edge.delivery.reasons import ANSWER_S, Said, guess, in_words, refused
 from edge.errors import UnavailableError
 
 log = logging.getLogger("roomtone.mqtt")
@@ -25,7 +24,6 @@ log = logging.getLogger("roomtone.mqtt")
 LONGEST_RETRY_S = 45.0  # what waited must be delivered within a minute of the broker's return
 _FIRST_RETRY_S, _LONGEST_SHORT_RETRY_S = 0.5, 3.0  # a broker that accepts us is there: it is not left alone for long
 _STABLE_S = 10.0  # a connection that lasted this long was not part of the trouble
-_LARGEST_PACKET = 262_144  # bytes we are willing to be sent; a full timeline has about 80,000
 _TAKEN_OVER = 142
 _TWIN = " (do two sensors have the same edge.device.id?)"
 _EXPLAINED_S = 60.0  # for so long what was noted explains why connections end
@@ -85,6 +83,7 @@ class Session:
         self._complaint: str | None = None  # what paho said last of the connection in hand
         self._short = 0  # connections in a row that were accepted and soon lost
         self._noted_s = -math.inf
+        self._said = Said()
         self._settled = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mqtt", daemon=True)
@@ -114,8 +113,8 @@ class Session:
         self._noted_s = time.monotonic()
 
     def _report(self, problem: str) -> None:
-        """Say why there is no connection, once for each reason."""
-        if problem != self.problem:
+        """Say why there is no connection, each reason once (and then rarely) until one holds."""
+        if problem != self.problem and self._said.is_news(problem):
             log.warning("broker %s: %s; trying again", self.access.address, problem)
         self.problem = problem
         self.last_problem = problem, time.time()
@@ -149,13 +148,13 @@ class Session:
                 self.access.port,
                 self.access.keepalive_s,
                 clean_start=self._lasts_s == 0,
-                properties=_connect_properties(self._lasts_s),
+                properties=connect_properties(self._lasts_s),
             )
         except (OSError, ValueError) as error:  # UnicodeError, for a host name that cannot be one, is a ValueError
             self._report(in_words(error, tls=self.access.tls is not None))
             return False
         client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else 40 ms are lost on every batch
-        answer_due_s = time.monotonic() + ANSWER_S
+        answer_due_s, stable_s = time.monotonic() + ANSWER_S, time.monotonic() + _STABLE_S
         while not (self._ending.is_set() and self.connects == connects):
             try:
                 status = client.loop(timeout=0.2 if self.connects == connects else 5.0)
@@ -165,6 +164,8 @@ class Session:
                 break
             if status != paho.MQTT_ERR_SUCCESS:
                 break
+            if self.connects > connects and time.monotonic() > stable_s and self._said.settle():
+                log.info("connected to broker %s, and it holds", self.access.address)
             if self.connects == connects and time.monotonic() > answer_due_s:
                 perhaps = guess(tls=self.access.tls is not None)
                 self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s: {perhaps}")
@@ -212,7 +213,8 @@ class Session:
             return
         self.problem = None
         self.connects += 1
-        log.info("connected to broker %s", self.access.address)
+        if self._said.is_news("connected"):
+            log.info("connected to broker %s", self.access.address)
         self._settled.set()
         self._owner.opened(client, Limits.of(properties))
 
@@ -240,10 +242,3 @@ def jittered_delay_s(away_s: float, short: int) -> float:
     """
     again_s = min(_LONGEST_SHORT_RETRY_S, _FIRST_RETRY_S * 2 ** min(short, 16))
     return max(again_s, min(LONGEST_RETRY_S, away_s / 4)) * random.uniform(0.5, 1.0)
-
-
-def _connect_properties(lasts_s: int) -> Properties:
-    properties = Properties(PacketTypes.CONNECT)
-    properties.MaximumPacketSize = _LARGEST_PACKET
-    properties.SessionExpiryInterval = lasts_s
-    return properties

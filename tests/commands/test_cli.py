@@ -1,16 +1,18 @@
 """The command line as its users meet it: every mistake is one line and the documented status."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from edge.commands.parser import parser
 from edge.model.artifact import DEFAULT_MODEL
 from tests.support.broker import Broker, free_port
 from tests.support.patience import PATIENCE_S
@@ -164,6 +166,29 @@ def test_wrong_usage_is_2(tmp_path, arguments):
     done = roomtone(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: roomtone")
+
+
+def commands(made: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command, and of every verb of one."""
+    inner = [action for action in made._actions if isinstance(action, argparse._SubParsersAction)]
+    if not inner:
+        yield words
+    for name, below in inner[0].choices.items() if inner else ():
+        yield from commands(below, (*words, name))
+
+
+NEEDS = {"classify": ["a.wav"], "forget": ["attic"], "sign": ["a", "--key", "b"], "install": ["a"]}
+
+
+@pytest.mark.parametrize("words", list(commands(parser())), ids=" ".join)
+def test_the_configuration_is_named_before_a_command_or_after_it(words):
+    needed = NEEDS.get(words[-1], [])
+    before, after = ["--config", "c.yaml", *words], [*words, "--config", "c.yaml"]
+    for named in (before, after, ["--config", "other.yaml", *after]):
+        options = parser().parse_args([*named, "--log-level", "debug", *needed])
+        assert (options.config, options.log_level) == ("c.yaml", "debug")
+    options = parser().parse_args([*words, *needed])
+    assert (options.config, options.log_level) == (None, None)
 
 
 def test_check_and_verify_pass_on_what_is_shipped(tmp_path):

@@ -1,8 +1,10 @@
 """Why there is no connection, in words: against a real mosquitto, closed in every way, and bad sockets."""
 
+import logging
 import random
 import socket
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -215,3 +217,34 @@ def test_the_wait_between_attempts_grows_with_the_trouble_and_is_never_the_same(
     waits = [jittered_delay_s(away_s, short) for _ in range(200)]
     assert longest_s / 2 <= min(waits) < max(waits) <= longest_s <= LONGEST_RETRY_S
     assert len(set(waits)) > 150
+
+
+def test_two_of_one_name_say_so_once_and_the_one_that_stays_says_that_it_holds(broker, caplog, monkeypatch):
+    """They throw each other out as often as they come; what is said of that does not grow with it."""
+    caplog.set_level(logging.INFO, "roomtone.mqtt")
+    where = access(Mqtt(), host=HOST, port=broker.port)
+    one, other = (Session(where, "attic", Owner(), retry_delay_s=lambda away_s, short: 0.02) for _ in range(2))
+    one.start()
+    wait_until(lambda: one.problem is None)
+    other.start()
+    wait_until(lambda: min(one.connects, other.connects) >= 10, lambda: (one.connects, other.connects))
+    other.stop()
+    said = Counter(record.getMessage() for record in caplog.records)
+    assert any("do two sensors have the same edge.device.id?" in line for line in said), said
+    assert max(said.values()) <= 2, said  # by either of them, once
+    wait_until(lambda: "and it holds" in caplog.text)
+    one.stop()
+
+
+def test_after_a_connection_that_held_everything_is_news_again(broker, caplog):
+    caplog.set_level(logging.INFO, "roomtone.mqtt")
+    session = Session(access(Mqtt(), host=HOST, port=broker.port), "attic", Owner())
+    session.start()
+    for times in (1, 2):
+        wait_until(lambda: caplog.text.count("connected to broker") == times, lambda: caplog.text)  # noqa: B023
+        wait_until(lambda: not session._said._at_s)  # it holds
+        broker.kill()
+        wait_until(lambda: session.problem is not None)
+        broker.start()
+    session.stop()
+    assert caplog.text.count("connection lost") == 2, caplog.text
