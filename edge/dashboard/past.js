@@ -1,7 +1,7 @@
 /* What one sensor said over the past day: the retained timeline, and what came since.
  *
  * A label lasts until the next, but never beyond what was told: a timeline is known up to its `ts`, a state's label from
- * its `since` to its `ts`, and what lies between two states that follow each other. */
+ * its `since` to its `ts`, what lies between two states that follow each other, and the label before an event. */
 "use strict";
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -41,11 +41,13 @@ class Past {
     this._lastMs = null;
   }
 
-  /* Returns false for an event known already (QoS 1 delivers at least once). */
-  addEvent({ id, ts, label, confidence, late }) {
+  /* Returns false for an event known already (QoS 1 delivers at least once). It tells for how long the label before it had
+   * lasted, too: `previousMs`. */
+  addEvent({ id, ts, label, confidence, late, previousMs }) {
     const key = id ?? `${ts} ${label}`;
     if (this._events.has(key)) return false;
     this._add(key, { start: ts, label, confidence, late });
+    if (previousMs > 0) this._learn(ts - Math.min(previousMs, DAY_MS), ts);
     return true;
   }
 

@@ -74,6 +74,7 @@ const Payloads = (() => {
         label: label(raw.event_type),
         confidence: ratio(raw.confidence),
         late: raw.late === true,
+        previousMs: number(raw.previous_duration_ms),
       };
       return event.ts === null || event.label === null ? null : event;
     },

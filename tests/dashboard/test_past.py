@@ -157,3 +157,16 @@ def test_the_curve_says_of_the_time_before_the_page_only_what_is_known(room: Bro
         expect(page.locator("#curve-empty")).to_have_text(said)
         sensor.state("happy")
         expect(page.locator("#curve-empty")).to_be_hidden()
+
+
+def test_an_event_tells_for_how_long_the_label_before_it_had_lasted(room: Broker, visit):
+    now = time.time()
+    with Puppet(room.port) as sensor:
+        page = visit().page
+        sensor.event("happy", "quiet", at_s=now - 60)
+        sensor.event("sad", "happy", at_s=now - 30, previous_duration_ms=30_000)
+        expect(page.locator("#changes li")).to_have_count(2)
+        expect(page.locator("#changes li .held").last).to_have_text("for 30 s")
+        sensor.event("fear", "quiet", at_s=now, previous_duration_ms=4_000)  # what led to that quiet never came
+        expect(page.locator("#changes li.hole .held")).to_have_text("for 30 s")
+        assert labels(page) == ["happy", "sad", None, "fear"]
