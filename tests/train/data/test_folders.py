@@ -193,8 +193,8 @@ def test_flat_folders_are_told_what_they_forbid(tmp_path, config):
     record(tmp_path / "known" / "happy" / "anna" / "d.wav")
     config = msgspec.structs.replace(config, labels=("happy", "sad", "bored"))
     (nameless, lacking) = index.scan([tmp_path / "flat", tmp_path / "known"], config).remarks(config)
-    assert nameless.startswith("flat: 3 clips have no speaker")
-    assert "only the protocols random and word remain" in nameless
+    assert nameless.startswith("flat: 3 clips without a speaker")
+    assert "only the protocol random remains, and its figures are far too good" in nameless
     assert lacking.startswith("no clip is bored: ")
 
 
