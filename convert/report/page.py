@@ -15,7 +15,7 @@ from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID, Calibration
 from convert.verification.verify import Verification
 from train.data.clip import counted
 
-ONE_RUNTIME = "Not verified in a second runtime: none is set up where convert.second_runtime says (make setup-dev)."
+ONE_RUNTIME = "Not verified in a second runtime: convert.second_runtime is null or not set up (make setup-dev)."
 FEW_CLIPS = 100  # of the test side: below, one clip is more than a point
 
 
