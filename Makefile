@@ -37,7 +37,7 @@ check: $(DEV)  ## lint, and the quick half of the tests (a minute and a half) [A
 	@$(PYTHON_DEV) -m pytest --quick -n auto $(ARGS)
 
 train: $(DEV)  ## train one network DATA=folder [NETWORK=cnn] [ARGS=...]
-	@$(PYTHON_DEV) -m train fit --network $(or $(NETWORK),cnn) --data $(DATA) $(ARGS)
+	@$(PYTHON_DEV) -m train fit $(if $(NETWORK),--network $(NETWORK)) --data $(DATA) $(ARGS)
 
 train-speech: $(DEV) $(TFLITE)  ## the bundled speech gate anew, in place (hours; with a GPU and 16 cores, minutes) DATA=folders NOISE=folders [ROOMS=folder]
 	@$(PYTHON_DEV) -m train speech --data $(DATA) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS)) --name speech

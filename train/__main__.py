@@ -39,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("--data", nargs="+", required=True, help="folders of sound, or CSVs: path,label[,speaker,corpus]")
     data.add_argument("--out", default="runs", help="folder for runs; default: runs")
+    network = argparse.ArgumentParser(add_help=False)
+    network.add_argument("--network", default="cnn", choices=registry.NAMES, help="default: cnn")
     recipe = argparse.ArgumentParser(add_help=False)
     recipe.add_argument("--protocol", default="random", choices=protocols.NAMES, help="who is tested; default: random")
     recipe.add_argument("--recipe", help="of train.recipes; default: the one named like the protocol, else `study`")
@@ -50,8 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", default="runs/index", help="folder for index.csv and the report; default: runs/index")
     verb.set_defaults(verb=commands.run_index)
 
-    verb = verbs.add_parser("fit", parents=[common, data, recipe], help="train one network under a protocol")
-    verb.add_argument("--network", required=True, choices=registry.NAMES)
+    verb = verbs.add_parser("fit", parents=[common, data, network, recipe], help="train one network under a protocol")
     verb.add_argument("--fold", type=int, help="only this fold (0, 1, ...); default: all")
     verb.add_argument("--seed", type=int, default=0, help="of weights and order; default: 0")
     verb.add_argument("--name", help="of the run's folder; default: network, protocol, fold, seed")
@@ -103,9 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=commands.run_rooms)
 
     verb = verbs.add_parser(
-        "tune", parents=[common, data, recipe], help="sizes and learning rate on validation speakers"
+        "tune", parents=[common, data, network, recipe], help="sizes and learning rate on validation speakers"
     )
-    verb.add_argument("--network", required=True, choices=registry.NAMES)
     verb.add_argument("--fold", type=int, default=0, help="of the protocol; default: 0")
     verb.add_argument("--seed", type=int, default=0, help="of weights and order; default: 0")
     verb.add_argument(

@@ -10,7 +10,7 @@ from edge.files import output
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data import index
-from train.data.clip import reasons
+from train.data.clip import counted, reasons
 from train.data.features import Cache
 from train.data.functionals import with_functionals
 from train.fitting.job import job_of
@@ -33,10 +33,11 @@ def run_index(options: argparse.Namespace) -> int:
     index.write(out / "index.csv", found.clips)
     findings = index_report.examine(found, config.cache)
     page = index_report.write(out, findings, found.clips, spec)
-    print(f"{findings.clips} clips, {findings.hours} hours. {index.counts(found.clips)}")
-    for what in ("silent", "clipped", "single"):
-        for name in getattr(findings, what):
-            print(f"{what}: {name}")
+    print(f"{counted(findings.clips, 'clip')}, {findings.hours} hours. {index.counts(found.clips)}")
+    for what, which in (("silent", findings.silent), ("clipped", findings.clipped),
+                        ("a label with one clip only", findings.single)):  # fmt: skip
+        for one in which:
+            print(f"{what}: {one}")
     print(f"{out / 'index.csv'}\n{page}")
     warn(found.remarks(config))
     return 0
@@ -52,6 +53,7 @@ def run_fit(options: argparse.Namespace) -> int:
         raise InputError(f"--name: protocol {options.protocol} has {len(folds)} folds here; give a --fold too")
     jobs = [job_for(options, split, config, name=options.name) for split in folds]
     folders = [place_of(options, job.name) for job in jobs]
+    from train.fitting import metrics
     from train.fitting.fit import fit
     from train.pages import run_report
 
@@ -59,8 +61,11 @@ def run_fit(options: argparse.Namespace) -> int:
         with bar(job.name) as tell:
             run = fit(job, clips, config, spec, folder=folder, report=epochs(tell))
         test = run.record.metrics["test"]
-        print(f"{run.folder}: test accuracy {test['accuracy']:.4f}, UAR {test['uar']:.4f} (fold {job.split.fold}, "
-              f"windows of {run.record.window_frames} frames)\n{run_report.write(run)}")  # fmt: skip
+        by_guessing = metrics.guesses(test["per_class"])
+        print(f"{run.folder}: test accuracy {test['accuracy']:.4f} (always {by_guessing.commonest}: "
+              f"{by_guessing.accuracy:.4f}), UAR {test['uar']:.4f} (guessing: {by_guessing.uar:.4f}; "
+              f"fold {job.split.fold}, windows of {run.record.window_frames} frames)")  # fmt: skip
+        print(run_report.write(run))
     return 0
 
 

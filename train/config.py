@@ -180,7 +180,10 @@ class TrainConfig(Section, kw_only=True):
     def recipe(self, name: str, network: str) -> tuple[Recipe, Section]:
         """Return a named recipe and the network's settings as that recipe has them. Raises ConfigError."""
         if name not in self.recipes:
-            raise ConfigError(f"train.recipes: no recipe {name!r} (there are {', '.join(self.recipes)})")
+            raise ConfigError(
+                f"train.recipes: no recipe {name!r} (there are {', '.join(self.recipes)}); recipes come from the "
+                "file that --config names: to have the usual ones there, begin with a copy of config.yaml"
+            )
         if network not in Networks.__struct_fields__:
             raise ConfigError(f"no network {network!r} (there are {', '.join(Networks.__struct_fields__)})")
         base = self.recipes[name]

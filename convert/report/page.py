@@ -12,7 +12,10 @@ from convert.config import ConvertConfig
 from convert.make import Result
 from convert.report import charts
 from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID, Calibration
+from convert.verification.verify import Verification
+from train.data.clip import counted
 
+ONE_RUNTIME = "Not verified in a second runtime: convert.second_runtime is null or not set up (make setup-dev)."
 FEW_CLIPS = 100  # of the test side: below, one clip is more than a point
 
 
@@ -21,8 +24,10 @@ def lines(result: Result) -> Iterator[str]:
     found = result.verification
     yield (
         f"{found.model_id}: {found.file_bytes} bytes, {found.multiply_adds_per_audio_s / 1e6:.2f} M multiply-adds "
-        f"per second of audio; Keras {found.keras_accuracy:.4f} on {found.clips} test clips"
+        f"per second of audio; Keras {found.keras_accuracy:.4f} on {counted(found.clips, 'test clip')}"
     )
+    if in_windows := of_windows(found):
+        yield f"  ({in_windows})"
     if found.clips < FEW_CLIPS:
         yield f"  TOO FEW test clips to tell how good it is: one that is answered otherwise is {1 / found.clips:.1%}"
     if said := result.calibration:
@@ -48,9 +53,21 @@ def lines(result: Result) -> Iterator[str]:
         )
         if device.confusion_shift:
             yield "    changed: " + ", ".join(f"{what} ({count})" for what, count in device.confusion_shift.items())
+    if len(found.devices) == 1:
+        yield f"  {ONE_RUNTIME}"
     for failure in found.failures:
         yield f"  FAILED {failure}"
     yield f"  {result.path}" if result.path else "  not put in place"
+
+
+def of_windows(found: Verification) -> str | None:
+    """Return why Keras's accuracy is another than the training's; None where it is the same."""
+    if found.keras_accuracy == found.window_accuracy:
+        return None
+    return (
+        f"`fit` has {found.window_accuracy:.4f}, on the last window of each clip; the {found.form} form, as the sensor "
+        "runs it, hears the whole clip"
+    )
 
 
 def doubt(calibration: Calibration) -> str | None:
@@ -92,7 +109,9 @@ def page(results: Sequence[Result]) -> str:
         machine=machine(),
         runtimes=runtimes,
         first=runtimes[0],
-        second=len(runtimes) > 1,
+        one_runtime=ONE_RUNTIME if len(runtimes) == 1 else "",
+        artifacts=counted(len(results), "artifact"),
+        of_windows=of_windows,
         labels=list(labels),
         doubt=doubt,
         chart=markupsafe.Markup(charts.size_and_cost(found)),

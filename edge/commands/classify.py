@@ -103,9 +103,11 @@ class _Summary:
         mean = self._total / max(1, self._answers)
         best = int(mean.argmax())
         scores = {label: round(float(p), 4) for label, p in zip(self._labels, mean, strict=True)}
-        emotion = QUIET if not self._answers else self._labels[best] if mean[best] >= self._enter else UNKNOWN
+        said = self._labels[best] if scores[self._labels[best]] >= self._enter else UNKNOWN
+        emotion = said if self._answers else QUIET
         return {
             "emotion": emotion,
+            "enter": self._enter,
             **fields_of(self._moods.of(emotion, float(mean[best]) if self._answers else 1.0, mean)),
             "scores": scores,
             **affect(scores if self._answers else {}),
@@ -125,7 +127,10 @@ def as_text(line: dict[str, Any]) -> str:
         heard = ""
         if told["emotion"] != QUIET:
             best = max(told["scores"], key=told["scores"].get)
-            means = [f"{best} {told['scores'][best]:.2f}"]
+            score = told["scores"][best]
+            means = [f"{best} {score:.2f}"]
+            if told["emotion"] == UNKNOWN:  # all digits there are: what is too little must not look like enough
+                means = [f"{best} {score:g}, below {told['enter']:g}"]
             means += [f"{name} {told[name]:+.2f}" for name in ("arousal", "valence") if told[name] is not None]
             heard = f" (mean over speech: {', '.join(means)})"
         faster = 1 / max(told["realtime_factor"], 1e-6)

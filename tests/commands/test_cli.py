@@ -120,9 +120,24 @@ def test_for_people_a_recording_ends_in_one_line(tmp_path):
             if "in all" in line]  # fmt: skip
     told = json.loads(roomtone("classify", "--json", recording, cwd=tmp_path).stdout.splitlines()[-1])["summary"]
     best = max(told["scores"], key=told["scores"].get)
-    means = f"{best} {told['scores'][best]:.2f}, arousal {told['arousal']:+.2f}, valence {told['valence']:+.2f}"
+    confidence = f"{told['scores'][best]:.2f}"
+    if told["emotion"] == "unknown":
+        confidence = f"{told['scores'][best]:g}, below {told['enter']:g}"
+    means = f"{best} {confidence}, arousal {told['arousal']:+.2f}, valence {told['valence']:+.2f}"
     assert said[0].startswith(f"  in all: {told['emotion']} (mean over speech: {means}); 51.")
     assert said[1].startswith("  in all: quiet; 2.0 s, 0% speech, ")
+
+
+def test_what_is_too_little_for_a_label_does_not_look_like_enough(tmp_path):
+    recording = ROOT / "edge" / "commands" / "demo.flac"
+    told = json.loads(roomtone("classify", "--json", recording, cwd=tmp_path).stdout.splitlines()[-1])["summary"]
+    best, score = max(told["scores"].items(), key=lambda item: item[1])
+    for enter, said in ((score, f"{best} (mean over speech: {best} {score:.2f}, "),
+                        (round(score + 1e-4, 4), f"unknown (mean over speech: {best} {score:g}, below ")):  # fmt: skip
+        decision = f"{{enter: {enter}, exit: 0.1}}"
+        (tmp_path / "config.yaml").write_text(f"edge: {{decision: {decision}}}")
+        lines = roomtone("classify", recording, cwd=tmp_path).stdout.splitlines()
+        assert lines[-1].startswith(f"  in all: {said}")
 
 
 def test_a_recording_to_run_on_that_is_not_one_is_66(tmp_path):

@@ -26,6 +26,7 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 COLUMNS = Clip.__struct_fields__
+LEAST_WORDS = 3  # of a split by words: a side each
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,3 +56,14 @@ def reasons(files: Iterable[LeftOut], what: str = "left out") -> list[str]:
         else f"{what}: {len(alike)} files: {why} (first: {printable(alike[0].path)}{alike[0].detail})"
         for why, alike in kinds.items()
     ]  # fmt: skip
+
+
+def counted(count: int, what: str) -> str:
+    """Return `1 clip`, `2 clips`."""
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def words_of(clips: Iterable[Clip]) -> list[str]:
+    """Return the words (texts) that are said, sorted; none where those of some clips are not known."""
+    words = {clip.text for clip in clips}
+    return [] if "" in words else sorted(words)

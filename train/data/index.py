@@ -10,7 +10,7 @@ import msgspec
 from edge.errors import InputError
 from train.config import TrainConfig
 from train.data import corpora, table
-from train.data.clip import COLUMNS, Clip, LeftOut, left_out, reasons
+from train.data.clip import COLUMNS, LEAST_WORDS, Clip, LeftOut, counted, left_out, reasons, words_of
 from train.data.folders import named_by_folder, recordings
 from train.data.measure import Tell, measured
 from train.data.twins import once, said
@@ -33,11 +33,13 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
         if self.twins:
             lines.append(said(self.twins))
         nameless = Counter(clip.corpus for clip in self.clips if not clip.speaker)
+        left = ("only the protocol random remains, and its" if len(words_of(self.clips)) < LEAST_WORDS
+                else "only the protocols random and word remain, and their")  # fmt: skip
         for corpus, count in nameless.items():
             lines.append(
-                f"{corpus}: {count} clips have no speaker, so nothing can be tested on voices that did not train: only "
-                f"the protocols random and word remain, and their figures are far too good; put them in "
-                f"<label>/<speaker>/ or <speaker>/<label>/, or give a CSV with path,label,speaker"
+                f"{corpus}: {counted(count, 'clip')} without a speaker, so nothing can be tested on voices that did "
+                f"not train: {left} figures are far too good; put them in <label>/<speaker>/ or <speaker>/<label>/, or "
+                "give a CSV with path,label,speaker"
             )
         if lacking := [label for label in config.labels if label not in {clip.label for clip in self.clips}]:
             lines.append(

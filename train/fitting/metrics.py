@@ -1,7 +1,7 @@
 """What a network's answers are worth, by scikit-learn; calibration and intervals by their definitions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -41,6 +41,22 @@ def measures(truth: np.ndarray, logits: np.ndarray, labels: Sequence[str]) -> di
         },
         "confusion": sk.confusion_matrix(truth, said, labels=everything).tolist(),
     }
+
+
+class Guesses(NamedTuple):
+    """What nobody has to learn: the commonest label of a side, how often always saying it is right, and the UAR of
+    whoever says anything without listening."""
+
+    commonest: str
+    accuracy: float
+    uar: float
+
+
+def guesses(per_class: Mapping[str, Mapping[str, Any]]) -> Guesses:
+    """Return what guessing gives on the side of which `measures` says `per_class`; labels without clips count not."""
+    counts = {label: found["n"] for label, found in per_class.items() if found["n"]}
+    commonest = max(counts, key=counts.__getitem__)
+    return Guesses(commonest, counts[commonest] / sum(counts.values()), 1 / len(counts))
 
 
 def auc(truth: np.ndarray, probs: np.ndarray) -> float | None:

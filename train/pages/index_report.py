@@ -13,7 +13,7 @@ from edge.errors import InputError, printable
 from edge.features.mfcc import MfccSpec, mfcc
 from edge.model.artifact import write_atomically
 from edge.sound.recording import load_recording
-from train.data.clip import Clip
+from train.data.clip import Clip, counted
 from train.data.index import Index
 from train.data.measure import measured
 from train.pages import pictures
@@ -61,7 +61,7 @@ def examine(index: Index, cache: str | Path) -> Findings:
         speakers={corpus: dict(sorted(found.items())) for corpus, found in speakers.items()},
         durations_s={label: _range(found) for label, found in sorted(durations.items())},
         rates_hz={str(rate): count for rate, count in Counter(clip.rate_hz for clip in index.clips).items()},
-        single=[f"{corpus}: {label}" for corpus in labels for label, count in labels[corpus].items() if count == 1],
+        single=[f"{label} of {corpus}" for corpus in labels for label, count in labels[corpus].items() if count == 1],
         unreadable=[str(one) for one in index.left_out],
         silent=silent,
         clipped=clipped,
@@ -86,6 +86,7 @@ def write(folder: Path, findings: Findings, clips: list[Clip], spec: MfccSpec) -
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page: dict[str, Any] = msgspec.to_builtins(findings)
     images = {label: base64.b64encode(content).decode() for label, content in made.items()}
-    html = environment.get_template("index_report.html.j2").render(**page, pictures=images)
+    size = counted(findings.clips, "clip")
+    html = environment.get_template("index_report.html.j2").render(**page, size=size, pictures=images)
     write_atomically(folder / "report.html", html.encode())
     return folder / "report.html"

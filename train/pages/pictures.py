@@ -15,6 +15,13 @@ from edge.sound.blocks import SAMPLE_RATE_HZ
 from train.fitting import metrics
 
 DPI = 80
+# Said under `curves`, beside tables of the finished network's figures.
+OF_CURVES = (
+    "A training curve is the mean over each epoch's batches as they trained: while the weights still changed, with "
+    "dropout, with each batch's own statistics where a network has BatchNorm, and on sounds changed where the recipe "
+    "augments them. Tables, and validation curves, are of the network as it is used, on the clips as they are. Where a "
+    "training is short the two can lie far apart."
+)
 
 
 def curves(rows: dict[str, Any]) -> bytes:

@@ -36,6 +36,7 @@ def write(folder: Path, found: dict[str, Any]) -> Path:
         study=STUDY,
         gru_note=GRU_NOTE,
         baselines=BASELINES,
+        of_curves=pictures.OF_CURVES,
         pictures={name: base64.b64encode(content).decode() for name, content in made.items()},
     )
     write_atomically(folder / "report.html", page.encode())

@@ -6,6 +6,7 @@ from pathlib import Path
 import jinja2
 
 from edge.model.artifact import write_atomically
+from train.fitting import metrics
 from train.fitting.runs import Run
 from train.pages import pictures
 
@@ -32,8 +33,10 @@ def write(run: Run) -> Path:
     html = environment.get_template("run_report.html.j2").render(
         run=record,
         sides={name: record.metrics[name] for name in ("train", "validation", "test") if name in record.metrics},
+        guesses=metrics.guesses(record.metrics["test"]["per_class"]),
         tested=_TESTED.get(record.protocol, _VOICES),
         clips={side: len(run.clips(side)) for side in ("train", "validation", "test")},
+        of_curves=pictures.OF_CURVES,
         pictures={name: base64.b64encode(content).decode() for name, content in made.items()},
     )
     write_atomically(run.folder / "report.html", html.encode())

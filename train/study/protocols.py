@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from edge.errors import InputError
 from train.config import TrainConfig
 from train.data import corpora
-from train.data.clip import Clip
+from train.data.clip import LEAST_WORDS, Clip, counted, words_of
 from train.data.split import Split, require_apart, require_labels
 from train.study.folds import speakers_fold, unseen_fold
 from train.study.sides import all_but, by_speaker, named, speakers_of, split_of, validation_speakers, whole_name
@@ -55,8 +55,8 @@ def _random(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     if counts.min() < 3:
         rare = str(names[counts.argmin()])
         raise InputError(
-            f"protocol random: label {rare!r} has {counts.min()} clip(s), a stratified split needs 3: give more, or "
-            "map its words to null in train.words"
+            f"protocol random: label {rare!r} has {counted(counts.min(), 'clip')}, a stratified split needs 3: give "
+            "more, or map its words to null in train.words"
         )
     _, validation_ratio, test_ratio = config.protocols.random_ratios
     everything = np.arange(len(clips))
@@ -103,9 +103,14 @@ def _kfold(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 def _word_folds(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """A tenth of the words is never heard in training, another tenth validates."""
-    words = sorted({clip.text for clip in clips if clip.text})
-    if len(words) < 3 or any(not clip.text for clip in clips):
-        raise InputError(f"protocol word: needs clips of at least 3 known words, found {len(words)}")
+    words = words_of(clips)
+    if len(words) < LEAST_WORDS:
+        silent = [clip.path for clip in clips if not clip.text]
+        found = f"what is said in {silent[0]} is not known" if silent else f"there is only {' and '.join(words)}"
+        raise InputError(
+            f"protocol word: needs at least {LEAST_WORDS} known words and what is said in every clip, but {found}: "
+            "give a CSV with path,label,text, or take --protocol random"
+        )
     seed = config.protocols.random_seed
     shuffled = list(np.random.default_rng(seed).permutation(words))
     held = max(1, len(words) // 10)

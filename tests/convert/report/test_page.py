@@ -52,3 +52,27 @@ def test_a_threshold_that_is_found_is_not_doubted(result):
 def test_of_few_mistakes_the_confidence_is_left_alone_and_that_is_said(result):
     assert "it mistakes 9: 10 at least are needed to correct how sure it is" in both(result, judged(17, 15, 7))[0]
     assert "at least are needed to correct" not in both(result, judged(17, 15, 8))[0]
+
+
+def test_where_the_form_hears_more_than_the_training_s_windows_both_figures_are_said(result):
+    same = msgspec.structs.replace(result.verification, window_accuracy=0.3958, keras_accuracy=0.3958)
+    other = msgspec.structs.replace(same, keras_accuracy=0.3542, form="step")
+    for found, said in ((same, False), (other, True)):
+        changed = msgspec.structs.replace(result, verification=found)
+        for text in (" ".join(lines(changed)), page([changed])):
+            assert ("`fit` has 0.3958" in " ".join(text.split()) and "the step form" in text) == said
+
+
+def test_that_there_is_no_second_runtime_is_said_on_the_terminal_as_on_the_page(result):
+    assert len(result.verification.devices) == 2
+    alone = msgspec.structs.replace(result.verification, devices=result.verification.devices[:1])
+    for verification, said in ((result.verification, False), (alone, True)):
+        changed = msgspec.structs.replace(result, verification=verification)
+        for text in (" ".join(lines(changed)), page([changed])):
+            assert ("Not verified in a second runtime" in text) == said
+
+
+def test_one_artifact_is_one(result):
+    assert "<p>1 artifact, of which 1 passed every gate and stands in place." in page([result])
+    refused = msgspec.structs.replace(result, path=None)
+    assert "<p>2 artifacts, of which 1 passed every gate and stands in place." in page([result, refused])

@@ -193,8 +193,8 @@ def test_flat_folders_are_told_what_they_forbid(tmp_path, config):
     record(tmp_path / "known" / "happy" / "anna" / "d.wav")
     config = msgspec.structs.replace(config, labels=("happy", "sad", "bored"))
     (nameless, lacking) = index.scan([tmp_path / "flat", tmp_path / "known"], config).remarks(config)
-    assert nameless.startswith("flat: 3 clips have no speaker")
-    assert "only the protocols random and word remain" in nameless
+    assert nameless.startswith("flat: 3 clips without a speaker")
+    assert "only the protocol random remains, and its figures are far too good" in nameless
     assert lacking.startswith("no clip is bored: ")
 
 
@@ -223,3 +223,12 @@ def test_whatever_folders_are_called_the_reports_are_written(tmp_path, config):
     out, config_file = str(tmp_path / "out"), str(tmp_path / "config.yaml")
     assert main(["index", str(corpus), "--out", out, "--config", config_file]) == 0
     assert index.scan([tmp_path / "out" / "index.csv"], config).clips == found.clips
+
+
+def test_a_folder_named_after_a_label_of_one_s_own_is_that_label_whatever_the_usual_list_makes_of_it(tmp_path, config):
+    for place in ("calm/anna/a.wav", "tense/anna/b.wav", "joy/anna/c.wav"):
+        record(tmp_path / "mine" / place)
+    usual = msgspec.structs.replace(config, labels=("calm", "tense", "happy"))
+    assert {clip.label for clip in index.scan([tmp_path / "mine"], usual).clips} == {"calm", "tense", "happy"}
+    with pytest.raises(InputError, match=r"label 'joy' means 'happy', which .* write joy: LABEL there, or joy: null"):
+        index.scan([tmp_path / "mine"], msgspec.structs.replace(config, labels=("calm", "tense")))

@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,9 @@ from tests.support.tiny_corpus import write_corpus
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data import index
+from train.data.clip import Clip
 from train.pages import index_report
+from train.study.protocols import NAMES, splits
 
 CONFIG = TrainConfig()
 
@@ -138,7 +142,7 @@ def label_with_one_clip(folder: Path) -> list[str]:
         (table_with_unknown_label, "t.csv:2: label 'bewildered' is neither one of"),
         (table_of_missing_files, "a.wav: cannot be opened (No such file or directory)"),
         (binary_table, "t.csv: not a CSV table in UTF-8"),
-        (label_with_one_clip, "label 'sad' has 1 clip(s)"),
+        (label_with_one_clip, "label 'sad' has 1 clip, a"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -152,6 +156,25 @@ def test_bad_data_is_one_line(tmp_path, corpus, monkeypatch, capfd, make, messag
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert message in lines[0]
+
+
+def test_a_recipe_that_one_s_own_file_has_not_is_told_where_recipes_come_from(tmp_path, corpus, capfd):
+    options = ["fit", "--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
+    assert main([*options, "--recipe", "default"]) == 78
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == (
+        "error: train.recipes: no recipe 'default' (there are study); recipes come from the file that --config names: "
+        "to have the usual ones there, begin with a copy of config.yaml"
+    )
+
+
+def test_a_fit_without_a_network_s_name_trains_the_cnn_and_says_what_guessing_gives(tmp_path, corpus, capfd):
+    options = ["fit", "--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
+    assert main([*options, "--epochs", "1"]) == 0, capfd.readouterr().err
+    said = capfd.readouterr().out
+    assert said.startswith(f"{tmp_path}/runs/cnn-random-0-seed0: test accuracy ")
+    assert "(always angry: 0.1429), UAR " in said
+    assert "(guessing: 0.1429; fold 0, windows of 24 frames)" in said
 
 
 def test_noise_that_is_not_there_is_said_before_features_are_made(tmp_path, corpus, capfd):
@@ -204,7 +227,7 @@ def test_the_report_names_what_is_wrong(tmp_path, corpus, capsys):
     assert [path[-16:] for path in findings.silent] == ["OAF_back_sad.wav"]
     assert [path[-16:] for path in findings.clipped] == ["YAF_dog_fear.wav"]
     assert [sorted(path[-10:] for path in same) for same in findings.duplicates] == [["k_fear.wav", "k_fear.wav"]]
-    assert findings.single == ["TESS: sad"] if findings.labels["TESS"]["sad"] == 1 else not findings.single
+    assert findings.single == ["sad of TESS"] if findings.labels["TESS"]["sad"] == 1 else not findings.single
     assert main(["index", str(corpus), "--out", str(tmp_path / "out")]) == 0
     printed = "".join(capsys.readouterr())
     for name in ("OAF_dog_sad.wav", "OAF_back_sad.wav", "YAF_dog_fear.wav", "YAF_week_fear.wav"):
@@ -236,3 +259,38 @@ def test_voices_without_labels_are_for_those_who_ask(tmp_path, corpus):
     assert (clip.corpus, clip.label, clip.speaker) == ("readers", "", "a")
     both = index.scan([own, corpus], CONFIG, labelled=False).clips
     assert {clip.label for clip in both} > {"", "happy", "sad"}
+
+
+@pytest.mark.parametrize("texts", [("a", "b", "c"), ("a", "b", "a"), ("a", "b", "c", ""), ("",)])
+def test_protocols_are_said_to_remain_where_they_do(texts):
+    """Of voices that nobody knows."""
+    clips = [
+        Clip(path=f"{number}.wav", corpus="t", speaker="", label=label, text=text)
+        for number, (text, label) in enumerate(product(texts, ("happy", "sad")))
+    ]
+    (line, _) = index.Index(clips=clips).remarks(CONFIG)
+    remaining = set()
+    for protocol in set(NAMES) - {"random", "speech"}:  # random needs more clips, speech is the gate's
+        with suppress(InputError):
+            splits(protocol, clips, CONFIG)
+            remaining.add(protocol)
+    assert remaining == ({"word"} if len(set(texts) - {""}) == len(set(texts)) == 3 else set())
+    assert ("protocols random and word remain" if remaining else "only the protocol random remains") in line
+
+
+def test_one_is_one(tmp_path, capsys):
+    own = tmp_path / "mine"
+    for place in ("happy", "sad"):
+        (own / place).mkdir(parents=True)
+        soundfile.write(own / place / "a.wav", chirp(seconds=1, seed=len(place)), 16_000)
+    soundfile.write(own / "sad" / "b.wav", chirp(seconds=1, seed=9), 16_000)
+    assert main(["index", str(own), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "index")]) == 0
+    said = capsys.readouterr()
+    assert "a label with one clip only: happy of mine" in said.out
+    (own / "sad" / "a.wav").unlink()
+    (own / "sad" / "b.wav").unlink()
+    assert main(["index", str(own), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "index")]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("1 clip, ")
+    assert "mine: 1 clip without a speaker" in said.err
+    assert "<title>roomtone: 1 clip</title>" in (tmp_path / "index" / "report.html").read_text()

@@ -105,7 +105,7 @@ def test_who_speaks_may_not_be_known(scanned, columns):
     assert [(os.path.basename(clip.path), clip.speaker, clip.corpus) for clip in found.clips] == [
         ("a.wav", "", "t"), ("b.wav", "", "t")
     ]  # fmt: skip
-    assert any(line.startswith("t: 2 clips have no speaker, so nothing") for line in found.remarks(TrainConfig()))
+    assert any(line.startswith("t: 2 clips without a speaker, so nothing") for line in found.remarks(TrainConfig()))
 
 
 def test_a_bad_row_costs_that_row(scanned, tmp_path):

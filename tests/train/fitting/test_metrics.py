@@ -220,3 +220,13 @@ def test_mean_and_spread_of_what_is_known():
     assert metrics.mean_and_spread([1.0, 2.0])["spread"] == pytest.approx(np.sqrt(0.5))
     assert metrics.mean_and_spread([None, 4.0]) == {"mean": 4.0, "spread": 0.0, "values": [4.0]}
     assert metrics.mean_and_spread([None]) is None
+
+
+def test_guessing_is_among_the_labels_that_have_clips():
+    truth = np.array([0, 2, 2, 2, 5, 6])
+    found = metrics.measures(truth, np.zeros((6, 7)), list("abcdefg"))
+    assert metrics.guesses(found["per_class"]) == ("c", 0.5, 0.25)
+    always = np.zeros((6, 7))
+    always[:, 2] = 1
+    assert metrics.measures(truth, always, list("abcdefg"))["accuracy"] == 0.5
+    assert metrics.measures(truth, always, list("abcdefg"))["uar"] == 0.25

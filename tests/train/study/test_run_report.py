@@ -1,5 +1,6 @@
 """The page of one training: its own words and figures."""
 
+import html
 import re
 from html.parser import HTMLParser
 
@@ -45,7 +46,10 @@ def test_the_page_is_of_this_training(run):
     text = page.read_text()
     test = run.record.metrics["test"]
     assert f"right about {100 * test['accuracy']:.1f} % of 42 test clips" in text
+    assert "Always saying angry, the commonest label there, would be right about 14.3 %." in " ".join(text.split())
+    assert "guesses among the labels that have test clips gets 14.3 %" in text  # of 8 labels, 7 have clips
     assert "None of its voices was trained on." in text
+    assert "A training curve is the mean over each epoch's batches" in html.unescape(text)
     assert "ive networks" not in text
     assert text.count("data:image/png;base64,") == 2  # curves and confusions
     assert not re.search(r"(src|href)=.http", text)
