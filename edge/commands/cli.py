@@ -205,7 +205,7 @@ def _teach(options: argparse.Namespace) -> int:
         options.complain("name recordings and what is said in them (FILE... --label LABEL), or use --guided")
     config, _ = _configured(options)
     if options.guided:
-        return say(guided(config, options.label, options.rounds, tell=remark))
+        return say(guided(config, options.label, options.rounds, tell=remark, anyway=options.anyway))
     return say(from_recordings(config, options.files, options.label, tell=remark))
 
 

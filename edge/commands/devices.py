@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge.commands.ear import leave
+from edge.commands.ear import require_leave
 from edge.config import PASSWORD, Audio, EdgeConfig
 from edge.errors import UnavailableError
 from edge.sound.blocks import Block, Fault
@@ -63,8 +63,7 @@ def list_devices(config: EdgeConfig, *, live_s: float | None, anyway: bool = Fal
     if audio.command is not None:
         console.print(f"→ {require_source(audio)} (edge.audio.command)", markup=False, highlight=False)
     if live_s is not None:
-        if not anyway and (allowed := leave(config, ask=True)).forbidden:
-            raise UnavailableError(f"microphone: {allowed.refusal}")
+        require_leave(config, anyway=anyway)
         _show_level(console, audio, live_s)
 
 

@@ -14,7 +14,7 @@ from edge.daemon.kept import kept, kept_preferences
 from edge.daemon.quiet_hours import QuietClock
 from edge.daemon.switch import Setting, Switch, latest, setting_of
 from edge.delivery.past import Retained
-from edge.errors import RoomtoneError
+from edge.errors import RoomtoneError, UnavailableError
 from edge.sound.bandwidth import Bandwidth, narrow
 from edge.sound.blocks import BLOCK_S, Block
 from edge.sound.faults import explain
@@ -71,6 +71,12 @@ def leave(config: EdgeConfig, *, ask: bool) -> Leave:
             words=f"whether it is switched off stands in {path}, which is not for this user", remedy="use sudo"
         )
     return Leave(words="switched on", forbidden=False, remedy="")
+
+
+def require_leave(config: EdgeConfig, *, anyway: bool) -> None:
+    """Raise UnavailableError where no microphone is to be opened; `anyway` people want it all the same."""
+    if not anyway and (allowed := leave(config, ask=True)).forbidden:
+        raise UnavailableError(f"microphone: {allowed.refusal}")
 
 
 def _closed(path: Path | None) -> bool:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from edge import __version__
@@ -88,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--guided", action="store_true", help="be asked for sentences in each emotion, at the microphone")
     made.add_argument("--label", metavar="LABEL", help="what is said in the files; with --guided: ask for this alone")
     made.add_argument("--rounds", type=_rounds, default=3, metavar="N", help="with --guided: sentences for each (3)")
+    made.add_argument("--anyway", action="store_true", help=ANYWAY)
     made.set_defaults(complain=made.error)
     _lessons_parser(command("lessons", "list what the sensor was taught, forget, export, import"))
     return whole
@@ -101,14 +103,20 @@ def _add_common(made: argparse.ArgumentParser, default: str | None = argparse.SU
     )
 
 
-def _model_parser(model: argparse.ArgumentParser) -> None:
-    verbs = model.add_subparsers(metavar="VERB", required=True, dest="verb")
+def _verbs(command: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
+    """Return what adds a verb, of this name and with this help, to a command."""
+    verbs = command.add_subparsers(metavar="VERB", required=True, dest="verb")
 
     def verb(name: str, help: str) -> argparse.ArgumentParser:
         made = verbs.add_parser(name, help=help, description=help)
         _add_common(made)
         return made
 
+    return verb
+
+
+def _model_parser(model: argparse.ArgumentParser) -> None:
+    verb = _verbs(model)
     made = verb("info", "say what a model file is and where it comes from")
     made.add_argument("file", nargs="?", metavar="FILE", help="default: the configured one")
     made.add_argument("--json", action="store_true", help="the whole manifest")
@@ -125,13 +133,13 @@ def _model_parser(model: argparse.ArgumentParser) -> None:
 
 
 def _lessons_parser(lessons: argparse.ArgumentParser) -> None:
-    verbs = lessons.add_subparsers(metavar="VERB", required=True, dest="verb")
-    verbs.add_parser("list", help="a line each, and how much they help")
-    made = verbs.add_parser("forget", help="forget a lesson, or all")
+    verb = _verbs(lessons)
+    verb("list", "a line each, and how much they help")
+    made = verb("forget", "forget a lesson, or all")
     made.add_argument("event_id", metavar="ID", help="as in the list; last: the newest; all: every one")
-    made = verbs.add_parser("export", help="write all lessons of the model into a file: numbers, no sound")
+    made = verb("export", "write all lessons of the model into a file: numbers, no sound")
     made.add_argument("file", metavar="FILE", help="- for standard output")
-    made = verbs.add_parser("import", help="take in the lessons of such a file; they must be the same model's")
+    made = verb("import", "take in the lessons of such a file; they must be the same model's")
     made.add_argument("file", metavar="FILE", help="- for standard input")
 
 

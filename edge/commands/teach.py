@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.commands.ear import require_leave
 from edge.commands.lessons import classroom, in_words
 from edge.config import Audio, EdgeConfig
 from edge.errors import InputError, RoomtoneError, UnavailableError
@@ -103,13 +104,15 @@ def from_recordings(
 
 
 def guided(
-    config: EdgeConfig, label: str | None, rounds: int, *, tell: Callable[[str], None]
+    config: EdgeConfig, label: str | None, rounds: int, *, tell: Callable[[str], None], anyway: bool = False
 ) -> Iterator[str | RoomtoneError]:
     """Ask for sentences at the microphone, and take each for what was asked; yield the lines of that conversation, and
-    at its end, or when it is interrupted, the figures. label: ask for this one alone."""
+    at its end, or when it is interrupted, the figures. label: ask for this one alone. anyway: although listening is
+    switched off."""
     with classroom(config) as (teacher, pipeline):
         if label is not None:
             _check(label, pipeline)
+        require_leave(config, anyway=anyway)
         wanted = [each for _ in range(rounds) for each in ([label] if label else pipeline.labels)]
         yield f"{len(wanted)} sentences, as you would say them at home; Ctrl-C ends, and what was taught stays."
         try:

@@ -192,7 +192,8 @@ def commands(made: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iter
         yield from commands(below, (*words, name))
 
 
-NEEDS = {"classify": ["a.wav"], "forget": ["attic"], "sign": ["a", "--key", "b"], "install": ["a"]}
+NEEDS = {"classify": ["a"], "forget": ["a"], "sign": ["a", "--key", "b"]}
+NEEDS |= {"install": ["a"], "export": ["a"], "import": ["a"]}
 
 
 @pytest.mark.parametrize("words", list(commands(parser())), ids=" ".join)

@@ -91,6 +91,14 @@ def test_what_is_not_forbidden_is_opened(tmp_path, broker, ear, arguments, known
     assert arguments[0] == "devices" or "listening: switched on" in done.stdout
 
 
+def test_nobody_is_asked_for_sentences_that_are_not_to_be_heard(tmp_path, ear):
+    switched(tmp_path / "state", "OFF")
+    done = look(tmp_path, ["teach", "--guided"])
+    forbidden(done, ["devices"], "switched off since 2026-01-31")
+    assert "say a sentence" not in done.stdout
+    assert "say a sentence" in look(tmp_path, ["teach", "--guided", "--anyway"]).stdout
+
+
 def test_a_broker_of_our_own_has_nothing_to_say_of_it(tmp_path, ear):
     switched(tmp_path / "state", "OFF")
     forbidden(look(tmp_path, ["devices", "--live", "4"]), ["devices"], "switched off since 2026-01-31")
