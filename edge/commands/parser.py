@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--guided", action="store_true", help="be asked for sentences in each emotion, at the microphone")
     made.add_argument("--label", metavar="LABEL", help="what is said in the files; with --guided: ask for this alone")
     made.add_argument("--rounds", type=_rounds, default=3, metavar="N", help="with --guided: sentences for each (3)")
+    made.add_argument("--anyway", action="store_true", help=ANYWAY)
     made.set_defaults(complain=made.error)
     _lessons_parser(command("lessons", "list what the sensor was taught, forget, export, import"))
     return whole
