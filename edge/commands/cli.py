@@ -203,9 +203,11 @@ def _teach(options: argparse.Namespace) -> int:
 
     if not options.guided and not (options.files and options.label):
         options.complain("name recordings and what is said in them (FILE... --label LABEL), or use --guided")
+    if options.guided:
+        options.log_level = options.log_level or "error"  # its own lines say the rest
     config, _ = _configured(options)
     if options.guided:
-        return say(guided(config, options.label, options.rounds, tell=remark, anyway=options.anyway))
+        return say(guided(config, options.label, options.rounds, anyway=options.anyway, tell=remark))
     return say(from_recordings(config, options.files, options.label, tell=remark))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.config import EdgeConfig
+from edge.daemon.kept import kept_preferences
 from edge.daemon.run import model_path
 from edge.errors import ArtifactError, ConfigError, InputError, RoomtoneError
 from edge.files import contents, output
@@ -34,7 +35,10 @@ def classroom(config: EdgeConfig) -> Iterator[tuple[Teacher, Pipeline]]:
     artifact, model = load(model_path(config))
     with as_owner(state):
         book = _book(artifact, state, config)
-        pipeline = Pipeline(model, artifact.manifest, gate=config.gate, decision=config.decision)
+        pipeline = Pipeline(
+            model, artifact.manifest, gate=config.gate, decision=config.decision,
+            sensitivity=kept_preferences(config).config.sensitivity,
+        )  # fmt: skip
         yield Teacher(book, artifact.manifest.labels, pipeline.take_up), pipeline
 
 

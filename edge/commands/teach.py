@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
-from edge.commands.ear import require_leave
+from edge.commands.ear import PATIENCE_S, PATIENCE_WITH_COMMAND_S, require_leave
 from edge.commands.lessons import classroom, in_words
 from edge.config import Audio, EdgeConfig
 from edge.errors import InputError, RoomtoneError, UnavailableError
@@ -18,8 +19,6 @@ from edge.lessons.teacher import RefusedError, Teacher
 from edge.sound.blocks import BLOCK_S, Block, Fault, timed_blocks
 from edge.sound.microphone import Microphone
 from edge.sound.recording import read_recording
-
-PATIENCE_S = 10.0  # for a microphone's first sound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +103,13 @@ def from_recordings(
 
 
 def guided(
-    config: EdgeConfig, label: str | None, rounds: int, *, tell: Callable[[str], None], anyway: bool = False
+    config: EdgeConfig, label: str | None, rounds: int, *, anyway: bool, tell: Callable[[str], None]
 ) -> Iterator[str | RoomtoneError]:
     """Ask for sentences at the microphone, and take each for what was asked; yield the lines of that conversation, and
-    at its end, or when it is interrupted, the figures. label: ask for this one alone. anyway: although listening is
-    switched off."""
+    at its end, or when it is interrupted, the figures. label: ask for this one alone.
+
+    Raises UnavailableError where listening is switched off (`anyway` opens the microphone all the same).
+    """
     with classroom(config) as (teacher, pipeline):
         if label is not None:
             _check(label, pipeline)
@@ -116,8 +117,9 @@ def guided(
         wanted = [each for _ in range(rounds) for each in ([label] if label else pipeline.labels)]
         yield f"{len(wanted)} sentences, as you would say them at home; Ctrl-C ends, and what was taught stays."
         try:
-            with Microphone(Audio(microphone=config.audio.microphone)) as microphone:
-                spoken = _spoken(pipeline, microphone.blocks(), tell)
+            with Microphone(replace(config.audio, give_up_after_s=Audio().give_up_after_s)) as microphone:
+                patience_s = PATIENCE_S if config.audio.command is None else PATIENCE_WITH_COMMAND_S
+                spoken = _spoken(pipeline, microphone.blocks(), tell, patience_s)
                 for number, each in enumerate(wanted, start=1):
                     yield f"{number}/{len(wanted)}  {each}: say a sentence"
                     asked_at = time.time()
@@ -155,14 +157,14 @@ def _utterances(pipeline: Pipeline, chunks: Iterable[np.ndarray]) -> Iterator[Ut
 
 
 def _spoken(
-    pipeline: Pipeline, items: Iterable[Block | Fault], tell: Callable[[str], None]
+    pipeline: Pipeline, items: Iterable[Block | Fault], tell: Callable[[str], None], patience_s: float
 ) -> Iterator[Utterance]:
-    """Yield what is said at a microphone. Raises UnavailableError where it delivers nothing for PATIENCE_S."""
+    """Yield what is said at a microphone. Raises UnavailableError where it delivers nothing for so long."""
     ear, why = _Ear(pipeline), ""
-    deadline_s, now_s = time.monotonic() + PATIENCE_S, 0.0
+    deadline_s, now_s = time.monotonic() + patience_s, 0.0
     for item in items:
         if isinstance(item, Block):
-            deadline_s, now_s = time.monotonic() + PATIENCE_S, item.end_s
+            deadline_s, now_s = time.monotonic() + patience_s, item.end_s
             heard = ear.take(item)
         else:
             heard = ear.end(now_s)
