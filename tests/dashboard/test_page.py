@@ -275,11 +275,11 @@ def test_late_events_are_marked_and_take_their_place(room: Broker, visit):
     page = visit().page
     now = time.time()
     with Puppet(room.port) as sensor:
-        sensor.event("happy", "quiet", at_s=now - 60)
+        sensor.event("happy", "quiet", at_s=now - 60, previous_duration_ms=220_000)
         sensor.state("happy", since_s=now - 60)
         expect(page.locator("#changes li")).to_have_count(1)
         sensor.event("sad", "quiet", at_s=now - 300, late=True)
-        sensor.event("quiet", "sad", at_s=now - 280, late=True)
+        sensor.event("quiet", "sad", at_s=now - 280, late=True, previous_duration_ms=20_000)
         expect(page.locator("#changes li")).to_have_count(3)
         assert labels(page) == ["sad", "quiet", "happy"]
         expect(page.locator("#changes .chip")).to_have_text(["late", "late"])
