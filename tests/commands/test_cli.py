@@ -228,7 +228,7 @@ def test_classify_answers_for_every_clip_of_the_corpus_as_published(tmp_path):
     assert [summary["file"] for summary in summaries] == [str(file) for file in files]
     for file, summary in zip(files, summaries, strict=True):
         fields = {"file", "duration_s", "emotion", "scores", "arousal", "valence", "speech_ratio", "realtime_factor"}
-        assert set(summary) == fields | {"mood", "mood_confidence"}
+        assert set(summary) == fields | {"mood", "mood_confidence", "enter"}
         assert summary["duration_s"] == pytest.approx(soundfile.info(file).duration, abs=0.01)
         assert summary["speech_ratio"] > 0
         assert sum(summary["scores"].values()) == pytest.approx(1, abs=1e-3)

@@ -24,7 +24,8 @@ def test_it_is_reported_in_one_line(how, timeout_s, message):
 
 @pytest.mark.heavy
 def test_a_run_that_is_not_there_fails_in_one_line(tmp_path):
-    job = Job(run=str(tmp_path / "none"), form="window", precision="float32", step_frames=4, temperature=1.0)
+    run = str(tmp_path / "none")
+    job = Job(run=run, form="window", precision="float32", step_frames=4, temperature=1.0, embeds=False)
     with pytest.raises(
         ArtifactError, match=r"^none: conversion to window float32: failed \(.*not a finished run"
     ) as caught:
