@@ -54,12 +54,12 @@ class Tuning:
     def obey(self, payload: bytes) -> str | None:
         """Take a command; return in words why it is refused, None where it was taken and is remembered."""
         if len(payload) > MOST_BYTES:
-            return f"larger than {MOST_BYTES} bytes"
+            return f"refused: larger than {MOST_BYTES} bytes"
         try:
             command = msgspec.json.decode(payload, type=SettingsCommand)
             self._preferences.take(command)
         except (msgspec.MsgspecError, ConfigError, ValueError, RecursionError) as error:
-            return " ".join(str(error).split())
+            return f"refused: {' '.join(str(error).split())}"
         self._asked = self._asked or command.calibrate
         return None
 
