@@ -79,7 +79,8 @@ def test_a_tenth_of_the_words_is_tested_another_validates(words, held):
 
 def test_two_words_or_a_clip_without_one_are_no_words():
     known, silent = many({"A": 1}, words=2), clip(0, text="")
-    for clips, found in ((known, "there is only w0 and w1"), ([*known, silent], f"what is said in {silent.path} is not")):
+    unsaid = f"what is said in {silent.path} is not known"
+    for clips, found in ((known, "there is only w0 and w1"), ([*known, silent], unsaid)):
         says = f"protocol word: needs at least 3 known words and what is said in every clip, but {found}"
         with pytest.raises(InputError, match=f"^{re.escape(says)}"):
             splits("word", clips, TrainConfig())
