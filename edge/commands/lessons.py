@@ -64,7 +64,7 @@ def show(config: EdgeConfig) -> Iterator[str | RoomtoneError]:
             taken_for = labels[int(np.argmax(lesson.log_probs))]
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(lesson.at))
             yield f"{lesson.event_id}  {when}  {lesson.label:<10} the model said {taken_for}"
-        yield from in_words(Teacher(book, labels, lambda layer: None))
+        yield from in_words(_teacher(book, labels))
         for model, count in book.others().items():
             yield f"besides, {count} of the model {model}"
         if book.damaged is not None:
@@ -74,11 +74,9 @@ def show(config: EdgeConfig) -> Iterator[str | RoomtoneError]:
 def forget(config: EdgeConfig, event_id: str) -> Iterator[str]:
     """Forget a lesson, or all of them."""
     with _open(config) as (book, labels):
-        teacher, count = Teacher(book, labels, lambda layer: None), len(book.lessons)
-        try:
+        teacher, count = _teacher(book, labels), len(book.lessons)
+        with _refused(event_id, ": `roomtone lessons list` has their ids"):
             teacher.forget(event_id)
-        except RefusedError as error:
-            raise InputError(f"{event_id}: {error}: `roomtone lessons list` has their ids") from error
         yield f"{count - len(book.lessons)} forgotten"
         yield from in_words(teacher)
 
@@ -106,11 +104,9 @@ def import_from(config: EdgeConfig, file: str) -> Iterator[str]:
         raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     with _open(config) as (book, labels):
         lessons = book.imported(data, file)
-        teacher = Teacher(book, labels, lambda layer: None)
-        try:
+        teacher = _teacher(book, labels)
+        with _refused(file):
             teacher.add(lessons)
-        except RefusedError as error:
-            raise InputError(f"{file}: {error}") from error
         yield f"{file}: {len(lessons)} lessons taken in"
         yield from in_words(teacher)
 
@@ -120,6 +116,19 @@ def _open(config: EdgeConfig) -> Iterator[tuple[Book, list[str]]]:
     state, artifact = _state(config), read_artifact(model_path(config))
     with as_owner(state):
         yield _book(artifact, state, config), artifact.manifest.labels
+
+
+def _teacher(book: Book, labels: list[str]) -> Teacher:
+    return Teacher(book, labels, lambda layer: None)  # nobody answers by it here
+
+
+@contextmanager
+def _refused(what: str, remedy: str = "") -> Iterator[None]:
+    """Tell a refusal of the teacher's as a mistake in `what` was named."""
+    try:
+        yield
+    except RefusedError as error:
+        raise InputError(f"{what}: {error}{remedy}") from error
 
 
 def _state(config: EdgeConfig) -> Path:

@@ -10,10 +10,9 @@ import select
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -36,7 +35,20 @@ def lost(message: dict) -> CaptureError:
     return CaptureError(message["fault"], message["detail"])
 
 
-class Child:
+class Closing(AbstractContextManager):
+    """What is closed where its `with` ends, whatever happened in it."""
+
+    def close(self) -> None:
+        """Give everything back."""
+        raise NotImplementedError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Child(Closing):
     """A process that runs a module of ours, and the JSON lines it says. A context manager.
 
     wanted: what it is told, as the first line of its standard input, whose end asks it to end. ending_s: how long it
@@ -98,16 +110,8 @@ class Child:
             return False
         return True
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Capture:
+class Capture(Closing):
     """A source of sound that is open or being opened, in a child of its own. A context manager.
 
     name: what it is called, None until it is open. rate_hz, channels: what it delivers.
@@ -189,14 +193,6 @@ class Capture:
         if self._ring is not None:
             self._ring.close()
         os.close(self._ring_fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _hear(self, message: dict) -> None:
         """Take a line that the child said."""

@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 from threading import Event
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from edge.config import Audio
 from edge.errors import UnavailableError
 from edge.sound.blocks import BLOCK_S, Block, Fault, resample, steady_blocks
 from edge.sound.channels import Downmix
-from edge.sound.child import Capture, CaptureError
+from edge.sound.child import Capture, CaptureError, Closing
 from edge.sound.command.program import CommandCapture
 from edge.sound.faults import explain
 from edge.sound.portaudio.device import DeviceCapture
@@ -27,7 +25,7 @@ JITTER = 0.25
 STEADY_S = 5.0  # what ends sooner is not begun again at once
 
 
-class Microphone:
+class Microphone(Closing):
     """A source of sound from the configured microphone. A context manager.
 
     `hold`, `resume`, `reopen` and `close` may come from any thread, or from between two blocks.
@@ -113,14 +111,6 @@ class Microphone:
         """Close the microphone for good."""
         self._closed = True
         self._interrupt()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _interrupt(self) -> None:
         self._interrupted.set()

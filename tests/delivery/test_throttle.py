@@ -26,13 +26,18 @@ class Clock:
         self.worked_s += seconds
 
 
+def commands(count: int, clock: Clock, throttle: Throttle) -> None:
+    """So many come at once, each with a tenth of a millisecond of work."""
+    for _ in range(count):
+        clock.work(100e-6)
+        throttle.rest()
+
+
 def test_a_flood_takes_its_share_and_no_more(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     throttle = Throttle()
-    for _ in range(20_000):
-        clock.work(100e-6)
-        throttle.rest()
+    commands(20_000, clock, throttle)
     assert clock.worked_s / clock.now_s < 1.1 * SHARE
 
 
@@ -40,15 +45,11 @@ def test_a_few_commands_do_not_wait(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     throttle = Throttle()
-    for _ in range(500):
-        clock.work(100e-6)
-        throttle.rest()
+    commands(500, clock, throttle)
     assert clock.now_s - clock.worked_s < 1e-6
     clock.now_s += 60.0  # and after a pause it is as at first
     before_s = clock.now_s - clock.worked_s
-    for _ in range(500):
-        clock.work(100e-6)
-        throttle.rest()
+    commands(500, clock, throttle)
     assert clock.now_s - clock.worked_s - before_s < 1e-6
 
 
