@@ -134,8 +134,8 @@ def test_it_goes_when_the_sensor_is_killed_and_so_do_its_children(tap: Tap):
 def test_it_goes_when_its_keeper_is_killed(tap: Tap):
     with listening(Audio(command=(str(tap.path),))) as ears:
         ears.until_block(0.0)
-        (keeper,) = psutil.Process().children()
         first, killed_s = tap.pid(), time.monotonic()
+        keeper = psutil.Process(first).parent()
         keeper.kill()
         ears.until_fault(killed_s, "host-error")
         wait_until(lambda: not psutil.pid_exists(first) or psutil.Process(first).status() == "zombie")
