@@ -1,8 +1,6 @@
 """The sensor's settings: the `edge` key of config.yaml."""
 
-import ipaddress
 import os
-import re
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,50 +8,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
+from edge.addresses import Host, Port, Topic
 from edge.credentials import beside
 from edge.errors import ConfigError
-from edge.section import File, Line, Ratio, Secret, Section, load_section, looked_at, written
+from edge.section import File, Line, Ratio, Secret, Section, load_section, written
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Identifier = Annotated[str, written("[a-z0-9-]{1,64}", "a-z, 0-9 and - only (at most 64 of them)")]
 Decibels = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Clock = Annotated[str, written(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'hours and minutes such as "07:00"')]
-Topic = Annotated[
-    str,
-    written(
-        r"(?=.{1,64}\Z)[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*",
-        "a topic such as homeassistant, without wildcards, and without a / at an end or two of them in a row",
-    ),
-]
-
-
-def host_name(text: str) -> str:
-    """Return a host's name or address as it is, with nothing around it. Raises ValueError in words."""
-    if scheme := re.match(r"[\w.+-]+://", text):
-        raise ValueError(f"expected a host name alone, without {scheme[0]}")
-    if text != text.strip():
-        raise ValueError("expected a host name without blanks around it")
-    if text.lower() == "embedded" != text:
-        raise ValueError("a broker of our own is called embedded, in small letters")
-    if text.startswith("[") or text.endswith("]"):
-        raise ValueError("expected an IPv6 address without brackets, and its port in edge.mqtt.port")
-    if port := re.fullmatch(r"[^:]*:([0-9]*)", text):
-        raise ValueError(f"expected a host name alone: the port goes into edge.mqtt.port{port[1] and f' ({port[1]})'}")
-    try:
-        if ":" in text:
-            ipaddress.IPv6Address(text)
-        elif re.fullmatch(r"[0-9.]+", text):
-            ipaddress.IPv4Address(text)
-        else:
-            text.encode("idna")  # as the resolver will
-            if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", text):
-                raise ValueError
-    except ValueError:
-        raise ValueError("expected a host name or an IP address") from None
-    return text
-
-
-Host = Annotated[str, looked_at(host_name)]
 PASSWORD = "{password}"
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -231,18 +193,16 @@ class EdgeConfig(Section, kw_only=True):
 
 
 def load_edge(path: str | Path | None) -> EdgeConfig:
-    """Return the `edge` section of the file (defaults where `path` is None). Raises ConfigError.
+    """Return the `edge` section of the file (defaults where `path` is None), the environment's settings over it.
 
-    Relative paths in it are meant from the file's folder, wherever the program is run.
+    Relative paths in it are meant from the file's folder, wherever the program is run. Raises ConfigError.
     """
-    if path is None:
-        return EdgeConfig()
-    folder = os.path.dirname(os.path.abspath(path))
+    folder = os.getcwd() if path is None else os.path.dirname(os.path.abspath(path))
     places = {"file": os.path.join, "secret": beside}
-    config = load_section(path, "edge", EdgeConfig, place=lambda name, of: places[of](folder, name))
+    config = load_section(path, "edge", EdgeConfig, place=lambda name, of: places[of](folder, name), environ=os.environ)
     try:
         if config.quiet_hours is not None:
             config.quiet_hours.zone()  # knows whether there is such a time zone
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path or 'the environment'}: {error}") from error
     return config

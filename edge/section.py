@@ -6,14 +6,15 @@ Errors read `config.yaml: edge.mqtt.port: expected int, got 'abc'`.
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from edge.environment import overlaid
 from edge.errors import ConfigError
 from edge.strict_yaml import SixtyBased, read_yaml
 
@@ -61,25 +62,42 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def load_section(path: str | Path, section: str, kind: type[S], *, place: Place = lambda name, of: name) -> S:
-    """Return one top-level key of a YAML file as `kind`; an absent key gives the defaults.
+def load_section(
+    path: str | Path | None,
+    section: str,
+    kind: type[S],
+    *,
+    place: Place = lambda name, of: name,
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> S:
+    """Return one top-level key of a YAML file as `kind`; an absent key, or no file, gives the defaults.
 
     place: given every path and whether it is that of a `file` or a `secret`, returns the path that is meant.
+    environ: what stands over the file (see edge/environment.py).
 
     Raises ConfigError for a file that is missing or not YAML, for an unknown key (anywhere in the section, or at the
     top level), a wrong type, or a value out of range.
     """
-    data = _read(path)
+    data = {} if path is None else _read(path)
     for key in data:
         if key not in SECTIONS:
             raise ConfigError(f"{path}: {key}: unknown key (the file has {', '.join(SECTIONS)})")
-    value = {} if data.get(section) is None else data[section]
+    value, variables = overlaid(data.get(section), kind, section, environ)
+    value = {} if value is None else value
     try:
         return _looked_at(msgspec.convert(value, kind), kind, section, place)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(str(error), section, value, kind)}") from error
+        found = _explain(str(error), section, value, kind)
+        raise ConfigError(f"{_said_by(found, variables, path)}: {found}") from error
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{_said_by(str(error), variables, path)}: {error}") from error
+
+
+def _said_by(found: str, variables: Mapping[str, str], path: str | Path | None) -> str | Path | None:
+    """Return who said what is wrong: a variable of the environment, or the file."""
+    where = re.match(r"[\w.]*", found)[0].split(".")
+    said = (name for at, name in variables.items() if all(a == b for a, b in zip(at.split("."), where, strict=False)))
+    return next(said, path)
 
 
 def _looked_at(value: Any, hint: Any, where: str, place: Place) -> Any:

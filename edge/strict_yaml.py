@@ -123,7 +123,11 @@ for _tag in ("int", "float"):
 
 def read_yaml(path: str | Path) -> Any:
     """Return what a YAML file holds; None for an empty one. Raises ConfigError with the file and, in it, the line."""
-    text = _text(path)
+    return parse_yaml(path, _text(path))
+
+
+def parse_yaml(path: str | Path, text: str) -> Any:
+    """Return what YAML says; None where it says nothing. Raises ConfigError with the line, and `path`, its origin."""
     try:
         return yaml.load(text, _Loader)
     except yaml.reader.ReaderError as error:

@@ -19,9 +19,9 @@ from tests.support.sounds import ROOT
 # `edge` knows nobody; train knows edge; convert knows both.
 HOUSES = {
     "edge": (
-        "errors", "entry", "chatter", "labels", "files", "credentials", "strict_yaml", "section", "config",
-        "state_folder", "sound", "features", "model", "lessons", "hearing", "voice", "delivery", "daemon", "commands",
-        "__main__",
+        "errors", "entry", "chatter", "labels", "files", "credentials", "strict_yaml", "environment", "section",
+        "addresses", "config", "state_folder", "sound", "features", "model", "lessons", "hearing", "voice",
+        "delivery", "daemon", "commands", "__main__",
     ),
     "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages", "loading",
               "commands", "__main__"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from edge import __version__
-from edge.config import host_name
+from edge.addresses import host_name
 from edge.errors import printable
 
 DEFAULT_CONFIG = "config.yaml"
