@@ -19,8 +19,8 @@ from tests.support.sounds import ROOT
 # `edge` knows nobody; train knows edge; convert knows both.
 HOUSES = {
     "edge": (
-        "errors", "entry", "chatter", "labels", "files", "credentials", "strict_yaml", "environment", "section",
-        "addresses", "config", "state_folder", "sound", "features", "model", "lessons", "hearing", "voice",
+        "errors", "pulse", "entry", "chatter", "labels", "files", "credentials", "strict_yaml", "environment",
+        "section", "addresses", "config", "state_folder", "sound", "features", "model", "lessons", "hearing", "voice",
         "delivery", "daemon", "commands", "__main__",
     ),
     "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages", "loading",

@@ -155,6 +155,12 @@ def _doctor(options: argparse.Namespace) -> int:
     return status
 
 
+def _health(options: argparse.Namespace) -> int:
+    from edge.pulse import require_life
+
+    return say(iter([require_life()]))
+
+
 def _homeassistant(options: argparse.Namespace) -> int:
     from edge.daemon.run import model_path
     from edge.delivery.forget import remove_from_homeassistant
@@ -232,6 +238,7 @@ _COMMANDS = {
     "devices": _devices,
     "check": _check,
     "doctor": _doctor,
+    "health": _health,
     "homeassistant": _homeassistant,
     "forget": _forget,
     "model": _model,

@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--anyway", action="store_true", help=ANYWAY)
     made = command("doctor", "look at everything a sensor needs, and say what helps")
     made.add_argument("--anyway", action="store_true", help=ANYWAY)
+    command("health", "whether the sensor in the same container works; for its health check")
     made = command("homeassistant", "say how Home Assistant finds this sensor, or take it out again")
     made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
     made = command("forget", "take everything that a device left behind off the broker")

@@ -4,11 +4,13 @@ import os
 import socket
 import time
 
+from edge import pulse
+
 FLOWING_S = 2.0  # with sound expected, a block must have passed within this
 
 
 class Notifier:
-    """Speaks to the datagram socket in NOTIFY_SOCKET; without one (not under systemd), every call does nothing."""
+    """Speaks to the datagram socket in NOTIFY_SOCKET, if there is one, and leaves signs of life (edge/pulse.py)."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET")
@@ -19,7 +21,7 @@ class Notifier:
             self._socket.connect("\0" + address[1:] if address.startswith("@") else address)
         # Half the period, as sd_watchdog_enabled(3) advises.
         self._period_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
-        self._due_s = 0.0
+        self._due_s = self._beat_due_s = 0.0
         self._last_block_s = time.monotonic()
         self._status = ""
 
@@ -48,9 +50,14 @@ class Notifier:
         now_s = time.monotonic()
         if flowed or waiting:
             self._last_block_s = now_s
-        if self._period_s and now_s >= self._due_s and now_s - self._last_block_s <= FLOWING_S:
+        if now_s - self._last_block_s > FLOWING_S:
+            return
+        if self._period_s and now_s >= self._due_s:
             self._due_s = now_s + self._period_s
             self._send("WATCHDOG=1")
+        if now_s >= self._beat_due_s:
+            self._beat_due_s = now_s + pulse.PERIOD_S
+            pulse.beat(self._status)
 
     def _send(self, message: str) -> None:
         if self._socket is None:
