@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
 # Makes an offline bundle of the last commit: everything that deploy/install.sh needs on a machine without internet.
 #
-#   deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--out FOLDER] [--source FOLDER]
+#   deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--out FOLDER] [--source FOLDER] [--also image]
 #
-# --source takes that folder's tree instead of the last commit. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/,
+# --source takes that folder's tree instead of the last commit; --also image adds the Debian packages that an image needs
+# beside a sensor's (deploy/image/build.sh), where an installed system has them. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/,
 # bookworm and arm64 unless told otherwise). It needs Debian's apt, git, python3-venv and a compiler for the architecture
 # (Debian: gcc-aarch64-linux-gnu for arm64), but no emulator and not root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-suite=bookworm arch=arm64 out=dist source=
+suite=bookworm arch=arm64 out=dist source= also=
 while [ $# -gt 0 ]; do
   case $1 in
     --suite) suite=$2 ;;
     --arch) arch=$2 ;;
     --out) out=$2 ;;
     --source) source=$2 ;;
-    *) echo "usage: deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--out FOLDER] [--source FOLDER]" >&2
+    --also) also=$2 ;;
+    *) echo "usage: deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--out FOLDER] [--source FOLDER] [--also image]" >&2
       exit 2 ;;
   esac
   shift 2
@@ -27,6 +29,11 @@ case $suite in
   bookworm) python=3.11 ;;
   trixie) python=3.13 ;;
   *) echo "bundle: suite $suite: expected bookworm or trixie" >&2; exit 2 ;;
+esac
+case $also in
+  "") packages=() ;;
+  image) packages=(base-files ca-certificates tzdata pulseaudio-utils) ;;
+  *) echo "bundle: also $also: expected image" >&2; exit 2 ;;
 esac
 case $arch in
   arm64) machine=aarch64 ;;
@@ -46,6 +53,7 @@ bundle=$work/$name
 mkdir -p "$bundle/wheels" "$bundle/debs" "$bundle/deploy"
 echo "$version" >"$bundle/VERSION"
 echo "$suite" >"$bundle/SUITE"
+git log -1 --format=%ct >"$bundle/EPOCH" # the date of everything that is made of it
 cp "$work/source"/{config.yaml,README.md,LICENSE} "$bundle/"
 cp "$work/source"/deploy/{install.sh,durable.sh,roomtone.service,roomtone-trial.service} "$bundle/deploy/"
 
@@ -66,7 +74,7 @@ apt_get() {
 }
 echo "bundle: Debian packages of $suite for $arch"
 apt_get update
-apt_get install --yes --download-only --no-install-recommends python3 libportaudio2 mosquitto adduser >/dev/null
+apt_get install --yes --download-only --no-install-recommends python3 libportaudio2 mosquitto adduser "${packages[@]}" >/dev/null
 mv "$work"/apt/cache/archives/*.deb "$bundle/debs/"
 mkdir "$work/headers"
 (cd "$work/headers" && apt_get download "libpython$python-dev" portaudio19-dev >/dev/null)
