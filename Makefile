@@ -1,8 +1,8 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers taught compare convert bench \
-  mutants deploy bundle lock ears ears-everybody soak \
-  test-systemd test-install test-make-deploy test-arm64 test-homeassistant
+  mutants deploy bundle image lock ears ears-everybody soak \
+  test-systemd test-install test-make-deploy test-arm64 test-image test-homeassistant
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 
@@ -88,6 +88,10 @@ deploy:  ## install the last commit on a machine as a service HOST=pi@sensor [BU
 bundle:  ## an offline bundle of the last commit [ARCH=arm64] [SUITE=bookworm], into dist/
 	deploy/bundle.sh --arch $(or $(ARCH),arm64) --suite $(or $(SUITE),bookworm)
 
+image:  ## an OCI image of the last commit [ARCH=amd64] [SUITE=bookworm], into dist/
+	@deploy/setup.sh image-builder
+	deploy/image/build.sh --arch $(or $(ARCH),amd64) --suite $(or $(SUITE),bookworm)
+
 test-systemd:  ## the unit in a Debian machine that boots (as root; 5 minutes) [ARGS=...]
 test-install:  ## upgrades, failing and cut short at every step, rollback, uninstall on such a machine (as root) [ARGS=...]
 test-make-deploy:  ## make deploy over ssh to such a machine, packages from the internet (as root; 5 minutes) [ARGS=...]
@@ -95,6 +99,10 @@ test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [AR
 test-systemd test-install test-make-deploy test-arm64: $(DEV)
 	@deploy/setup.sh $(if $(filter test-arm64,$@),arm64-machine,machine)
 	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/$(subst -,_,$@).py $(ARGS)
+
+test-image: $(DEV)  ## the image made, run read-only with a real broker and microphone, and on arm64 (as root; 10 minutes) [ARGS=...]
+	@deploy/setup.sh image
+	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/test_image.py $(ARGS)
 
 test-homeassistant: $(DEV) $(HOME_ASSISTANT)  ## a real Home Assistant finds the sensor (Python 3.13; 2 minutes) [ARGS=...]
 	@$(PYTHON_DEV) -m pytest -m machine tests/voice/test_homeassistant.py $(ARGS)

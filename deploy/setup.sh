@@ -8,6 +8,7 @@
 #   deploy/setup.sh tflite-runtime  .venv-tflite-runtime: the sensor on Python 3.11 with tflite-runtime and numpy 1
 #   deploy/setup.sh homeassistant   .venv-homeassistant: a real Home Assistant on Python 3.13, for its test
 #   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
+#   deploy/setup.sh image-builder   what makes the image; image: and what its test runs it with, on arm64, too
 #   deploy/setup.sh make            make itself, nothing else
 #   deploy/setup.sh servers         what only the tests of microphones over a network need: sshd, a camera by RTSP
 #
@@ -25,12 +26,14 @@ main() {
     machine) machine_programs ;;
     arm64-machine) arm64_machine_programs ;;
     servers) servers_for_microphones ;;
+    image-builder) image_builder_programs; install_missing ;;
+    image) image_builder_programs; image_test_programs ;;
     edge) sensor_environment ;;
     dev) development_environment ;;
     mutants) mutation_environment ;;
     tflite-runtime) tflite_runtime_environment ;;
     homeassistant) home_assistant_environment ;;
-    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | machine | arm64-machine | make | servers" ;;
+    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | machine | arm64-machine | image-builder | image | make | servers" ;;
   esac
 }
 
@@ -112,6 +115,22 @@ arm64_machine_programs() {
   need qemu-user-static command -v qemu-aarch64-static
   need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
   need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+  install_missing
+}
+
+image_builder_programs() {
+  need umoci command -v umoci
+  need gcc-x86-64-linux-gnu command -v x86_64-linux-gnu-gcc
+  need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+  need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+  find_python 3.11 3.12 3.13 || python_comes_too
+  need python3-venv "$python" -c 'import venv, ensurepip'
+}
+
+image_test_programs() {
+  need podman command -v podman
+  need runc command -v runc
+  need qemu-user-static command -v qemu-aarch64-static
   install_missing
 }
 

@@ -15,4 +15,5 @@ rm -rf usr/lib/python3*/{lib2to3,test,idlelib,tkinter,turtledemo,ensurepip,distu
 rm -rf usr/lib/roomtone/{bin,pip*,setuptools*,numpy/f2py,share}
 find usr/lib/roomtone -type d \( -name tests -o -name test -o -name include \) -prune -exec rm -rf {} +
 find usr/lib/roomtone -name "*.pyi" -delete
+find usr/lib/roomtone -name RECORD -delete # names the folder in which it was made
 find . -name __pycache__ -prune -exec rm -rf {} +

@@ -31,13 +31,17 @@ class Userland:
 
     def run(self, command: str) -> str:
         """Run a shell command in it, as root, without network. Returns its standard output."""
+        return self.call("sh", "-c", command)
+
+    def call(self, *command: str, **environment: str) -> str:
+        """Run a program in it likewise."""
         done = subprocess.run(
             # Not systemd-nspawn, in which emulated programs crashed or hung; --net: without any network.
             ["unshare", "--net", "--mount", "--pid", "--fork", f"--mount-proc={self.folder}/proc",
-             "chroot", self.folder, "sh", "-c", command],
+             "chroot", self.folder, *command],
             # The default processor's SVE makes OpenBLAS 15 times slower under emulation.
             env={"QEMU_CPU": "cortex-a72", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                 "HOME": "/root", "LANG": "C.UTF-8"},
+                 "HOME": "/root", "LANG": "C.UTF-8", **environment},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1_800,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
