@@ -94,6 +94,7 @@ PYTHONHASHSEED=0 "python$python" -m compileall -q -j 1 --invalidation-mode unche
 export SOURCE_DATE_EPOCH=$epoch
 created=$(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)
 find "$root" -type d -exec chmod 755 {} +
+find "$root" -type f -perm /6000 -exec chmod ug-s {} + # nothing here becomes somebody else
 chmod 1777 "$root/tmp"
 # The state's folder is the user's own; the rest is root's.
 tar -C "$root" --sort=name --format=posix --pax-option=delete=atime,delete=ctime --numeric-owner --owner=0 --group=0 \

@@ -9,7 +9,7 @@ find usr/share/doc -mindepth 1 -type d -empty -delete
 rm -rf usr/share/{man,info,locale,lintian,bug,menu,applications,pixmaps,bash-completion,zsh,perl5,debconf,dpkg,adduser,python3,binfmts}
 rm -rf var/{cache,log,lib/dpkg,lib/pam,lib/systemd} etc/{init.d,cron*,logrotate.d,systemd,default,dpkg,pam*,security,debconf*,adduser*}
 rm -rf usr/lib/{systemd,dpkg,tmpfiles.d,sysusers.d,udev,init} usr/include usr/lib/*/pkgconfig
-rm -f usr/sbin/{adduser,addgroup,deluser,delgroup,dpkg*,pam*,user*,group*,grp*,pwck,chpasswd,newusers,update-*,vigr,vipw}
+rm -f usr/sbin/{unix_*,faillock,mkhomedir_helper,adduser,addgroup,deluser,delgroup,dpkg*,pam*,user*,group*,grp*,pwck,chpasswd,newusers,update-*,vigr,vipw}
 rm -f usr/bin/{dpkg*,deb*,pdb*,pygettext*,pydoc*,2to3*,py3*,perl*,tar,passwd,chage,chfn,chsh,expiry,gpasswd,newgrp}
 rm -rf usr/lib/python3*/{lib2to3,test,idlelib,tkinter,turtledemo,ensurepip,distutils,config-*,pydoc_data}
 rm -rf usr/lib/roomtone/{bin,pip*,setuptools*,numpy/f2py,share}

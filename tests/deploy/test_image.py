@@ -1,7 +1,7 @@
-"""The image, made twice and run as an owner would run it: read-only, without a capability, reaching nothing but the broker.
+"""The image, made twice and run as an owner would: read-only, without a capability, reaching nothing but the broker.
 
-As root, with podman and runc (`make test-image`). Its network is a broker's own network namespace, in which there is nothing
-else.
+As root, with podman and runc (`make test-image`). Its network is a broker's own network namespace, in which there is
+nothing else.
 """
 
 import json
@@ -32,8 +32,17 @@ BUILD = ROOT / "deploy" / "image" / "build.sh"
 MOST_MB = 120
 # What this machine may not do (raise limits) or has not (cgroups of version 2 alone) is podman's to leave alone.
 ENGINE = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs"]
-CLOSED = ["--rm", "--read-only", "--cap-drop=all", "--security-opt", "no-new-privileges",
-          "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=512:512"]  # fmt: skip
+CLOSED = [
+    "--rm",
+    "--read-only",
+    "--cap-drop=all",
+    "--security-opt",
+    "no-new-privileges",
+    "--ulimit",
+    "nofile=1024:1024",
+    "--ulimit",
+    "nproc=512:512",
+]
 BROKER_PORT = 1883
 
 
@@ -46,8 +55,11 @@ def engine(*arguments: str | Path, check: bool = True) -> subprocess.CompletedPr
 
 def bundle(arch: str, folder: Path) -> Path:
     """Return a bundle of the last commit with what an image needs."""
-    subprocess.run([ROOT / "deploy" / "bundle.sh", "--suite", SUITE, "--arch", arch, "--also", "image", "--out", folder],
-                   check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        [ROOT / "deploy" / "bundle.sh", "--suite", SUITE, "--arch", arch, "--also", "image", "--out", folder],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return next(folder.glob("*.tar"))
 
 
@@ -98,11 +110,19 @@ def process_of(name: str) -> int:
 def broker(image, tmp_path) -> Iterator[str]:
     """A real mosquitto, that of the image, in a network namespace of its own."""
     configuration = tmp_path / "mosquitto.conf"
+    mount = f"{configuration}:/broker.conf:ro"
     configuration.write_text(f"listener {BROKER_PORT} 127.0.0.1\nallow_anonymous true\npersistence false\n")
     with container(
-        image, "--network", "none", "--entrypoint", "/usr/sbin/mosquitto", "--volume", f"{configuration}:/broker.conf:ro",
-        name="roomtone-test-broker", command=("-c", "/broker.conf"),
-    ) as name:  # fmt: skip
+        image,
+        "--network",
+        "none",
+        "--entrypoint",
+        "/usr/sbin/mosquitto",
+        "--volume",
+        mount,
+        name="roomtone-test-broker",
+        command=("-c", "/broker.conf"),
+    ) as name:
         yield name
 
 
@@ -115,8 +135,23 @@ class Beside(Subscriber):
 
 
 def said(broker: str, topic: str, payload: str) -> None:
-    subprocess.run(["nsenter", "--net", f"--target={process_of(broker)}", require_program("mosquitto_pub", "mosquitto-clients"),
-                    "-V", "5", "-q", "1", "-t", topic, "-m", payload], check=True)  # fmt: skip
+    subprocess.run(
+        [
+            "nsenter",
+            "--net",
+            f"--target={process_of(broker)}",
+            require_program("mosquitto_pub", "mosquitto-clients"),
+            "-V",
+            "5",
+            "-q",
+            "1",
+            "-t",
+            topic,
+            "-m",
+            payload,
+        ],
+        check=True,
+    )
 
 
 @pytest.fixture
@@ -131,10 +166,22 @@ def microphone(tmp_path) -> Iterator[VirtualMicrophone]:
 def heard_by(microphone: VirtualMicrophone, broker: str, state: Path) -> list[str]:
     """Return the options with which a container hears the sound server and reaches the broker."""
     listens = "[parec, --raw, --format=s16le, --rate=16000, --channels=1, --latency-msec=80]"
-    return ["--network", f"container:{broker}", "--volume", f"{microphone.folder / 'native'}:/pulse", "--volume",
-            f"{state}:/var/lib/roomtone", "--env", "PULSE_SERVER=unix:/pulse", "--env",
-            f"ROOMTONE_AUDIO__COMMAND={listens}", "--env", "ROOMTONE_MQTT__HOST=127.0.0.1", "--env",
-            "ROOMTONE_DEVICE__ID=kitchen"]  # fmt: skip
+    return [
+        "--network",
+        f"container:{broker}",
+        "--volume",
+        f"{microphone.folder / 'native'}:/pulse",
+        "--volume",
+        f"{state}:/var/lib/roomtone",
+        "--env",
+        "PULSE_SERVER=unix:/pulse",
+        "--env",
+        f"ROOMTONE_AUDIO__COMMAND={listens}",
+        "--env",
+        "ROOMTONE_MQTT__HOST=127.0.0.1",
+        "--env",
+        "ROOMTONE_DEVICE__ID=kitchen",
+    ]
 
 
 def owned(folder: Path) -> Path:
@@ -164,8 +211,20 @@ def test_what_is_inside_has_a_version_and_a_licence(packed, archive, tmp_path):
     subprocess.run(["tar", "-xf", packed, "-C", inside, "--strip-components=1"], check=True)
     for wanted, status in ((tmp_path / "empty", 65), (unpacked(archive, tmp_path / "root"), 0)):
         wanted.mkdir(exist_ok=True)
-        done = subprocess.run([sys.executable, ROOT / "deploy" / "image" / "sbom.py", "--root", wanted, "--bundle", inside,
-                               "--name", "x"], capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run(
+            [
+                sys.executable,
+                ROOT / "deploy" / "image" / "sbom.py",
+                "--root",
+                wanted,
+                "--bundle",
+                inside,
+                "--name",
+                "x",
+            ],
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == status, done.stderr
         assert status == 0 or "no licence is named by" in done.stderr
 
@@ -195,14 +254,25 @@ def classified(text: str) -> list[dict]:
 
 
 def here() -> list[dict]:
-    done = subprocess.run([sys.executable, "-m", "edge", "classify", "--json", DEMO], cwd=ROOT, check=True, capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "classify", "--json", DEMO], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     return classified(done.stdout)
 
 
 def test_it_says_the_same_of_a_recording_without_network_or_a_right(image):
-    done = engine("run", *CLOSED, "--network", "none", "--volume", f"{DEMO}:/demo.flac:ro", image, "classify", "--json",
-                  "/demo.flac")  # fmt: skip
+    done = engine(
+        "run",
+        *CLOSED,
+        "--network",
+        "none",
+        "--volume",
+        f"{DEMO}:/demo.flac:ro",
+        image,
+        "classify",
+        "--json",
+        "/demo.flac",
+    )
     assert classified(done.stdout) == here()
     assert len(classified(done.stdout)) > 10
 
