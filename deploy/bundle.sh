@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-suite=bookworm arch=arm64 out=dist source= also=
+suite=bookworm arch=arm64 out=dist source='' also=''
 while [ $# -gt 0 ]; do
   case $1 in
     --suite) suite=$2 ;;

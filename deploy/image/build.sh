@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-suite=bookworm arch=amd64 out=dist bundle=
+suite=bookworm arch=amd64 out=dist bundle=''
 usage="usage: deploy/image/build.sh [--suite bookworm|trixie] [--arch amd64|arm64] [--out FOLDER] [--bundle FILE]"
 while [ $# -gt 0 ]; do
   case $1 in
