@@ -15,7 +15,7 @@ from tests.support.system import require_program
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "roomtone.service"
-SCRIPTS = [*DEPLOY.glob("*.sh"), *DEPLOY.glob("broker/*.sh")]
+SCRIPTS = [*DEPLOY.glob("*.sh"), *DEPLOY.glob("broker/*.sh"), *DEPLOY.glob("image/*.sh")]
 
 
 def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
