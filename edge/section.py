@@ -87,7 +87,7 @@ def load_section(
     try:
         return _looked_at(msgspec.convert(value, kind), kind, section, place)
     except msgspec.ValidationError as error:
-        found = _explain(str(error), section, value, kind)
+        found = explain(str(error), section, value, kind)
         raise ConfigError(f"{_said_by(found, variables, path)}: {found}") from error
     except ConfigError as error:
         raise ConfigError(f"{_said_by(str(error), variables, path)}: {error}") from error
@@ -140,15 +140,18 @@ def _read(path: str | Path) -> dict[str, Any]:
     return data
 
 
-def _explain(message: str, section: str, value: Any, kind: Any) -> str:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.mqtt.port`" into "edge.mqtt.port: expected int, got 'abc'"."""
+def explain(message: str, section: str, value: Any, kind: Any) -> str:
+    """Turn msgspec's "Expected `int`, got `str` - at `$.mqtt.port`" into "edge.mqtt.port: expected int, got 'abc'".
+
+    section: what `value`, which is no `kind`, is called.
+    """
     text, _, path = message.partition(" - at `$")
     path = path.rstrip("`")
     where = section + path
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", path):
         try:
             value = value[name] if name else value[int(index)]
-            kind = _field(kind, name) if name else Any
+            kind = _field(kind, name) if name else kind
         except (KeyError, IndexError, TypeError):  # within an entry of a mapping, which msgspec does not name
             return f"{where}: {_plain(text)}"
     if text[:1].islower():  # a record's own check, which says what it got
@@ -162,9 +165,9 @@ def _explain(message: str, section: str, value: Any, kind: Any) -> str:
         read = f" (YAML reads it as {str(value).lower()})" if isinstance(value, bool) else f': "{value}"'
         return f"{where}: write it in quotes{read}"
     if text.startswith("Invalid enum value"):
-        expected = "expected one of " + ", ".join(map(str, get_args(kind)))
+        expected = "expected one of " + ", ".join(part for part in _parts(kind) if isinstance(part, str))
     elif "matching regex" in text:
-        expected = "expected " + next(part.description for part in get_args(kind) if _described(part))
+        expected = "expected " + next(part.description for part in _parts(kind) if _described(part))
     else:
         expected = re.sub(r", got .*$", "", _plain(text))
     return f"{where}: {expected}, got {_shown(value)}"
@@ -175,9 +178,10 @@ def _plain(text: str) -> str:
 
 
 def _field(kind: Any, name: str) -> Any:
-    """Return the declared type of a struct's field, `| None` left out."""
+    """Return the declared type of a struct's field, without what stands for nothing."""
     hint = get_type_hints(_struct(kind), include_extras=True)[name]
-    return next((part for part in get_args(hint) if part is not type(None)), hint) if _optional(hint) else hint
+    parts = [part for part in get_args(hint) if part not in (type(None), msgspec.UnsetType)] if _optional(hint) else []
+    return parts[0] if len(parts) == 1 else hint
 
 
 def _optional(hint: Any) -> bool:
@@ -186,6 +190,13 @@ def _optional(hint: Any) -> bool:
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:
     return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """Yield what a type is made of, all the way down."""
+    for part in get_args(kind):
+        yield part
+        yield from _parts(part)
 
 
 def _described(part: Any) -> bool:

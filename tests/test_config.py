@@ -53,6 +53,7 @@ def test_the_shipped_file_holds_the_defaults():
         ('edge: {device: {name: "\\ud83d"}}', ":1: not valid YAML: '\\ud83d': half a character (a lone surrogate)"),
         ('edge: {device: {"\\udc00": 1}}', ":1: not valid YAML: '\\udc00': half a character (a lone surrogate)"),
         ('edge: {device: {name: "a\\nb"}}', "edge.device.name: expected one line of text, got 'a\\nb'"),
+        ('edge: {audio: {command: [a, "b\\0"]}}', "edge.audio.command[1]: expected one line of text, got 'b\\x00'"),
         ('edge: {mqtt: {username: "a\\0"}}', "edge.mqtt.username: expected one line of text, got 'a\\x00'"),
         ("edge: {homeassistant: {prefix: /ha}}", "edge.homeassistant.prefix: expected a topic such as homeassistant"),
         ("edge: {state_folder: '~no-such-user/x'}", "edge.state_folder: there is no home folder ~no-such-user, got"),

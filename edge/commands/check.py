@@ -5,9 +5,10 @@ from functools import cache
 from pathlib import Path
 
 from edge.commands.devices import require_source
-from edge.commands.ear import Leave, leave, listen
+from edge.commands.ear import Leave, Told, leave, listen, told
 from edge.config import EdgeConfig
 from edge.daemon.kept import kept_preferences
+from edge.daemon.preferences import shown
 from edge.daemon.run import model_path
 from edge.delivery.access import access
 from edge.delivery.session import Owner, Session
@@ -16,7 +17,7 @@ from edge.files import unwritable
 from edge.model.artifact import load
 from edge.model.signatures import public_key
 from edge.state_folder import closed_to_us, require_state_folder, state_folder
-from edge.voice.payloads import ROOT
+from edge.voice.payloads import ROOT, SETTABLE
 
 
 def check(config: EdgeConfig, where: str | Path, *, live: bool, anyway: bool = False) -> Iterator[str | RoomtoneError]:
@@ -26,12 +27,13 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool, anyway: bool = F
     listening is switched off, too.
     """
     yield f"{where}: valid"
-    allowed = cache(lambda: leave(config, ask=live))
+    known = cache(lambda: told(config) if live else Told(silence="--live asks"))
+    allowed = cache(lambda: leave(config, known()))
     looks: list[Callable[[], str]] = [
         lambda: _model(config),
         *(lambda key=key: _trusted(key) for key in config.model_store.trusted_keys),
         lambda: _state_folder(config),
-        lambda: f"settings: {settings(config)}",
+        lambda: f"settings: {settings(config, known())}",
         lambda: f"listening: {allowed().words}",
         lambda: broker_answers(config, live=live),
     ]
@@ -68,15 +70,21 @@ def _state_folder(config: EdgeConfig) -> str:
     return "no state folder: events wait in memory only" if folder is None else f"{folder}: can be written"
 
 
-def settings(config: EdgeConfig) -> str:
-    """Return what holds instead of the configuration."""
+def settings(config: EdgeConfig, told: Told) -> str:
+    """Return what holds instead of the configuration, as it is kept here or as the sensor told its broker."""
     folder = state_folder(config.state_folder)
     if folder is not None and closed_to_us(folder):
         return "what was set over MQTT is the service's own: root may look into it"
     if folder is not None and unwritable(folder, folder=True):
         return "as configured, what is set over MQTT cannot be kept"
-    words = kept_preferences(config).words
-    return f"set over MQTT: {words}" if words else "as configured, nothing was set over MQTT"
+    if words := kept_preferences(config).words:
+        return f"set over MQTT: {words}"
+    if (holds := told.settings.get(config.device.id)) is not None and holds.set:
+        words = ", ".join(f"{name} {shown(getattr(holds, name))}" for name in holds.set if name in SETTABLE)
+        return f"set over MQTT, as the broker has it: {words}"
+    if told.silence:
+        return f"as configured; what was set over MQTT is not kept here, and not known ({told.silence})"
+    return "as configured, nothing was set over MQTT"
 
 
 def _model(config: EdgeConfig) -> str:

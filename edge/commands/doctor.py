@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from edge.commands.check import broker_answers, settings
 from edge.commands.devices import exposed, require_source
-from edge.commands.ear import leave, listen
+from edge.commands.ear import Leave, leave, listen, told
 from edge.config import EdgeConfig
 from edge.credentials import located
 from edge.daemon.run import model_path
@@ -53,11 +54,12 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
     anyway: listen for a moment where listening is switched off, too.
     """
     yield Finding(subject="configuration", words=f"{where} is valid")
+    known = cache(told)
     looks: list[tuple[str, Callable[[EdgeConfig], Finding]]] = [
-        ("settings", lambda config: Finding(subject="settings", words=settings(config))),
+        ("settings", lambda config: Finding(subject="settings", words=settings(config, known(config)))),
         ("model", _model),
         ("microphone", _microphone),
-        ("listening", _listening),
+        ("listening", lambda config: _listening(leave(config, known(config)))),
         ("level", _level),
         ("sound cards", _sound_cards),
         ("clock", _clock),
@@ -100,8 +102,7 @@ def _microphone(config: EdgeConfig) -> Finding:
     return Finding(subject="microphone", words=f"{require_source(config.audio)}{shown}", remedy=remedy)
 
 
-def _listening(config: EdgeConfig) -> Finding:
-    allowed = leave(config, ask=True)
+def _listening(allowed: Leave) -> Finding:
     return Finding(subject="listening", words=allowed.words, remedy=allowed.remedy)
 
 

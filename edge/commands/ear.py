@@ -2,28 +2,33 @@
 
 import statistics
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
-from edge.config import Audio, EdgeConfig
-from edge.daemon.kept import kept, kept_preferences
+from edge.config import Audio, EdgeConfig, Mqtt
+from edge.daemon.kept import kept, kept_preferences, kept_switch
+from edge.daemon.preferences import as_configured
 from edge.daemon.quiet_hours import QuietClock
-from edge.daemon.switch import Setting, Switch, latest, setting_of
+from edge.daemon.switch import KEPT_AS, Setting, latest, setting_of
+from edge.delivery.embedded import HOST, answering
+from edge.delivery.packets import Word
 from edge.delivery.past import Retained
-from edge.errors import RoomtoneError, UnavailableError
+from edge.errors import ConfigError, RoomtoneError, UnavailableError
 from edge.sound.bandwidth import Bandwidth, narrow
 from edge.sound.blocks import BLOCK_S, Block
-from edge.sound.faults import explain
+from edge.sound.faults import REASONS, explain
 from edge.sound.level import clipped, level_dbfs
 from edge.sound.microphone import Microphone
-from edge.voice.payloads import ROOT
+from edge.voice.payloads import ROOT, Settings
 
 LISTEN_S = 2.0
-PATIENCE_S, PATIENCE_WITH_COMMAND_S = 10.0, 20.0  # for the first sound
+_PATIENCE_S, _PATIENCE_WITH_COMMAND_S = 10.0, 20.0  # for the first sound
 FAINT_DBFS = -75.0
 SPOKEN_DB = 12.0  # so far above the quietest moment is what may have been spoken
 
@@ -43,40 +48,85 @@ class Leave:
 
     words: str
     forbidden: bool = True
-    remedy: str = "switch listening on"
+    remedy: str = REASONS["off"].remedy
 
     @property
     def refusal(self) -> str:
         return f"{self.words}: not opened; --anyway opens it"
 
 
-def leave(config: EdgeConfig, *, ask: bool) -> Leave:
-    """Return what a sensor of this configuration goes by: its switch and its quiet hours, both as it keeps them.
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """What brokers say of sensors, by device: their switches, and what holds there. silence: why one says nothing."""
 
-    ask: also what its broker has retained of the switch; without a broker, what is kept here counts alone.
+    switches: dict[str, Setting] = field(default_factory=dict)
+    settings: dict[str, Settings] = field(default_factory=dict)
+    silence: str = ""
+
+
+def told(config: EdgeConfig) -> Told:
+    """Ask the broker of the house about this sensor; or the embedded ones of this machine about every sensor on them.
+
+    Where nothing runs that could be an embedded broker, nobody is silent: nobody ever switched anything there.
     """
-    path = kept(config, "listening")
-    closed = _closed(path)
-    setting = latest(None if closed else Switch(path).setting, _retained(config) if ask else None)
+    found = Told()
+    try:
+        for mqtt, which in _brokers(config):
+            patterns = [f"{ROOT}/{which}/{kind}" for kind in ("listening", "settings")]
+            with Retained(mqtt, f"{ROOT}-{config.device.id}-leave") as broker:
+                for topic, word in broker.read(patterns).items():
+                    _learn(found, topic, word)
+                if broker.denied:
+                    raise UnavailableError(f"broker {broker.address}: may not be asked ({broker.denied})")
+    except RoomtoneError as error:
+        found.silence = str(error)
+    return found
+
+
+def leave(config: EdgeConfig, told: Told) -> Leave:
+    """Return whether a sensor of this configuration would listen, by what is kept here and what brokers told.
+
+    As it does, whoever asks takes a switch that nobody knows of for OFF, where somebody could know.
+    """
+    path = kept(config, KEPT_AS)
+    closed, device = _closed(path), config.device.id
+    switch = None if closed else kept_switch(config)
+    own = latest(switch and switch.setting, told.switches.get(device))
+    setting = own or latest(*told.switches.values())
     if setting is not None and not setting.on:
         since = f" since {datetime.fromisoformat(setting.ts).astimezone():%Y-%m-%d %H:%M}" if setting.ts else ""
-        return Leave(words=f"switched off{since}")
-    own = _closed(kept(config, "settings"))
-    hours = config.quiet_hours if own else kept_preferences(config).config.quiet_hours
-    if QuietClock(hours).quiet(time.time()):
-        words = f"quiet hours until {hours.end} {hours.time_zone}"
-        return Leave(words=words, remedy="wait for their end, or change edge.quiet_hours")
-    if setting is None and closed:
+        left_by = switch.left_by if switch else None
+        other = left_by if own else next(each for each, said in told.switches.items() if said == setting)
+        return Leave(words=f"switched off{since}{f', as the sensor {other} of this machine' if other else ''}")
+    for clock in _clocks(config, told.settings if own is None else {device: told.settings.get(device)}):
+        if clock.quiet(time.time()):
+            return Leave(words=f"quiet hours {clock.words}", remedy=REASONS["quiet-hours"].remedy)
+    if own is None and closed:
         return Leave(
             words=f"whether it is switched off stands in {path}, which is not for this user", remedy="use sudo"
         )
+    if own is None and told.silence:
+        return Leave(words=f"whether it is switched off is not known ({told.silence})", remedy="a sensor waits, too")
     return Leave(words="switched on", forbidden=False, remedy="")
 
 
 def require_leave(config: EdgeConfig, *, anyway: bool) -> None:
     """Raise UnavailableError where no microphone is to be opened; `anyway` people want it all the same."""
-    if not anyway and (allowed := leave(config, ask=True)).forbidden:
+    if not anyway and (allowed := leave(config, told(config))).forbidden:
         raise UnavailableError(f"microphone: {allowed.refusal}")
+
+
+def _clocks(config: EdgeConfig, told: dict[str, Settings | None]) -> Iterator[QuietClock]:
+    """Yield the quiet hours that sensors told, and those of here, unless what was set over MQTT wins over them."""
+    asked = [settings for settings in told.values() if settings is not None]
+    for settings in asked:
+        hours = settings.quiet_hours and as_configured(settings.quiet_hours)
+        yield QuietClock(hours, over_mqtt="quiet_hours" in settings.set)
+    here = None if _closed(kept(config, "settings")) else kept_preferences(config)
+    if here is not None and "quiet_hours" in here.names:
+        yield here.quiet_clock
+    elif not any("quiet_hours" in settings.set for settings in asked):
+        yield QuietClock(config.quiet_hours)
 
 
 def _closed(path: Path | None) -> bool:
@@ -91,21 +141,36 @@ def _closed(path: Path | None) -> bool:
     return False
 
 
-def _retained(config: EdgeConfig) -> Setting | None:
-    """Return what the broker says of the switch; None where there is none to ask, which others tell."""
-    if config.mqtt.host == "embedded":  # it keeps nothing that the state folder does not
-        return None
-    device = f"{ROOT}/{config.device.id}"
-    with suppress(RoomtoneError), Retained(config.mqtt, f"{ROOT}-{config.device.id}-leave") as broker:
-        return setting_of(broker.read([f"{device}/listening"]).get(f"{device}/listening"))
-    return None
+def _brokers(config: EdgeConfig) -> list[tuple[Mqtt, str]]:
+    """Return the brokers that may know of a sensor of this configuration, each with the devices to ask for."""
+    if config.mqtt.host != "embedded":
+        return [(config.mqtt, config.device.id)]
+    return [(Mqtt(host=HOST, port=port), "+") for port in answering(config.mqtt.port)]
+
+
+def _learn(found: Told, topic: str, word: Word) -> None:
+    """Take what a broker has retained; what makes no sense is nothing."""
+    _, device, kind = topic.split("/")
+    if kind == "listening" and (setting := setting_of(word)) is not None:
+        found.switches[device] = latest(found.switches.get(device), setting)
+    elif kind == "settings":
+        with suppress(msgspec.MsgspecError, ConfigError, RecursionError, ValueError):
+            settings = msgspec.json.decode(word.word, type=Settings)
+            if settings.quiet_hours is not None:
+                as_configured(settings.quiet_hours).zone()
+            found.settings[device] = settings
+
+
+def patience_s(audio: Audio) -> float:
+    """Return how long to wait for the first sound."""
+    return _PATIENCE_S if audio.command is None else _PATIENCE_WITH_COMMAND_S
 
 
 def listen(audio: Audio) -> Heard:
     """Listen for LISTEN_S; who speaks meanwhile learns up to which frequency the microphone hears."""
     blocks: list[Block] = []
     why = explain("starting")
-    deadline_s = time.monotonic() + (PATIENCE_S if audio.command is None else PATIENCE_WITH_COMMAND_S)
+    deadline_s = time.monotonic() + patience_s(audio)
     with Microphone(replace(audio, give_up_after_s=Audio().give_up_after_s)) as microphone:
         for item in microphone.blocks():
             if isinstance(item, Block):

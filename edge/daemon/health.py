@@ -13,11 +13,17 @@ from edge.sound.bandwidth import Bandwidth
 from edge.sound.blocks import BLOCK_S
 from edge.voice.payloads import Health, Microphone, Percentiles, rfc3339
 
+_START_S = 10.0
+
 
 class HealthMeter:
-    """Collects timings between two reports. bandwidth: of what was spoken since the microphone was opened."""
+    """Collects timings between two reports. bandwidth: of what was spoken since the microphone was opened.
+
+    holds_s: for how long what was last reported is worth telling: figures of the start are not those of a minute.
+    """
 
     def __init__(self) -> None:
+        self.holds_s = 0.0
         self._born_s = self._mark_s = time.monotonic()
         self._cpu_s = _cpu_s()
         self._blocks_ms: list[float] = []
@@ -60,6 +66,7 @@ class HealthMeter:
             bandwidth_hz=self.bandwidth.hz,
             room_utterances=room_utterances,
         )
+        self.holds_s = _START_S if now_s - self._born_s < _START_S else math.inf
         self._mark_s, self._cpu_s = now_s, cpu_s
         self._blocks_ms.clear()
         self._latency_ms.clear()

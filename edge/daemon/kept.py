@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edge.config import EdgeConfig
 from edge.daemon.preferences import Preferences
+from edge.daemon.switch import KEPT_AS, Switch
 from edge.delivery.outbox import Outbox
 from edge.delivery.store import Store
 from edge.state_folder import state_folder
@@ -32,6 +33,12 @@ def outbox_of(config: EdgeConfig) -> Outbox:
 def kept_preferences(config: EdgeConfig) -> Preferences:
     """Return what was set over MQTT, as an earlier life of the sensor left it."""
     return Preferences(kept(config, "settings"), config)
+
+
+def kept_switch(config: EdgeConfig) -> Switch:
+    """Return the switch of a microphone, as it was left here, under another name, too."""
+    path = kept(config, KEPT_AS)
+    return Switch(path, sorted(set(path.parent.glob(f"{KEPT_AS}-*.json")) - {path}) if path else ())
 
 
 def kept(config: EdgeConfig, what: str) -> Path | None:

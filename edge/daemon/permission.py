@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 
-from edge.config import QuietHours
 from edge.daemon.listening import Listening
 from edge.daemon.quiet_hours import QuietClock
 from edge.daemon.switch import Switch, setting_of
@@ -25,11 +24,11 @@ WAITING = Fault(reason="starting", detail="waiting for the broker to tell whethe
 class Permission:
     """Opens and closes a source by `listening`. None of those: there is no microphone, and nothing to wait for."""
 
-    def __init__(self, listening: Listening | None, switch: Switch | None, hours: QuietHours | None) -> None:
+    def __init__(self, listening: Listening | None, switch: Switch | None, clock: QuietClock) -> None:
         self._listening = listening or Listening()
         self._waits = listening is not None
         self._switch, self._switching = switch or Switch(None), threading.Lock()
-        self._quiet_clock, self._clock_due_s = QuietClock(hours), 0.0
+        self._quiet_clock, self._clock_due_s = clock, 0.0
 
     def begin(self) -> None:
         """Forbid what is to be forbidden from the start. Only after this may a microphone be opened."""
@@ -53,9 +52,9 @@ class Permission:
             self._switch.recall(setting_of(retained))
             self._obey()
 
-    def quiet(self, hours: QuietHours | None) -> None:
+    def quiet(self, clock: QuietClock) -> None:
         """These are the quiet hours from now on."""
-        self._quiet_clock, self._clock_due_s = QuietClock(hours), 0.0
+        self._quiet_clock, self._clock_due_s = clock, 0.0
 
     def refusal(self) -> Fault | None:
         """Return why nobody may listen now; None where the sensor may."""
@@ -64,8 +63,10 @@ class Permission:
             return None
         if self._listening.forbids(NOT_KNOWN):
             return WAITING
-        reason = "off" if self._listening.forbids(SWITCH) else "quiet-hours"
-        return Fault(reason=reason, detail=explain(reason))
+        if self._listening.forbids(SWITCH):
+            left_by = self._switch.left_by
+            return Fault(reason="off", detail=explain("off", f"as {left_by}, its name before" if left_by else ""))
+        return Fault(reason="quiet-hours", detail=explain("quiet-hours", self._quiet_clock.words))
 
     def word(self) -> Word:
         """Return what is to be retained on `listening`, once it is known. Waits for what is being written."""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from edge.config import EdgeConfig, QuietHours
+from edge.daemon.quiet_hours import QuietClock
 from edge.errors import ConfigError
 from edge.model.artifact import write_atomically
 from edge.voice.payloads import SETTABLE, Calibration, Hours, Settings, SettingsCommand, Wanted, rfc3339
@@ -52,10 +53,15 @@ class Preferences:
         return [name for name in SETTABLE if getattr(self._kept, name) is not UNSET]
 
     @property
+    def quiet_clock(self) -> QuietClock:
+        """The quiet hours that hold."""
+        return QuietClock(self.config.quiet_hours, over_mqtt="quiet_hours" in self.names)
+
+    @property
     def words(self) -> str:
         """What was set, beside what the configuration says; empty where nothing was."""
         return ", ".join(
-            f"{name} {_shown(getattr(self.config, name))} (the configuration: {_shown(getattr(self._own, name))})"
+            f"{name} {shown(getattr(self.config, name))} (the configuration: {shown(getattr(self._own, name))})"
             for name in self.names
         )
 
@@ -96,7 +102,7 @@ class Preferences:
         if hours.time_zone is UNSET:
             own = self._own.quiet_hours
             hours = msgspec.structs.replace(hours, time_zone=own.time_zone if own else "UTC")
-        _as_configured(hours).zone()
+        as_configured(hours).zone()
         return hours
 
     def _set(self, kept: Kept) -> None:
@@ -109,7 +115,7 @@ class Preferences:
     def _together(self) -> EdgeConfig:
         chosen = {name: getattr(self._kept, name) for name in self.names}
         if isinstance(hours := chosen.get("quiet_hours"), Hours):
-            chosen["quiet_hours"] = _as_configured(hours)
+            chosen["quiet_hours"] = as_configured(hours)
         return msgspec.structs.replace(self._own, **chosen)
 
     def _write(self) -> None:
@@ -135,7 +141,7 @@ class Preferences:
         try:
             kept = msgspec.json.decode(self._path.read_bytes()[:MOST_BYTES], type=Kept) if self._path else Kept()
             if isinstance(kept.quiet_hours, Hours):
-                _as_configured(kept.quiet_hours).zone()
+                as_configured(kept.quiet_hours).zone()
         except (FileNotFoundError, NotADirectoryError):
             return Kept()
         except (OSError, ConfigError, msgspec.MsgspecError, ValueError) as error:
@@ -145,13 +151,14 @@ class Preferences:
         return kept
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, QuietHours):
+def shown(value: object) -> str:
+    """Return a setting's value in words."""
+    if isinstance(value, QuietHours | Hours):
         return f"{value.start} to {value.end} {value.time_zone}"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _as_configured(hours: Hours) -> QuietHours:
+def as_configured(hours: Hours) -> QuietHours:
     """Return hours as the configuration has them. Raises ConfigError."""
     try:
         zone = "UTC" if hours.time_zone is UNSET else hours.time_zone

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from edge.config import EdgeConfig, Mqtt
-from edge.daemon.kept import kept, kept_preferences, outbox_of
+from edge.daemon.kept import kept, kept_preferences, kept_switch, outbox_of
 from edge.daemon.listening import Listening
 from edge.daemon.notify import Notifier
 from edge.daemon.permission import Permission
@@ -19,7 +19,7 @@ from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
 from edge.daemon.status_line import StatusLine
 from edge.daemon.stopping import Stopping, close_when, stop_signal
-from edge.daemon.switch import Switch
+from edge.daemon.switch import KEPT_AS, Switch
 from edge.daemon.teaching import Teaching
 from edge.delivery import homeassistant
 from edge.delivery.access import access, default_port
@@ -73,7 +73,7 @@ def run(
     ):
         if recording is not None:
             outbox, preferences = outbox_of(config), kept_preferences(config)
-            permission = Permission(None, Switch(kept(config, "listening")), preferences.config.quiet_hours)
+            permission = Permission(None, Switch(kept(config, KEPT_AS)), preferences.quiet_clock)
             sense(
                 config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, permission=permission,
                 preferences=preferences, show=line.show, state=state_folder(config.state_folder),
@@ -86,8 +86,8 @@ def run(
         switch = Switch(None)
         while not stopping():
             config = reload.config
-            if switch.path != (path := kept(config, "listening")):
-                switch = Switch(path)
+            if switch.path != kept(config, KEPT_AS):
+                switch = kept_switch(config)
             preferences = kept_preferences(config)
             with Microphone(config.audio) as microphone:
                 close_when(told, microphone)
@@ -100,7 +100,7 @@ def run(
                     permission=Permission(
                         Listening(hold=microphone.hold, resume=microphone.resume),
                         switch,
-                        preferences.config.quiet_hours,
+                        preferences.quiet_clock,
                     ),
                     preferences=preferences,
                     dropped=lambda: microphone.dropped_blocks,

@@ -58,7 +58,7 @@ class Sensor:
         self._meter = HealthMeter()
         self._health_interval_s, self._health_due_s = config.health_interval_s, time.monotonic()
         preferences = preferences or Preferences(None, config)
-        self._permission = permission or Permission(None, None, preferences.config.quiet_hours)
+        self._permission = permission or Permission(None, None, preferences.quiet_clock)
         self._tuning = Tuning(preferences, pipeline, self._permission, partial(link.retain, "settings"))
         self._teaching = teaching or Teaching(None, model_id=model_id, labels=pipeline.labels)
         self._teaching.publish = partial(link.retain, "lessons")
@@ -242,7 +242,7 @@ class Sensor:
             self._broker_problem = self._link.problem
         elif now_s < self._health_due_s:
             return
-        self._health_due_s = now_s + self._health_interval_s
+        self._health_due_s = now_s + min(self._health_interval_s, self._meter.holds_s)
         health = self._meter.report(
             microphone=self._microphone, dropped_blocks=self._dropped_blocks(), link=self._link,
             room_utterances=self._pipeline.room_utterances,

@@ -1,12 +1,14 @@
 """The switch: whether people want the sensor to listen. What they last said holds over restarts and power cuts.
 
 It is kept in the state folder and, retained, on the broker, each with the time at which it was switched. Either may be
-missing or old: the later one counts, and where that cannot be told, OFF.
+missing or old: the later one counts, and where that cannot be told, OFF. A sensor that got another name finds no switch
+of its own; what was last said of those that had its state folder before holds for it where it was OFF.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from edge.voice.payloads import Time, rfc3339, unix_s
 
 log = logging.getLogger("roomtone.switch")
 
+KEPT_AS = "listening"
 _RETRY_S = 10.0  # of what could not be written
 _LEAST_LATER_S = 0.001  # as fine as times are told
 
@@ -63,16 +66,21 @@ def latest(*settings: Setting | None) -> Setting | None:
 class Switch:
     """The switch of one device, kept at `path` (None: in memory only). `setting` is None until it is known.
 
+    others: the files of other devices. left_by: the one whose OFF holds here, None where nobody's does.
+
     Thread-safe. Where the file cannot be written that is logged, and tried again by `keep`.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, others: Iterable[Path] = ()) -> None:
         self.path = path
+        self.left_by: str | None = None
         self._lock = threading.Lock()
         self._turned = False  # in this life: whatever else is told, is older
         self._problem: str | None = None
         self._due_s = 0.0
-        self.setting = self._read()
+        self.setting = _read(path) if path else None
+        if self.setting is None:
+            self._inherit({other: _read(other) for other in others})
 
     def turn(self, *, on: bool) -> None:
         """People switch it: when this returns, it is on disk."""
@@ -91,6 +99,8 @@ class Switch:
             setting = latest(self.setting, told) or Setting(listening="ON")
             if setting != self.setting:
                 self._set(setting)
+            elif self.left_by is not None:
+                self._write()
 
     def keep(self, now_s: float) -> None:
         """Write what could not be written, now and then. `now_s` is of a monotonic clock."""
@@ -99,8 +109,17 @@ class Switch:
                 self._write()
 
     def _set(self, setting: Setting) -> None:
-        self.setting = setting
+        self.setting, self.left_by = setting, None
         self._write()
+
+    def _inherit(self, left: dict[Path, Setting | None]) -> None:
+        """Take over an OFF that another name left: off is off, whatever the sensor is called by now."""
+        last = latest(*left.values())
+        if last is not None and not last.on:
+            self.setting = last
+            path = next(path for path in left if left[path] == last)
+            self.left_by = path.stem.removeprefix(f"{KEPT_AS}-")
+            log.warning("%s: switched off under that name, and off here, too, until somebody switches it on", path)
 
     def _write(self) -> None:
         if self.path is None:
@@ -117,18 +136,19 @@ class Switch:
         else:
             self._problem = None
 
-    def _read(self) -> Setting | None:
-        """Return what was kept. OFF where a file is there that makes no sense: it may have said so."""
-        try:
-            return msgspec.json.decode(self.path.read_bytes(), type=Setting) if self.path else None
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except msgspec.DecodeError as error:
-            log.error("%s: damaged (%s): listening stays off until it is switched on", self.path, error)
-            return Setting(listening="OFF")
-        except OSError as error:
-            log.error("%s: %s: whether to listen is known when the broker answers", self.path, error.strerror)
-            return None
+
+def _read(path: Path) -> Setting | None:
+    """Return what was kept. OFF where a file is there that makes no sense: it may have said so."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Setting)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.DecodeError as error:
+        log.error("%s: damaged (%s): listening stays off until it is switched on", path, error)
+        return Setting(listening="OFF")
+    except OSError as error:
+        log.error("%s: %s: whether to listen is known when the broker answers", path, error.strerror)
+        return None
 
 
 def _time(text: str | None) -> str | None:

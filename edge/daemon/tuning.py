@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from edge.daemon.preferences import MOST_BYTES, Preferences
 from edge.errors import ConfigError
 from edge.hearing.observation import Observation
 from edge.hearing.pipeline import Pipeline
+from edge.section import explain
 from edge.voice.payloads import Calibration, Settings, SettingsCommand, rfc3339
 
 log = logging.getLogger("roomtone.settings")
@@ -59,7 +61,7 @@ class Tuning:
             command = msgspec.json.decode(payload, type=SettingsCommand)
             self._preferences.take(command)
         except (msgspec.MsgspecError, ConfigError, ValueError, RecursionError) as error:
-            return f"refused: {' '.join(str(error).split())}"
+            return f"refused: {_in_words(error, payload)}"
         self._asked = self._asked or command.calibrate
         return None
 
@@ -69,7 +71,7 @@ class Tuning:
         if self._began_s is None:
             self._calibration = kept.calibration
         self._pipeline.tune(config.sensitivity, restless_db=kept.calibration.restless_db or 0.0)
-        self._permission.quiet(config.quiet_hours)
+        self._permission.quiet(self._preferences.quiet_clock)
         level = config.log_level.upper() if "log_level" in self._preferences.names else self._level_before
         logging.getLogger().setLevel(level)
         if self._asked:
@@ -116,3 +118,12 @@ class Tuning:
         self.apply()
         self._calibration = kept if how == "done" else replace(kept, state=how, ts=rfc3339(time.time()))
         self._say(self._preferences.said(self._calibration))
+
+
+def _in_words(error: Exception, payload: bytes) -> str:
+    """Return what is wrong with a command, as the same mistake in the configuration would be told."""
+    words = str(error)
+    if isinstance(error, msgspec.ValidationError):
+        with suppress(msgspec.MsgspecError):
+            words = explain(words, "", msgspec.json.decode(payload), SettingsCommand).lstrip(".: ")
+    return " ".join(words.split())

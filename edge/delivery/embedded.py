@@ -17,7 +17,7 @@ from edge.errors import UnavailableError
 DASHBOARD = Path(__file__).parents[1] / "dashboard"
 HOST = "127.0.0.1"
 _START_S = 5.0
-_ATTEMPTS, _LAST_PORT = 20, 65_535
+_PORT, _ATTEMPTS, _LAST_PORT = 1883, 20, 65_535
 _RUNNING, _TAKEN = " running", "Address already in use"  # in mosquitto's log
 
 
@@ -41,12 +41,33 @@ def embedded(*, port: int | None = None, websockets_port: int = 8080) -> Iterato
             "mosquitto: not installed: `sudo apt install mosquitto`, or name another broker in edge.mqtt.host"
         )
     with tempfile.TemporaryDirectory(prefix="roomtone-broker-") as folder:
-        child, mqtt, web = _started(program, Path(folder), port or 1883, websockets_port)
+        child, mqtt, web = _started(program, Path(folder), port or _PORT, websockets_port)
         try:
             threading.Thread(target=stir, args=(child, mqtt), daemon=True).start()
             yield Broker(port=mqtt, page=f"http://{HOST}:{web}/")
         finally:
             _end(child)
+
+
+def answering(port: int | None) -> list[int]:
+    """Return the ports at which somebody's embedded broker may run on this machine, where `port` is the one wanted.
+
+    What refuses whoever gives no name, or speaks something else, is none of them; what is silent may be one that hangs.
+    """
+    first = port or _PORT
+    return [each for each in range(first, _last(first) + 1) if _may_be_ours(each)]
+
+
+def _may_be_ours(port: int) -> bool:
+    connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x05\x00\x00"  # the broker finds a name
+    try:
+        with socket.create_connection((HOST, port), timeout=1) as client:
+            client.sendall(connect)
+            return client.recv(4) == b"\x20\x02\x00\x00"
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
 
 
 def _started(program: str, folder: Path, port: int, websockets_port: int) -> tuple[subprocess.Popen, int, int]:
@@ -130,8 +151,13 @@ def _tied_to_us() -> list[str]:
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv and "INVOCATION_ID" not in os.environ else []
 
 
+def _last(wanted: int) -> int:
+    """Return the last port that is tried."""
+    return min(wanted + _ATTEMPTS - 1, _LAST_PORT)
+
+
 def _free_port(wanted: int, *, taken: int | None = None) -> int:
-    last = min(wanted + _ATTEMPTS - 1, _LAST_PORT)
+    last = _last(wanted)
     for port in range(wanted, last + 1):
         if port == taken:
             continue

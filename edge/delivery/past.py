@@ -76,18 +76,26 @@ def seq_of(state: Word | None) -> int:
 
 
 class Retained(Owner):
-    """A connection that reads what is retained. A context manager; raises UnavailableError where there is no broker."""
+    """A connection that reads what is retained. A context manager; raises UnavailableError where there is no broker.
+
+    denied: why the broker lets something of what was last asked for not be read, by its own word.
+    """
 
     def __init__(self, mqtt: Mqtt, client_id: str) -> None:
         self._client: paho.Client | None = None
         self._told: queue.SimpleQueue[paho.MQTTMessage | None] = queue.SimpleQueue()  # None: from here on they come
+        self.denied: str | None = None
         self._session = Session(access(mqtt), client_id, self)
         self.address = self._session.access.address
 
     def read(self, topics: list[str]) -> dict[str, Word]:
-        """Return what is retained on topics (patterns), by topic: as much of it as this account may read."""
+        """Return what is retained on topics (patterns), by topic: as much of it as this account may read.
+
+        Raises UnavailableError where the broker does not answer.
+        """
         self._client.subscribe([(topic, 1) for topic in topics])
         found: dict[str, Word] = {}
+        answered = False
         due_s = time.monotonic() + ANSWER_S
         while (left_s := due_s - time.monotonic()) > 0:
             try:
@@ -95,8 +103,11 @@ class Retained(Owner):
             except queue.Empty:
                 break
             due_s = time.monotonic() + _SETTLED_S
+            answered = answered or message is None
             if message is not None and message.retain:
                 found[message.topic] = Word.of(message)
+        if not answered:
+            raise UnavailableError(f"broker {self.address}: no answer within {ANSWER_S:.0f} s")
         self._client.unsubscribe(topics)
         return found
 
@@ -104,6 +115,7 @@ class Retained(Owner):
         self._client = client
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
+        self.denied = next((str(reason) for reason in reasons if reason.is_failure), None)
         self._told.put(None)
 
     def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:

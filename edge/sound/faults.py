@@ -14,8 +14,8 @@ class Reason:
 REASONS = {
     # Nothing flows.
     "starting": Reason(words="waiting for the microphone to answer", remedy="give it a few seconds"),
-    "off": Reason(words="listening is switched off", remedy="switch listening on"),
-    "quiet-hours": Reason(words="these are quiet hours", remedy="wait for their end, or change edge.quiet_hours"),
+    "off": Reason(words="listening is switched off", remedy="it stays so until somebody switches it on"),
+    "quiet-hours": Reason(words="these are quiet hours", remedy="the microphone is closed until they end"),
     "absent": Reason(
         words="there is no such microphone",
         remedy="plug it in, or choose one that `roomtone devices` shows as edge.audio.microphone",

@@ -1,6 +1,7 @@
 """Off is off for whoever looks, too: `doctor`, `check --live` and `devices --live` open no forbidden microphone."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -11,11 +12,13 @@ import yaml
 
 from tests.commands.test_cli import complaint, roomtone
 from tests.support.broker import HOST, free_port
-from tests.support.daemon import switched
+from tests.support.daemon import Daemon, switched
+from tests.support.subscriber import Subscriber
 from tests.test_files import LIKE_ANYBODY
 
 NOW = time.gmtime()
 QUIET = {"start": "00:00", "end": "23:59"} if NOW.tm_hour < 23 else {"start": "12:00", "end": "11:59"}
+SET_HOURS = f"quiet hours until {QUIET['end']} UTC, set over MQTT"
 LOOKS = (["devices", "--live", "4"], ["check", "--live"], ["doctor"])
 
 
@@ -28,16 +31,16 @@ def ear(tmp_path: Path):
 
 
 def look(folder: Path, arguments: list[str], port: int | None = None, **edge) -> subprocess.CompletedProcess[str]:
-    """Look, as configured, with a broker at a port, or with none of the house's."""
-    mqtt = {"host": HOST, "port": port} if port else {}
+    """Look, as configured, with the house's broker at a port, or with none but such of this machine as run there."""
+    mqtt = {"host": HOST, "port": port} if port else {"port": free_port()}
     audio = {"command": ["sh", "-c", f"touch {folder}/opened; exec python3 {folder}/hum.py"]}
-    edge = {"state_folder": str(folder / "state"), "audio": audio, "mqtt": mqtt, **edge}
+    edge = {"state_folder": str(folder / "state"), "audio": audio, "mqtt": mqtt} | edge
     (folder / "config.yaml").write_text(yaml.safe_dump({"edge": edge}))
     return roomtone(*arguments, cwd=folder, PULSE_SERVER="unix:/nowhere")
 
 
-def retain(port: int, word: str) -> None:
-    words = ["-V", "5", "-q", "1", "-r", "-t", "roomtone/room/listening", "-m", word]
+def retain(port: int, word: str, device: str = "room") -> None:
+    words = ["-V", "5", "-q", "1", "-r", "-t", f"roomtone/{device}/listening", "-m", word]
     when = ["-D", "publish", "user-property", "ts", "2026-02-01T12:00:00.000Z"]
     subprocess.run(["mosquitto_pub", "-p", str(port), *words, *when], check=True)
 
@@ -86,6 +89,8 @@ def test_what_is_not_forbidden_is_opened(tmp_path, broker, ear, arguments, known
     if known == "switched on since":
         switched(tmp_path / "state", "OFF")
         retain(broker.port, "ON")
+    elif known == "no broker":
+        switched(tmp_path / "state", "ON")
     done = look(tmp_path, arguments, free_port() if known == "no broker" else broker.port)
     assert ear.exists()
     assert "not opened" not in done.stdout + done.stderr
@@ -103,10 +108,84 @@ def test_nobody_is_asked_for_sentences_that_are_not_to_be_heard(tmp_path, ear):
         asking.terminate()
 
 
-def test_a_broker_of_our_own_has_nothing_to_say_of_it(tmp_path, ear):
-    switched(tmp_path / "state", "OFF")
-    forbidden(look(tmp_path, ["devices", "--live", "4"]), ["devices"], "switched off since 2026-01-31")
+@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
+def test_where_no_sensor_ever_ran_a_microphone_is_opened_at_once(tmp_path, ear, arguments):
+    look(tmp_path, arguments)
+    assert ear.exists()
+
+
+@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
+def test_a_broker_that_could_know_and_does_not_answer_leaves_it_closed(tmp_path, ear, arguments):
+    """As `run`, which waits for it; and so does a broker that takes the question and says nothing."""
+    with socket.create_server((HOST, 0)) as mute:
+        for mqtt in ({"host": HOST, "port": free_port()}, {"port": mute.getsockname()[1]}):
+            done = look(tmp_path, arguments, mqtt=mqtt)
+            forbidden(done, arguments, f"whether it is switched off is not known (broker {HOST}")
+            assert arguments[0] == "devices" or f"not kept here, and not known (broker {HOST}" in done.stdout
     assert not ear.exists()
+
+
+@pytest.mark.parametrize("where", ["here", "an account of its own", "another configuration", "quiet hours"])
+def test_off_is_off_for_whoever_asks_on_the_machine_of_an_embedded_broker(tmp_path, ear, where):
+    """A running sensor, with its own state folder; and somebody who has another, or calls the sensor otherwise."""
+    sensor, port = tmp_path / "sensor", free_port()
+    sensor.mkdir()
+    switched(sensor / "state", "ON" if where == "quiet hours" else "OFF")
+    if where == "quiet hours":
+        (sensor / "state" / "settings-room.json").write_text(json.dumps({"quiet_hours": QUIET}))
+    edge = {"mqtt": {"port": port}, "state_folder": str(sensor / "state")}
+    mqtt = {"host": "embedded", "websockets_port": free_port()}
+    with Daemon(sensor, port, mqtt=mqtt, recording=None, edge={"audio": {"microphone": "No Such Device"}}) as daemon:
+        daemon.wait_for_log("dashboard http")
+        with Subscriber(port) as watcher:
+            watcher.wait_for(lambda w: w.on("listening") and w.on("settings"))
+        if where != "here":
+            del edge["state_folder"]
+        if where == "another configuration":
+            edge["device"] = {"id": "attic"}
+        says = SET_HOURS if where == "quiet hours" else "switched off since 2026-01-31"
+        for arguments in LOOKS:
+            done = look(tmp_path, arguments, **edge)
+            forbidden(done, arguments, says)
+            by_another = "as the sensor room of this machine" in done.stdout + done.stderr
+            assert by_another is (where == "another configuration")
+            if where == "quiet hours" and arguments[0] != "devices":
+                assert f"set over MQTT, as the broker has it: quiet_hours {QUIET['start']}" in done.stdout
+    assert not ear.exists()
+
+
+def test_a_house_broker_tells_another_account_of_quiet_hours_that_were_set(tmp_path, broker, ear):
+    (tmp_path / "sensor").mkdir()
+    with Daemon(tmp_path / "sensor", broker.port), Subscriber(broker.port) as watcher:
+        watcher.wait_for(lambda w: w.on("settings"))
+        hours = ["-t", "roomtone/room/settings/set", "-m", json.dumps({"quiet_hours": QUIET})]
+        subprocess.run(["mosquitto_pub", "-p", str(broker.port), *hours], check=True)
+        watcher.wait_for(lambda w: w.on("settings")[-1].json["set"])
+        for arguments in LOOKS:
+            forbidden(look(tmp_path, arguments, broker.port), arguments, SET_HOURS)
+    assert not ear.exists()
+
+
+def test_hours_that_were_set_win_over_those_of_the_file_for_whoever_asks(tmp_path, broker, ear):
+    (tmp_path / "sensor").mkdir()
+    with Daemon(tmp_path / "sensor", broker.port), Subscriber(broker.port) as watcher:
+        watcher.wait_for(lambda w: w.on("settings"))
+        none = ["-t", "roomtone/room/settings/set", "-m", '{"quiet_hours": null}']
+        subprocess.run(["mosquitto_pub", "-p", str(broker.port), *none], check=True)
+        watcher.wait_for(lambda w: w.on("settings")[-1].json["set"])
+        assert look(tmp_path, ["devices", "--live", "4"], broker.port, quiet_hours=QUIET).returncode == 0
+    assert ear.exists()
+
+
+def test_what_a_sensor_of_another_name_left_here_holds_until_this_one_is_switched(tmp_path, ear):
+    switched(tmp_path / "state", "OFF", "living")
+    done = look(tmp_path, ["devices", "--live", "4"], device={"id": "living2"})
+    forbidden(done, ["devices"], "switched off since 2026-01-31")
+    assert ", as the sensor living of this machine" in done.stderr
+    assert [file.name for file in (tmp_path / "state").iterdir()] == ["listening-living.json"]
+    switched(tmp_path / "state", "ON", "living2")
+    look(tmp_path, ["devices", "--live", "4"], device={"id": "living2"})
+    assert ear.exists()
 
 
 def test_without_live_nobody_is_asked_and_the_switch_is_told_all_the_same(tmp_path, ear):
@@ -114,13 +193,15 @@ def test_without_live_nobody_is_asked_and_the_switch_is_told_all_the_same(tmp_pa
     done = look(tmp_path, ["check"], free_port())
     assert "\nlistening: switched off since 2026-01-31" in done.stdout
     assert done.returncode == 0
+    (tmp_path / "state" / "listening-room.json").unlink()
+    assert "\nlistening: whether it is switched off is not known (--live asks)" in look(tmp_path, ["check"], 1).stdout
 
 
 def test_who_may_not_read_the_switch_does_not_take_it_for_on(tmp_path, ear):
     switched(tmp_path / "state", "OFF")
     (tmp_path / "state").chmod(0)
     (tmp_path / "config.yaml").write_text(
-        yaml.safe_dump({"edge": {"audio": {"command": ["sh", "-c", f"touch {ear}"]}}})
+        yaml.safe_dump({"edge": {"audio": {"command": ["sh", "-c", f"touch {ear}"]}, "mqtt": {"port": free_port()}}})
     )
     tmp_path.chmod(0o777)
     done = roomtone(

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge.config import Mqtt
 from edge.daemon.listening import Listening
 from edge.daemon.permission import Permission
+from edge.daemon.quiet_hours import QuietClock
 from edge.delivery.link import Link
 from tests.support.broker import HOST, Broker, free_port
 from tests.support.daemon import Daemon
@@ -90,7 +91,7 @@ def room(tmp_path_factory):
         link = Link(Mqtt(), "room", host=HOST, port=broker.port)
         settled = threading.Event()  # until the past is read back, two subscriptions hear the same
         listening = Listening(hold=lambda: switched.append(False), resume=lambda: switched.append(True))
-        obey = Permission(listening, None, None).obey
+        obey = Permission(listening, None, QuietClock(None)).obey
         link.start(commands={"listening/set": obey}, on_past=lambda past: settled.set())
         assert settled.wait(PATIENCE_S)
         sender = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)

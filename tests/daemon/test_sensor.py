@@ -11,6 +11,7 @@ import pytest
 
 from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig, Mqtt
+from edge.daemon import health
 from edge.daemon import sensor as sensors
 from edge.daemon.sensor import Sensor
 from edge.delivery.link import Link
@@ -62,6 +63,21 @@ def test_a_microphone_that_goes_ends_the_utterance(broker):
         watcher.wait_for(lambda w: w.on("health") and w.on("health")[-1].json["microphone"]["state"] == "absent")
         sensor.process(next(blocks))
         watcher.wait_for(lambda w: states(w)[-1]["microphone"] == "ok")
+
+
+def test_the_figures_of_the_start_do_not_stand_for_a_minute(broker, monkeypatch):
+    monkeypatch.setattr(health, "_START_S", 0.5)
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
+
+        def reported() -> list[float]:
+            sensor.process(ABSENT)
+            return [message.json["uptime_s"] for message in watcher.on("health")]
+
+        wait_until(lambda: reported() and max(reported()) >= 0.5)  # without it, in an hour
+        settled = len(reported())
+        until_s = time.monotonic() + 1.0
+        while time.monotonic() < until_s:
+            assert len(reported()) == settled
 
 
 def test_a_sensor_without_sound_still_gives_signs_of_life(broker):

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import re
 import subprocess
 import time
 from itertools import pairwise
@@ -19,6 +20,7 @@ from edge.config import EdgeConfig, QuietHours
 from edge.daemon import tuning
 from edge.daemon.permission import Permission
 from edge.daemon.preferences import Preferences
+from edge.daemon.quiet_hours import QuietClock
 from edge.daemon.tuning import Tuning
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
@@ -43,7 +45,7 @@ def tuned(path: Path | None = None, config: EdgeConfig | None = None) -> tuple[T
     said: list[Settings] = []
     config = config or EdgeConfig()
     pipeline = Pipeline(MODEL, ARTIFACT.manifest)
-    made = Tuning(Preferences(path, config), pipeline, Permission(None, None, None), said.append)
+    made = Tuning(Preferences(path, config), pipeline, Permission(None, None, QuietClock(None)), said.append)
     made.apply()
     return made, said
 
@@ -100,6 +102,24 @@ def test_what_makes_no_sense_is_refused_as_a_whole(tmp_path, command):
     assert "\n" not in why
     assert len(said) == 1
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ({"quiet_hours": {"start": "7:00", "end": "09:30"}}, "quiet_hours.start: expected HH:MM, got '7:00'"),
+        ({"quiet_hours": {"start": 7, "end": "09:30"}}, 'quiet_hours.start: write it in quotes: "7"'),
+        ({"quiet_hours": NIGHT | {"zone": 1}}, "quiet_hours.zone: unknown key (did you mean time_zone?)"),
+        ({"log_level": "loud"}, "log_level: expected one of debug, info, warning, error, got 'loud'"),
+        ({"reset": ["sensibility"]}, "reset[0]: expected one of sensitivity, quiet_hours, state_interval_s, log_level, "
+                                     "calibration, got 'sensibility'"),
+        ({"sensitivty": 60}, "sensitivty: unknown key (did you mean sensitivity?)"),
+        ([], "expected object, got []"),
+        (b'{"sensitivity": "' + b"a" * 200 + b'"}', f"sensitivity: expected int, got '{'a' * 56}..."),
+    ],
+)  # fmt: skip
+def test_a_refusal_speaks_as_a_mistake_in_the_configuration_does(command, why):
+    assert told(*tuned(), command) == f"refused: {why}"
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-300, 300) | st.floats() | st.text(max_size=8)
@@ -255,6 +275,8 @@ def test_a_running_sensor_takes_them_says_them_and_refuses_what_is_none(broker, 
         always = {"start": "00:00", "end": "23:59"}
         set_(broker.port, {"quiet_hours": always})
         watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "quiet-hours")
+        takes_back = '{"reset": ["quiet_hours"]} on settings/set takes them back'
+        daemon.wait_for_log(re.escape(f"these are quiet hours (until 23:59 UTC, set over MQTT; {takes_back})"))
         set_(broker.port, {"reset": True})
         watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok" and holds(w)["set"] == [])
         assert "Traceback" not in daemon.log

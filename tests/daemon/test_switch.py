@@ -103,6 +103,35 @@ def test_a_disk_that_does_not_let_it_is_named_and_tried_again(tmp_path, caplog):
     assert not Switch(tmp_path / "state" / "listening.json").setting.on
 
 
+def test_what_another_name_left_holds_until_this_one_is_switched(tmp_path):
+    living, attic, here = (tmp_path / f"listening-{name}.json" for name in ("living", "attic", "living2"))
+    assert Switch(here, [living, attic]).setting is None  # who was never there left nothing
+    Switch(living).turn(on=False)
+    switch = Switch(here, [living, attic])
+    assert (switch.setting, switch.left_by) == (Switch(living).setting, "living")
+    assert not here.exists()  # until the broker answered
+    switch.recall(None)
+    assert Switch(here).setting == switch.setting
+    switch.turn(on=True)
+    assert switch.left_by is None
+    assert Switch(here, [living]).setting.on  # it has its own by now
+    here.unlink()
+    Switch(attic).turn(on=True)
+    assert Switch(here, [living, attic]).setting is None  # the later one was ON, which tells nothing of this one
+    living.unlink()
+    attic.write_text("{")
+    assert Switch(here, [living, attic]).left_by == "attic"
+
+
+def test_what_the_broker_has_of_the_new_name_counts_where_it_is_later(tmp_path):
+    switched(tmp_path, "OFF", "living")  # OLD
+    for word, ts, on in (("ON", NEW, True), ("ON", None, False), ("OFF", None, False)):
+        switch = Switch(tmp_path / "listening-living2.json", [tmp_path / "listening-living.json"])
+        switch.recall(setting(word, ts))
+        assert switch.setting.on is on
+        switch.path.unlink()
+
+
 @pytest.mark.parametrize("payload", [b"", b"off", b"\xff", b'{"a": 1}'])
 def test_rubbish_on_the_broker_is_nothing(payload):
     assert setting_of(Word(word=payload, ts=NEW)) is None
@@ -281,6 +310,26 @@ def test_power_that_is_cut_between_the_command_and_its_writing(tmp_path, virtual
                 assert sensor.opened == []
             wait_until(lambda: virtual_microphone.listeners() == 0)
             assert json.loads((state / "listening-room.json").read_text())["listening"] == "OFF"
+
+
+def test_a_sensor_that_gets_another_name_stays_off_and_says_why(tmp_path, virtual_microphone, broker):
+    with traced(tmp_path, virtual_microphone, broker.port) as sensor, Subscriber(broker.port) as watcher:
+        watcher.wait_for(hears)
+        command(broker.port, "OFF")
+        watcher.wait_for(is_off)
+        sensor.end(signal.SIGTERM)
+    renamed = {"device": {"id": "room2"}}
+    with (
+        Subscriber(broker.port, "roomtone/room2/#") as watcher,
+        traced(tmp_path, virtual_microphone, broker.port, edge=renamed) as sensor,
+    ):
+        watcher.wait_for(is_off)
+        assert "(as room, its name before)" in told(watcher, "health").json["microphone"]["detail"]
+        assert "listening-room.json: switched off under that name, and off here, too" in sensor.daemon.log
+        assert sensor.opened == []
+        on = ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", "roomtone/room2/listening/set", "-m", "ON"]
+        subprocess.run(on, check=True)
+        watcher.wait_for(hears)
 
 
 def test_in_quiet_hours_nothing_is_opened_at_the_start(tmp_path, virtual_microphone, broker):
