@@ -89,6 +89,8 @@ def test_the_figures_that_matter_are_the_reports():
     sure = [each for each in unheard["calibration"]["after"] if 0.6 <= each["confidence"] <= 0.8]
     right = sum(each["accuracy"] * each["count"] for each in sure) / sum(each["count"] for each in sure)
     assert f"Where it was 60 to 80 % sure, {100 * right:.0f} % was right of actors never heard" in README
+    said = {corpus: unheard["folds"][f"unseen:{corpus}"]["said"]["accuracy"] for corpus in ("TESS", "RAVDESS")}
+    assert f"{100 * said['TESS']:.0f} (TESS) and {100 * said['RAVDESS']:.0f} % (RAVDESS)" in README
     costs = {name: peer["sounds"]["speech"]["cpu_per_audio_s"] for name, peer in COST["peers"].items()}
     times = costs["study"] / costs["roomtone"]
     assert f"{1_000 * costs['roomtone']:.1f} ms of CPU: {times:.0f} times less than the study's way" in README

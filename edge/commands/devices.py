@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge.commands.ear import require_leave
+from edge.commands.ear import patience_s, require_leave
 from edge.config import PASSWORD, Audio, EdgeConfig
 from edge.errors import UnavailableError
 from edge.sound.blocks import Block, Fault
@@ -22,6 +22,7 @@ from edge.sound.microphone import Microphone
 from edge.sound.portaudio.device import InputDevice, input_devices
 from edge.sound.signal_check import SignalCheck
 
+_NONE = "this machine has none: plug one in, or have a program deliver the sound (edge.audio.command)"
 _METER_DBFS = 80.0
 _HOLD_BLOCKS = 12  # the loudest of the last second stays visible
 
@@ -72,6 +73,8 @@ def _found(selector: str | None) -> tuple[list[InputDevice], UnavailableError | 
         found, missing = input_devices(selector)
     except CaptureError as error:
         raise _unavailable(error) from error
+    if missing and missing.reason == "absent" and not found:
+        return found, UnavailableError(f"microphone: {_NONE}")
     return found, _unavailable(missing) if missing else None
 
 
@@ -93,9 +96,11 @@ def _show_level(console: Console, audio: Audio, seconds: float) -> None:
     heard = False
     fault: Fault | None = None
     with Microphone(audio) as microphone, Live(console=console, auto_refresh=False) as live:
-        until_s = time.monotonic() + seconds
+        until_s = time.monotonic() + max(seconds, patience_s(audio))
         for item in microphone.blocks():
             if isinstance(item, Block):
+                if not heard:
+                    until_s = time.monotonic() + seconds  # of sound: a microphone takes its time to answer
                 heard, fault = True, None
                 recent = [*recent[-_HOLD_BLOCKS:], level_dbfs(item.samples)]
                 live.update(_meter(recent, check.process(item)), refresh=True)

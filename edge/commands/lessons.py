@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.commands.said import counted
 from edge.config import EdgeConfig
 from edge.daemon.kept import kept_preferences
 from edge.daemon.run import model_path
@@ -49,7 +50,7 @@ def in_words(teacher: Teacher) -> Iterator[str]:
         yield "no lessons"
         return
     labels = ", ".join(f"{label} {number}" for label, number in layer.per_label.items())
-    yield f"{count} lesson{'s' if count > 1 else ''}: {labels}"
+    yield f"{counted(count, 'lesson')}: {labels}"
     use = "the sensor answers by them" if layer.in_use else "they do not help yet: the sensor answers as the model does"
     yield (
         f"of these, each left out in turn: right before {100 * layer.right_before:.0f} %, "
@@ -93,7 +94,7 @@ def export_to(config: EdgeConfig, file: str) -> Iterator[str]:
         return
     write_atomically(place, data)
     os.chmod(place, 0o600)
-    yield f"{place}: {len(book.lessons)} lessons of the model {book.model}"
+    yield f"{place}: {counted(len(book.lessons), 'lesson')} of the model {book.model}"
 
 
 def import_from(config: EdgeConfig, file: str) -> Iterator[str]:
@@ -107,7 +108,7 @@ def import_from(config: EdgeConfig, file: str) -> Iterator[str]:
         teacher = _teacher(book, labels)
         with _refused(file):
             teacher.add(lessons)
-        yield f"{file}: {len(lessons)} lessons taken in"
+        yield f"{file}: {counted(len(lessons), 'lesson')} taken in"
         yield from in_words(teacher)
 
 

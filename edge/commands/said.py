@@ -18,6 +18,11 @@ def remark(remark: str) -> None:
     complained(remark, 0)
 
 
+def counted(number: int, what: str) -> str:
+    """Return so many of a thing in words, whose plural has an s."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def say(found: Iterable[str | RoomtoneError]) -> int:
     """Print lines and complain of errors as they come; return the first error's status, 0 without one."""
     status = 0

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
-from edge.commands.ear import PATIENCE_S, PATIENCE_WITH_COMMAND_S, require_leave
+from edge.commands.ear import patience_s, require_leave
 from edge.commands.lessons import classroom, in_words
+from edge.commands.said import counted
 from edge.config import Audio, EdgeConfig
 from edge.errors import InputError, RoomtoneError, UnavailableError
 from edge.hearing.pipeline import Pipeline
@@ -95,8 +96,7 @@ def from_recordings(
                 _add(teacher, heard, label)
                 how = "; ".join(utterance.heard(pipeline.labels) for utterance in heard[:3])
                 more = ", ..." if len(heard) > 3 else ""
-                count = "1 utterance" if len(heard) == 1 else f"{len(heard)} utterances"
-                yield f"{file}: {count} taught as {label} ({how}{more})"
+                yield f"{file}: {counted(len(heard), 'utterance')} taught as {label} ({how}{more})"
             except InputError as error:
                 yield error
         yield from in_words(teacher)
@@ -115,11 +115,11 @@ def guided(
             _check(label, pipeline)
         require_leave(config, anyway=anyway)
         wanted = [each for _ in range(rounds) for each in ([label] if label else pipeline.labels)]
-        yield f"{len(wanted)} sentences, as you would say them at home; Ctrl-C ends, and what was taught stays."
+        asked = counted(len(wanted), "sentence")
+        yield f"{asked}, said as you would say it at home; Ctrl-C ends, and what was taught stays."
         try:
             with Microphone(replace(config.audio, give_up_after_s=Audio().give_up_after_s)) as microphone:
-                patience_s = PATIENCE_S if config.audio.command is None else PATIENCE_WITH_COMMAND_S
-                spoken = _spoken(pipeline, microphone.blocks(), tell, patience_s)
+                spoken = _spoken(pipeline, microphone.blocks(), tell, patience_s(config.audio))
                 for number, each in enumerate(wanted, start=1):
                     yield f"{number}/{len(wanted)}  {each}: say a sentence"
                     asked_at = time.time()
@@ -157,14 +157,14 @@ def _utterances(pipeline: Pipeline, chunks: Iterable[np.ndarray]) -> Iterator[Ut
 
 
 def _spoken(
-    pipeline: Pipeline, items: Iterable[Block | Fault], tell: Callable[[str], None], patience_s: float
+    pipeline: Pipeline, items: Iterable[Block | Fault], tell: Callable[[str], None], wait_s: float
 ) -> Iterator[Utterance]:
     """Yield what is said at a microphone. Raises UnavailableError where it delivers nothing for so long."""
     ear, why = _Ear(pipeline), ""
-    deadline_s, now_s = time.monotonic() + patience_s, 0.0
+    deadline_s, now_s = time.monotonic() + wait_s, 0.0
     for item in items:
         if isinstance(item, Block):
-            deadline_s, now_s = time.monotonic() + patience_s, item.end_s
+            deadline_s, now_s = time.monotonic() + wait_s, item.end_s
             heard = ear.take(item)
         else:
             heard = ear.end(now_s)

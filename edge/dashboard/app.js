@@ -19,7 +19,9 @@ const Page = (() => {
   let whole = false;
 
   function start() {
-    Dom.setHidden(Dom.byId("demo-note"), !new URLSearchParams(location.search).has("demo"));
+    const demo = new URLSearchParams(location.search).has("demo");
+    Dom.setHidden(Dom.byId("demo-note"), !demo);
+    Dom.setHidden(Dom.byId("sign-in"), demo); // its broker takes everybody
     setTimeout(loadLater, LATER_MS);
     if (broker.connection === null) {
       Dom.setText(Dom.byId("empty-title"), "No broker");

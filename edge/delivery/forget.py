@@ -2,6 +2,7 @@
 
 import difflib
 import queue
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Self
@@ -11,20 +12,27 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import EdgeConfig
 from edge.delivery.paho_client import paho
 from edge.delivery.past import ANSWER_S, Retained
-from edge.errors import ConfigError, UnavailableError
+from edge.errors import UnavailableError
+from edge.state_folder import state_folder
 from edge.voice import homeassistant
 from edge.voice.payloads import ROOT
 
 _MOST_NAMED = 10  # devices
+_KEEPS_NOTHING = ("nothing to take off a broker: the embedded one keeps nothing when its sensor ends "
+                  "(another broker: --config FILE, which names it)")  # fmt: skip
 
 
 def forget(config: EdgeConfig, device: str) -> Iterator[str]:
-    """Clear every retained topic of a device, its description for Home Assistant too; yield what was done.
+    """Clear every retained topic of a device, its description for Home Assistant too; yield what was done, and what the
+    sensor itself keeps, which stays.
 
-    Raises UnavailableError where the broker is not there, refuses, or has nothing of it, ConfigError for the embedded
-    one.
+    Raises UnavailableError where the broker is not there, refuses, or has nothing of it.
     """
     base, described = f"{ROOT}/{device}", homeassistant.topic(config, device)
+    yield from _kept_here(config, device)
+    if config.mqtt.host == "embedded":
+        yield _KEEPS_NOTHING
+        return
     with _Eraser(config, f"{ROOT}-{device}-forget") as eraser:
         found = eraser.read([f"{base}/#", described])
         for topic in found:
@@ -48,12 +56,24 @@ def forget(config: EdgeConfig, device: str) -> Iterator[str]:
 
 def remove_from_homeassistant(config: EdgeConfig) -> Iterator[str]:
     """Take the device out of Home Assistant; yield what was done. Raises as `forget` does."""
+    if config.mqtt.host == "embedded":
+        yield _KEEPS_NOTHING
+        return
     device, described = config.device.id, homeassistant.topic(config, config.device.id)
     with _Eraser(config, f"{ROOT}-{device}-remove") as eraser:
         eraser.clear(described)
         yield f"{described}: removed"
         yield "a sensor that still runs with edge.homeassistant.enabled announces itself again"
         yield f"{ROOT}/{device}/ stays as it is: `roomtone forget {device}` takes that off the broker, too"
+
+
+def _kept_here(config: EdgeConfig, device: str) -> Iterator[str]:
+    """Yield in words which files of a device are in the state folder of whoever asks."""
+    folder = state_folder(config.state_folder)
+    with suppress(OSError):
+        names = [path.name for path in folder.iterdir()] if folder else []
+        if files := [name for name in names if re.fullmatch(rf"[a-z]+-{device}(\.\w+)?", name)]:
+            yield f"{folder}: {', '.join(sorted(files))} stay: where the sensor is gone, delete them, too"
 
 
 def _likely(broker: Retained, device: str) -> str:
@@ -69,9 +89,6 @@ class _Eraser(Retained):
     """A connection that reads and clears retained topics. A context manager."""
 
     def __init__(self, config: EdgeConfig, client_id: str) -> None:
-        if config.mqtt.host == "embedded":
-            raise ConfigError("edge.mqtt.host: embedded, and a broker of ours keeps nothing: name the one to clear in "
-                              "a configuration, and that with --config FILE")  # fmt: skip
         super().__init__(config.mqtt, client_id)
         self._answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()  # None: the connection is gone
 

@@ -123,6 +123,8 @@ def test_devices_lists_and_meters(
         tone = 3_277 * np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ)
         with microphone.humming(tone.astype(np.int16)):
             wait_until(lambda: shown(capsys, "loudest  -20.0"))
+        with microphone.humming(tone.astype(np.int16)):
+            assert main(["devices", "--live", "0.2"]) == 0  # of sound, however long the microphone takes to answer
     assert main(["devices"]) == UnavailableError.exit_status
     gone = capsys.readouterr().err
     assert gone.startswith("roomtone: microphone: the sound server does not answer")

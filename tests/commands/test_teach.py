@@ -60,7 +60,7 @@ def test_what_is_exported_is_taken_in_elsewhere_and_by_no_other_model(folder, tm
     assert set(json.loads(piped)["lessons"][0]) == {"event_id", "label", "at", "embedding", "log_probs"}
     other = tmp_path_factory.mktemp("elsewhere")
     (other / "config.yaml").write_text("edge: {state_folder: state}")
-    assert "1 lessons taken in" in roomtone("lessons", "import", folder / "lessons.json", cwd=other).stdout
+    assert "1 lesson taken in" in roomtone("lessons", "import", folder / "lessons.json", cwd=other).stdout
     assert kept(other) == kept(folder)
     (other / "config.yaml").write_text(yaml.safe_dump({"edge": {"state_folder": "state", "model": str(WINDOW)}}))
     refused = complaint(roomtone("lessons", "import", folder / "lessons.json", cwd=other), 66)
@@ -134,6 +134,7 @@ def test_it_asks_at_the_microphone_and_ends_with_figures(folder, virtual_microph
 def test_whoever_interrupts_it_keeps_what_was_taught(folder, virtual_microphone):
     sentence, _ = soundfile.read(folder / "talk-0.wav", dtype="int16")
     with Terminal("--config", str(folder / "config.yaml"), "teach", "--guided") as terminal:
+        terminal.wait_for("21 sentences, said as you would say it at home")
         terminal.wait_for("1/21  angry: say a sentence")
         virtual_microphone.play(sentence)
         terminal.wait_for("2/21  disgust: say a sentence")

@@ -1,4 +1,4 @@
-"""No sound leaves the room: every system call of a whole run of the sensor, as strace saw it, on a real microphone."""
+"""No sound leaves the sensor: every system call of a whole run, as strace saw it, on a real microphone."""
 
 import base64
 import json
@@ -14,10 +14,11 @@ import pytest
 from edge.commands.demo import RECORDING
 from edge.model.artifact import DEFAULT_MODEL, read_artifact
 from edge.sound.recording import load_recording
+from edge.voice.payloads import Event, State
 from tests.support.broker import HOST, Broker
 from tests.support.daemon import Daemon
 from tests.support.patience import PATIENCE_S
-from tests.support.sounds import to_int16
+from tests.support.sounds import ROOT, to_int16
 from tests.support.subscriber import Subscriber
 from tests.support.system import require_program
 from tests.support.virtual_microphone import VirtualMicrophone
@@ -189,3 +190,14 @@ def test_a_taught_run_keeps_embeddings_only(tmp_path, broker, virtual_microphone
             assert set(lesson) == {"event_id", "label", "at", "embedding", "log_probs"}
             assert len(base64.b64decode(lesson["embedding"])) == 2 * dims
             assert len(base64.b64decode(lesson["log_probs"])) == 2 * len(page["labels"])
+
+
+def test_the_page_on_privacy_leaves_nothing_out_that_leaves_the_sensor():
+    page, contract = ((ROOT / "deploy" / f"{name}.md").read_text() for name in ("privacy", "contract"))
+    table = page.partition("\n| leaves the sensor")[2].partition("\n\n")[0]
+    topics = re.findall(r"^\| `(\w+)` \| yes ", contract, re.MULTILINE)
+    assert {"status", "lessons", "settings"} < set(topics)
+    fields = {*State.__struct_fields__, *Event.__struct_fields__}
+    tells_nothing = {"schema", "ts", "seq", "model", "event_id", "late"}  # but that a message was sent
+    for name in fields - tells_nothing | set(topics) - {"state"}:
+        assert f"`{name}`" in table, name

@@ -133,13 +133,27 @@ def test_what_the_broker_refuses_is_named_and_the_rest_is_done(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_the_sensor_keeps_is_said_to_stay(tmp_path, broker):
+    (tmp_path / "state").mkdir()
+    for name in ("listening-loft.json", "settings-loft.json", "listening-my-loft.json", "outbox-attic.sqlite"):
+        (tmp_path / "state" / name).write_text("{}")
+    (tmp_path / "state" / "lessons-loft").mkdir()
+    retain(broker.port, "roomtone/loft/status", "offline")
+    stays = f"{tmp_path}/state: lessons-loft, listening-loft.json, settings-loft.json stay: "
+    for code, mqtt in ((0, {}), (69, {}), (0, {"host": "embedded"})):
+        done = roomtone(tmp_path, broker.port, "forget", "loft", mqtt=mqtt, state_folder=str(tmp_path / "state"))
+        assert done.returncode == code
+        assert done.stdout.splitlines()[0].startswith(stays)
+    assert len(list((tmp_path / "state").iterdir())) == 5
+
+
 def test_wrong_usage_an_embedded_broker_and_none_at_all(tmp_path):
     assert roomtone(tmp_path, 1, "forget").returncode == 2
     assert roomtone(tmp_path, 1, "forget", "Attic#").returncode == 2
-    done = roomtone(tmp_path, 1, "forget", "attic", mqtt={"host": "embedded"})
-    assert done.returncode == 78
-    assert "a broker of ours keeps nothing" in done.stderr
-    assert done.stderr.endswith("and that with --config FILE\n")
+    for command in (["forget", "attic"], ["homeassistant", "--remove"]):
+        done = roomtone(tmp_path, 1, *command, mqtt={"host": "embedded"})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("nothing to take off a broker: the embedded one keeps nothing")
     done = roomtone(tmp_path, 1, "forget", "attic")
     assert done.returncode == 69
     assert f"broker {HOST}:1: connection refused" in done.stderr.splitlines()[-1]
