@@ -69,7 +69,7 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
     ]
     deaf = forbidden = False
     for subject, look in looks:
-        if subject == "level" and forbidden:
+        if subject == "level" and forbidden and not deaf:
             yield Finding(subject=subject, words="the microphone was not opened", remedy="--anyway opens it")
         if subject == "level" and (deaf or forbidden):
             continue

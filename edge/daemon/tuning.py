@@ -124,6 +124,6 @@ def _in_words(error: Exception, payload: bytes) -> str:
     """Return what is wrong with a command, as the same mistake in the configuration would be told."""
     words = str(error)
     if isinstance(error, msgspec.ValidationError):
-        with suppress(msgspec.MsgspecError):
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
             words = explain(words, "", msgspec.json.decode(payload), SettingsCommand).lstrip(".: ")
     return " ".join(words.split())

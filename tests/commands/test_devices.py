@@ -14,6 +14,7 @@ from edge.config import Audio
 from edge.errors import UnavailableError
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.portaudio.device import input_devices
+from tests.support.broker import free_port
 from tests.support.ears import listening
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT, chirp, to_int16
@@ -97,9 +98,9 @@ def test_a_device_that_another_program_takes_is_busy(
             ears.until_fault(0.0, "busy")
 
 
-def shown(capsys: pytest.CaptureFixture[str], level: str) -> bool:
+def shown(config: Path, capsys: pytest.CaptureFixture[str], level: str) -> bool:
     """List the devices and listen for a while; return whether that showed the level, and no fault."""
-    status = main(["devices", "--live", "1.5"])
+    status = main(["--config", str(config), "devices", "--live", "1.5"])
     told = capsys.readouterr().out
     assert "stubborn" in told
     return status == 0 and level in told
@@ -122,10 +123,23 @@ def test_devices_lists_and_meters(
         # A full-scale square wave is 0 dBFS; a tenth of it is -20, and so is this tone, whose peaks are higher by 3 dB.
         tone = 3_277 * np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ)
         with microphone.humming(tone.astype(np.int16)):
-            wait_until(lambda: shown(capsys, "loudest  -20.0"))
-        with microphone.humming(tone.astype(np.int16)):
-            assert main(["devices", "--live", "0.2"]) == 0  # of sound, however long the microphone takes to answer
+            config = tmp_path / "config.yaml"
+            config.write_text(f"edge: {{mqtt: {{port: {free_port()}}}}}")  # where no sensor runs
+            wait_until(lambda: shown(config, capsys, "loudest  -20.0"))
+            assert main(["--config", str(config), "devices", "--live", "0.2"]) == 0  # of sound, however long the microphone takes to answer
     assert main(["devices"]) == UnavailableError.exit_status
     gone = capsys.readouterr().err
     assert gone.startswith("roomtone: microphone: the sound server does not answer")
     assert len(gone.splitlines()) == 1
+
+
+def test_a_machine_without_a_microphone_is_told_so_and_not_sent_to_where_it_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PULSE_SERVER", raising=False)
+    if input_devices()[0]:
+        pytest.skip("this machine has a microphone")
+    assert main(["devices"]) == UnavailableError.exit_status
+    said = capsys.readouterr().err
+    assert said.startswith("roomtone: microphone: this machine has none: plug one in")
+    assert "roomtone devices" not in said

@@ -13,6 +13,7 @@ import yaml
 from edge.commands.demo import RECORDING
 from tests.commands.test_cli import complaint, roomtone
 from tests.support.artifacts import STEP, WINDOW
+from tests.support.broker import free_port
 from tests.support.sounds import chirp, to_int16
 from tests.support.terminal import Terminal
 
@@ -20,7 +21,8 @@ from tests.support.terminal import Terminal
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a configuration whose state lies beside it, two recordings of somebody who speaks, and silence."""
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"edge": {"state_folder": str(tmp_path / "state")}}))
+    edge = {"state_folder": str(tmp_path / "state"), "mqtt": {"port": free_port()}}  # where no sensor runs
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"edge": edge}))
     sound, rate = soundfile.read(RECORDING, dtype="float32")
     for number, seconds in enumerate([(0, 6), (6, 14)]):
         soundfile.write(tmp_path / f"talk-{number}.wav", sound[rate * seconds[0] : rate * seconds[1]], rate)
