@@ -27,7 +27,7 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool, anyway: bool = F
     listening is switched off, too.
     """
     yield f"{where}: valid"
-    known = cache(lambda: told(config) if live else Told(silence="--live asks"))
+    known = cache(lambda: told(config) if live else Told(silence="--live asks the broker"))
     allowed = cache(lambda: leave(config, known()))
     looks: list[Callable[[], str]] = [
         lambda: _model(config),
@@ -83,7 +83,7 @@ def settings(config: EdgeConfig, told: Told) -> str:
         words = ", ".join(f"{name} {shown(getattr(holds, name))}" for name in holds.set if name in SETTABLE)
         return f"set over MQTT, as the broker has it: {words}"
     if told.silence:
-        return f"as configured; what was set over MQTT is not kept here, and not known ({told.silence})"
+        return f"as configured, as far as is known here ({told.silence})"
     return "as configured, nothing was set over MQTT"
 
 

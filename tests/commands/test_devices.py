@@ -126,7 +126,8 @@ def test_devices_lists_and_meters(
             config = tmp_path / "config.yaml"
             config.write_text(f"edge: {{mqtt: {{port: {free_port()}}}}}")  # where no sensor runs
             wait_until(lambda: shown(config, capsys, "loudest  -20.0"))
-            assert main(["--config", str(config), "devices", "--live", "0.2"]) == 0  # of sound, however long the microphone takes to answer
+            # Of sound, however long the microphone takes to answer.
+            assert main(["--config", str(config), "devices", "--live", "0.2"]) == 0
     assert main(["devices"]) == UnavailableError.exit_status
     gone = capsys.readouterr().err
     assert gone.startswith("roomtone: microphone: the sound server does not answer")
