@@ -194,7 +194,8 @@ def test_without_live_nobody_is_asked_and_the_switch_is_told_all_the_same(tmp_pa
     assert "\nlistening: switched off since 2026-01-31" in done.stdout
     assert done.returncode == 0
     (tmp_path / "state" / "listening-room.json").unlink()
-    assert "\nlistening: whether it is switched off is not known (--live asks the broker)" in look(tmp_path, ["check"], 1).stdout
+    done = look(tmp_path, ["check"], free_port())
+    assert "\nlistening: whether it is switched off is not known (--live asks the broker)" in done.stdout
 
 
 def test_who_may_not_read_the_switch_does_not_take_it_for_on(tmp_path, ear):
