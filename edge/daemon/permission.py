@@ -64,8 +64,8 @@ class Permission:
         if self._listening.forbids(NOT_KNOWN):
             return WAITING
         if self._listening.forbids(SWITCH):
-            left_by = self._switch.left_by
-            return Fault(reason="off", detail=explain("off", f"as {left_by}, its name before" if left_by else ""))
+            other = self._switch.left_by
+            return Fault(reason="off", detail=explain("off", f"as the sensor {other} of this machine" if other else ""))
         return Fault(reason="quiet-hours", detail=explain("quiet-hours", self._quiet_clock.words))
 
     def word(self) -> Word:
