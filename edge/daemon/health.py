@@ -23,7 +23,7 @@ class HealthMeter:
     """
 
     def __init__(self) -> None:
-        self.holds_s = 0.0
+        self.holds_s = _START_S
         self._born_s = self._mark_s = time.monotonic()
         self._cpu_s = _cpu_s()
         self._blocks_ms: list[float] = []

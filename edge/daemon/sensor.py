@@ -242,9 +242,9 @@ class Sensor:
             self._broker_problem = self._link.problem
         elif now_s < self._health_due_s:
             return
-        self._health_due_s = now_s + min(self._health_interval_s, self._meter.holds_s)
         health = self._meter.report(
             microphone=self._microphone, dropped_blocks=self._dropped_blocks(), link=self._link,
             room_utterances=self._pipeline.room_utterances,
         )  # fmt: skip
+        self._health_due_s = now_s + min(self._health_interval_s, self._meter.holds_s)
         self._link.retain("health", health, qos=0)
