@@ -1,6 +1,7 @@
 """What a sensor keeps in its state folder, and where."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from edge.config import EdgeConfig
@@ -38,7 +39,10 @@ def kept_preferences(config: EdgeConfig) -> Preferences:
 def kept_switch(config: EdgeConfig) -> Switch:
     """Return the switch of a microphone, as it was left here, under another name, too."""
     path = kept(config, KEPT_AS)
-    return Switch(path, sorted(set(path.parent.glob(f"{KEPT_AS}-*.json")) - {path}) if path else ())
+    others: list[Path] = []
+    with suppress(OSError):  # a folder that cannot be one is told by whoever needs it
+        others = sorted(set(path.parent.glob(f"{KEPT_AS}-*.json")) - {path}) if path else []
+    return Switch(path, others)
 
 
 def kept(config: EdgeConfig, what: str) -> Path | None:

@@ -14,6 +14,7 @@ from edge.commands.demo import RECORDING
 from tests.commands.test_cli import complaint, roomtone
 from tests.support.artifacts import STEP, WINDOW
 from tests.support.broker import free_port
+from tests.support.patience import wait_until
 from tests.support.sounds import chirp, to_int16
 from tests.support.terminal import Terminal
 
@@ -140,6 +141,8 @@ def test_whoever_interrupts_it_keeps_what_was_taught(folder, virtual_microphone)
         terminal.wait_for("1/21  angry: say a sentence")
         virtual_microphone.play(sentence)
         terminal.wait_for("2/21  disgust: say a sentence")
+        stat = Path(f"/proc/{terminal.process.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")  # it listens: no longer writes that
         os.kill(terminal.process.pid, signal.SIGINT)
         terminal.wait_for("1 lesson: angry 1")
         assert terminal.process.wait() == 0
