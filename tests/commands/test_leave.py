@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -122,6 +123,26 @@ def test_a_broker_that_could_know_and_does_not_answer_leaves_it_closed(tmp_path,
             done = look(tmp_path, arguments, mqtt=mqtt)
             forbidden(done, arguments, f"whether it is switched off is not known (broker {HOST}")
             assert arguments[0] == "devices" or f"as configured, as far as is known here (broker {HOST}" in done.stdout
+    assert not ear.exists()
+
+
+def test_a_broker_that_lets_nobody_ask_leaves_it_closed(tmp_path, ear):
+    """mosquitto lets everybody subscribe, and then says nothing; others refuse."""
+    with socket.create_server((HOST, 0)) as server:
+
+        def refuse() -> None:
+            with server.accept()[0] as client:
+                client.recv(1_000)  # CONNECT
+                client.sendall(b"\x20\x03\x00\x00\x00")
+                identifier = client.recv(1_000)[2:4]  # of SUBSCRIBE, to two topics
+                client.sendall(b"\x90\x05" + identifier + b"\x00\x87\x87")
+                while client.recv(1_000):
+                    pass
+
+        threading.Thread(target=refuse, daemon=True).start()
+        done = look(tmp_path, ["devices", "--live", "4"], server.getsockname()[1])
+    forbidden(done, ["devices"], "whether it is switched off is not known (broker")
+    assert "may not be asked (Not authorized)" in done.stderr
     assert not ear.exists()
 
 
