@@ -1,6 +1,9 @@
 """config.yaml: strict, and every mistake is one line that says where."""
 
 import contextlib
+import re
+from collections.abc import Iterator
+from itertools import chain
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -12,14 +15,67 @@ from hypothesis import strategies as st
 from convert.config import ConvertConfig
 from edge.config import EdgeConfig, Tls, load_edge
 from edge.errors import ConfigError
+from edge.features.mfcc import MfccSpec
 from edge.section import load_section
 from tests.support.sounds import ROOT
 from train.config import TrainConfig
+
+SECTIONS = {"features": MfccSpec, "train": TrainConfig, "convert": ConvertConfig, "edge": EdgeConfig}
 
 
 def test_the_shipped_file_holds_the_defaults():
     assert load_edge(ROOT / "config.yaml") == EdgeConfig()
     assert load_edge(None) == EdgeConfig()
+
+
+def unexplained(kind: type[msgspec.Struct], written: list[dict], where: str, text: str) -> Iterator[str]:
+    """Yield every setting of a section that none of the values written for it has.
+
+    Where a record is null, its settings stand in the comment beside it.
+    """
+    for name, hint in get_type_hints(kind).items():
+        values = [value[name] for value in written if name in value]
+        if not values:
+            yield f"{where}.{name}"
+        for inner in records(hint):
+            if values == [None]:
+                beside = re.search(rf"^ *{name}: null(.*)", text, re.MULTILINE)[1]
+                yield from (f"{where}.{name}.{key}" for key in inner.__struct_fields__ if f"{key}: " not in beside)
+            elif values:
+                if get_origin(hint) is dict:
+                    values = [entry for value in values for entry in value.values()]
+                elif get_origin(hint) is list:
+                    values = [entry for value in values for entry in value]
+                yield from unexplained(inner, values, f"{where}.{name}", text)
+
+
+def records(hint: object) -> list[type[msgspec.Struct]]:
+    """Return the records anywhere in a type."""
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return [hint]
+    return [record for part in get_args(hint) for record in records(part)]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_shipped_file_explains_every_setting(section):
+    """Also of a network, a smoothing rule: whoever adds one sees here that it is not written down."""
+    text = (ROOT / "config.yaml").read_text()
+    load_section(ROOT / "config.yaml", section, SECTIONS[section])
+    assert list(unexplained(SECTIONS[section], [yaml.safe_load(text)[section]], section, text)) == []
+
+
+def test_a_setting_that_stands_nowhere_is_noticed():
+    """Within a record, within each entry of a mapping, and within a record that is null."""
+    found = yaml.safe_load((ROOT / "config.yaml").read_text())
+    del found["edge"]["decision"]["exit"]
+    for gates in found["convert"]["gates"].values():
+        gates.pop("recall_loss")
+    del found["train"]["networks"]["causal_cnn"]
+    text = "tls: null  # {ca_file: x, cert_file: y}\nquiet_hours: null  # {start: a, end: b, time_zone: c}"
+    lacking = [unexplained(kind, [found[section]], section, text) for section, kind in SECTIONS.items()]
+    assert list(chain.from_iterable(lacking)) == [
+        "train.networks.causal_cnn", "convert.gates.recall_loss", "edge.decision.exit", "edge.mqtt.tls.key_file"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

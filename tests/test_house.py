@@ -119,6 +119,43 @@ def test_and_one_that_did_would_be_seen(tmp_path, file, line):
     assert len(faults(tmp_path)) == 1
 
 
+def lacking(root: Path) -> Iterator[str]:
+    """Yield every name that a file of ours imports from another of ours which does not have it.
+
+    Some files bring TensorFlow: here none is run to see it.
+    """
+    known = modules(root)
+    for name, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in known:
+                has = defined(known[node.module].read_text())
+                for alias in node.names:
+                    if f"{node.module}.{alias.name}" not in known and alias.name not in has:
+                        yield f"{name}: {node.module} has no {alias.name}"
+
+
+@cache
+def defined(source: str) -> set[str]:
+    """Return the names that a file's text defines or imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def test_what_is_imported_is_there(tmp_path):
+    assert list(lacking(ROOT)) == []
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "sizes.py").write_text("class Ann: ...\n")
+    (tmp_path / "train" / "tiny.py").write_text("def build():\n    from train.sizes import Ann, Tiny\n")
+    assert list(lacking(tmp_path)) == ["train.tiny: train.sizes has no Tiny"]
+
+
 def test_no_file_leads_back_to_itself():
     known = modules(ROOT)
     # A package's own name holds nothing but its docstring and, in edge, the version.

@@ -53,7 +53,7 @@ ROOMS = {
         changed=("edge/voice/*",),
         tests=("tests/voice",),
         without=(
-            "tests/voice/test_contract.py::test_every_message_of_a_running_sensor_keeps_the_contract",
+            "tests/voice/test_running.py::test_every_message_of_a_running_sensor_keeps_the_contract",
             "tests/voice/test_homeassistant.py::test_it_is_retained_and_sent_again_when_home_assistant_starts",
             "tests/voice/test_homeassistant.py::test_remove_clears_the_description",
         ),
