@@ -34,6 +34,7 @@ from edge.model.golden import Golden
 from edge.model.manifest import DecisionDefaults, Manifest, Provenance
 from train.data.features import Cache
 from train.data.windows import standardized, windowed
+from train.fitting.metrics import guesses
 from train.fitting.runs import Run
 from train.networks import registry
 
@@ -174,12 +175,15 @@ def _metrics(run: Run, calibration: Calibration | None, verification: Verificati
         "keras_test_accuracy": round(verification.keras_accuracy, 4),
         "verified_in": [f"{device.runtime} {device.version}" for device in verification.devices],
     }
+    if per_class := run.record.metrics["test"].get("per_class"):
+        by_guessing = guesses(per_class)
+        metrics |= {"majority_label": by_guessing.commonest, "majority_accuracy": round(by_guessing.accuracy, 4)}
     if "noise" in run.record.metrics:
         metrics["noise"] = run.record.metrics["noise"]
     if calibration:
         metrics["calibration"] = {
             "clips": calibration.clips,
-            "precision_at_enter": round(calibration.precision, 4),
+            "precision_at_enter": None if calibration.precision is None else round(calibration.precision, 4),
             "coverage_at_enter": round(calibration.coverage, 4),
             "ece": round(calibration.ece_after, 4),
         }

@@ -1,6 +1,7 @@
 """What a label and a mood may be, and what can be published besides a model's own."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 QUIET = "quiet"  # nobody speaks
@@ -45,11 +46,19 @@ def mood_trouble(moods: Mapping[str, Sequence[str]], labels: Sequence[str]) -> s
     return None
 
 
+def fitting(name: str) -> str | None:
+    """Return how a word of people's (`very excited`, `Wütend`) can be written as a label; None where it cannot."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    label = name if _FIT.fullmatch(name) else re.sub(r"[^a-z]+", "-", plain).strip("-")
+    return label if _FIT.fullmatch(label) and label not in _TAKEN else None
+
+
 def _unfit(name: str, what: str) -> str | None:
     if name in _TAKEN:
         return f"{name!r} cannot be a {what} of a model: it {_TAKEN[name]}"
     if not _FIT.fullmatch(name):
-        return f"{_shown(name)} cannot be a {what}: expected 1 to 32 of a-z and -, a letter first"
+        instead = f"; write {fits}" if (fits := fitting(name)) else ""
+        return f"{_shown(name)} cannot be a {what}: expected 1 to 32 of a-z and -, a letter first{instead}"
     return None
 
 

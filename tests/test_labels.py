@@ -49,6 +49,25 @@ def test_labels_that_will_do(labels):
     assert TrainConfig(labels=labels).labels == labels
 
 
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (["bored", "very excited"], "'very excited' cannot be a label: expected 1 to 32 of a-z and -, a letter first; "
+         "write very-excited; what folders and tables call it goes into train.words (very excited: very-excited)"),
+        (["Wütend", "calm-", "mood_2"], "'Wütend' cannot be a label: expected 1 to 32 of a-z and -, a letter first; "
+         "write wutend; what folders and tables call it goes into train.words (wütend: wutend, mood_2: mood)"),
+        (["Happy", "sad"], "'Happy' cannot be a label: expected 1 to 32 of a-z and -, a letter first; write happy"),
+        (["怒り", "sad"], "'怒り' cannot be a label: expected 1 to 32 of a-z and -, a letter first"),
+        (["a quiet ", "_quiet"], "'a quiet ' cannot be a label: expected 1 to 32 of a-z and -, a letter first; "
+         "write a-quiet; what folders and tables call it goes into train.words (a quiet: a-quiet)"),  # quiet is taken
+    ],
+)  # fmt: skip
+def test_whoever_writes_a_label_otherwise_is_told_how(labels, says):
+    with pytest.raises(ValueError, match="labels: ") as refused:
+        TrainConfig(labels=labels)
+    assert str(refused.value) == f"labels: {says}"
+
+
 def test_training_refuses_them_before_anything_else(unfit, tmp_path, capsys):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"train": {"labels": unfit}}))

@@ -53,18 +53,13 @@ def run_fit(options: argparse.Namespace) -> int:
         raise InputError(f"--name: protocol {options.protocol} has {len(folds)} folds here; give a --fold too")
     jobs = [job_for(options, split, config, name=options.name) for split in folds]
     folders = [place_of(options, job.name) for job in jobs]
-    from train.fitting import metrics
     from train.fitting.fit import fit
     from train.pages import run_report
 
     for job, folder in zip(jobs, folders, strict=True):
         with bar(job.name) as tell:
             run = fit(job, clips, config, spec, folder=folder, report=epochs(tell))
-        test = run.record.metrics["test"]
-        by_guessing = metrics.guesses(test["per_class"])
-        print(f"{run.folder}: test accuracy {test['accuracy']:.4f} (always {by_guessing.commonest}: "
-              f"{by_guessing.accuracy:.4f}), UAR {test['uar']:.4f} (guessing: {by_guessing.uar:.4f}; "
-              f"fold {job.split.fold}, windows of {run.record.window_frames} frames)")  # fmt: skip
+        print("\n".join(run_report.lines(run)))
         print(run_report.write(run))
     return 0
 
@@ -97,6 +92,7 @@ def run_speech(options: argparse.Namespace) -> int:
 def run_evaluate(options: argparse.Namespace) -> int:
     """Print a model's figures on a table of clips."""
     config, _ = settings_of(options)
+    from train.fitting import metrics
     from train.study import evaluate
 
     model = evaluate.open_model(options.model)
@@ -104,9 +100,11 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found))
         return 0
-    low, high = found["uar_interval"]
-    print(f"{found['model']}: {found['n']} clips, accuracy {found['accuracy']:.4f}")
-    print(f"UAR {found['uar']:.4f} ({low:.3f} to {high:.3f}), ECE {found['ece']:.3f}")
+    (low, high), (uar_low, uar_high) = found["accuracy_interval"], found["uar_interval"]
+    print(f"{found['model']}: {found['n']} clips, accuracy {found['accuracy']:.4f} ({low:.3f} to {high:.3f})")
+    print(f"UAR {found['uar']:.4f} ({uar_low:.3f} to {uar_high:.3f}), ECE {found['ece']:.3f}")
+    if few := metrics.too_few(found["n"]):
+        print(few)
     for label, recall in found["recall"].items():
         print(f"  {label:10} {'-' if recall is None else f'{recall:.3f}'} of {found['counts'][label]}")
     for label, lacking in found["lacking"].items():
@@ -123,7 +121,7 @@ def run_compare(options: argparse.Namespace) -> int:
     names = options.networks or config.compare.networks
     for name in names:
         config.recipe(recipe, name)
-    from train.fitting import runs
+    from train.fitting import metrics, runs
     from train.pages import report
     from train.study import compare, jobs
 
@@ -161,6 +159,8 @@ def run_compare(options: argparse.Namespace) -> int:
         test = row["sides"]["test"]
         print(f"{name:9} accuracy {test['accuracy']['mean']:.4f}  UAR {test['uar']['mean']:.4f}  "
               f"cross-entropy {test['cross_entropy']['mean']:.4f}")  # fmt: skip
+    if few := metrics.too_few(sum(len(fold.test) for fold in folds)):
+        print(few)
     print(page)
     return 0
 

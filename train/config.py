@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from edge.errors import ConfigError
-from edge.labels import trouble
+from edge.labels import fitting, trouble
 from edge.section import File, Positive, Ratio, Section
 from train.sizes import Count, Networks
 
@@ -147,7 +147,7 @@ class TrainConfig(Section, kw_only=True):
 
     def __post_init__(self) -> None:
         if wrong := trouble(self.labels):
-            raise ValueError(f"labels: {wrong}")
+            raise ValueError(f"labels: {wrong}{self._mapped()}")
         for word, label in self.words.items():
             if word != word.strip().lower():
                 raise ValueError(f"words: {word!r}: write it as {word.strip().lower()!r}; capitals do not count")
@@ -159,6 +159,12 @@ class TrainConfig(Section, kw_only=True):
                 raise ValueError(f"words: {word!r} leads to {leads}, but is itself one of labels: take one of them out")
             if label is not None and label not in self.labels:
                 raise ValueError(f"words: {word!r} leads to {label!r}, which is none of labels")
+
+    def _mapped(self) -> str:
+        """Return how the folders' words go on to be understood where labels have to be written otherwise."""
+        fit = {label.strip().lower(): fitting(label) for label in self.labels}
+        words = [f"{word}: {label}" for word, label in fit.items() if label and label != word]
+        return f"; what folders and tables call it goes into train.words ({', '.join(words)})" if words else ""
 
     def label(self, word: str) -> str | None:
         """Return the label of a corpus's word, or None where the clip is to be left out. One of `labels` is itself.

@@ -81,7 +81,8 @@ def job_for(options: argparse.Namespace, split: Split, config: TrainConfig, *, n
 def fold_of(folds: Sequence[Split], options: argparse.Namespace) -> Split:
     """Return the fold that was asked for. Raises InputError where there is none of that number."""
     if options.fold not in range(len(folds)):
-        raise InputError(f"protocol {options.protocol}: no fold {options.fold} (there are {len(folds)})")
+        there = f"there are {len(folds)}: 0 to {len(folds) - 1}" if len(folds) > 1 else "there is one: 0"
+        raise InputError(f"protocol {options.protocol}: no fold {options.fold} ({there})")
     return folds[options.fold]
 
 

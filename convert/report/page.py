@@ -14,9 +14,10 @@ from convert.report import charts
 from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID, Calibration
 from convert.verification.verify import Verification
 from train.data.clip import counted
+from train.fitting.metrics import too_few
 
 ONE_RUNTIME = "Not verified in a second runtime: convert.second_runtime is null or not set up (make setup-dev)."
-FEW_CLIPS = 100  # of the test side: below, one clip is more than a point
+SELDOM = 0.1  # of the clips: a model that names fewer is as good as silent
 
 
 def lines(result: Result) -> Iterator[str]:
@@ -28,14 +29,16 @@ def lines(result: Result) -> Iterator[str]:
     )
     if in_windows := of_windows(found):
         yield f"  ({in_windows})"
-    if found.clips < FEW_CLIPS:
-        yield f"  TOO FEW test clips to tell how good it is: one that is answered otherwise is {1 / found.clips:.1%}"
+    if few := too_few(found.clips):
+        yield f"  {few}"
     if said := result.calibration:
+        right = "" if said.precision is None else f", {said.precision:.0%} of those right"
         yield (
             f"  calibrated on {said.clips} clips: temperature {said.temperature:.2f}; labels are said from "
-            f"{said.enter:.2f} on, for {round(said.coverage * said.clips)} of them ({said.coverage:.0%}), "
-            f"{said.precision:.0%} of those right"
+            f"{said.enter:.2f} on, for {said.said} of them ({said.coverage:.0%}){right}"
         )
+        if what := silence(said):
+            yield f"  {what}"
         if why := doubt(said):
             yield f"  NOT a threshold to rely on: {why}"
         if said.mistakes < MIN_MISTAKES:
@@ -68,6 +71,19 @@ def of_windows(found: Verification) -> str | None:
         f"`fit` has {found.window_accuracy:.4f}, on the last window of each clip; the {found.form} form, as the sensor "
         "runs it, hears the whole clip"
     )
+
+
+def silence(calibration: Calibration) -> str | None:
+    """Return in words that the artifact will hardly ever say a label, and what helps; None where it will."""
+    if calibration.coverage >= SELDOM:
+        return None
+    rest = "`unknown`" if calibration.mood_enter is None else "a mood or `unknown`"
+    what = (
+        f"ALMOST NOTHING: {calibration.said} of these {calibration.clips} clips get a label, the others {rest}"
+        if calibration.said
+        else f"NOTHING: none of these {calibration.clips} clips gets a label, all get {rest}"
+    )
+    return f"WILL NAME {what}; give it more clips, or train it longer (--epochs)"
 
 
 def doubt(calibration: Calibration) -> str | None:
@@ -114,6 +130,7 @@ def page(results: Sequence[Result]) -> str:
         of_windows=of_windows,
         labels=list(labels),
         doubt=doubt,
+        silence=silence,
         chart=markupsafe.Markup(charts.size_and_cost(found)),
         calibrations=[
             {"name": name, "calibration": calibration, "chart": markupsafe.Markup(charts.reliability(calibration))}

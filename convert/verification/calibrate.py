@@ -24,8 +24,9 @@ class Bin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """`precision` and `coverage` are what `enter` gives on the validation side, at clips' ends. `mood_enter` and
-    `arousal_enter`: the same thresholds for groups of labels, and for excited against calm; None: not to be said."""
+    """`precision` (None where nothing is said) and `coverage` are what `enter` gives on the validation side, at clips'
+    ends. `mood_enter` and `arousal_enter`: the same thresholds for groups of labels, and for excited against calm;
+    None: not to be said."""
 
     clips: int
     mistakes: int
@@ -34,13 +35,18 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     ece_after: float
     enter: float
     exit: float
-    precision: float
+    precision: float | None
     coverage: float
     reached: bool
     before: list[Bin]
     after: list[Bin]
     mood_enter: float | None = None
     arousal_enter: float | None = None
+
+    @property
+    def said(self) -> int:
+        """The clips of which a label is said."""
+        return round(self.coverage * self.clips)
 
 
 def calibrate(truth: np.ndarray, logits: np.ndarray, *, abstain_precision: float) -> Calibration:
@@ -78,7 +84,7 @@ def grouped(truth: np.ndarray, probs: np.ndarray, groups: Sequence[Sequence[int]
     return found, np.stack([probs[known][:, list(members)].sum(axis=1) for members in groups], axis=1)
 
 
-def threshold(truth: np.ndarray, probs: np.ndarray, wanted: float) -> tuple[float, float, float] | None:
+def threshold(truth: np.ndarray, probs: np.ndarray, wanted: float) -> tuple[float, float | None, float] | None:
     """Return the lowest probability from which `wanted` of the answers are right, with precision and coverage there.
 
     None where there is none of which MIN_SAID clips bear witness.
@@ -93,11 +99,11 @@ def threshold(truth: np.ndarray, probs: np.ndarray, wanted: float) -> tuple[floa
     return None
 
 
-def _at(enter: float, truth: np.ndarray, probs: np.ndarray) -> tuple[float, float, float]:
-    """Return a threshold, the share right of what is said from there on (0 where nothing is), and the share said."""
+def _at(enter: float, truth: np.ndarray, probs: np.ndarray) -> tuple[float, float | None, float]:
+    """Return a threshold, the share right of what is said from there on (None where nothing is), and the share said."""
     said = probs.max(axis=1) >= enter
     right = probs.argmax(axis=1)[said] == truth[said]
-    return enter, float(right.mean()) if said.any() else 0.0, float(said.mean())
+    return enter, float(right.mean()) if said.any() else None, float(said.mean())
 
 
 def reliability(truth: np.ndarray, probs: np.ndarray, bins: int = 10) -> list[Bin]:

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,7 +31,7 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
         yield encode(manifest).decode()
         return
     made = manifest.provenance
-    corpora = ", ".join(f"{corpus.name} ({corpus.licence})" for corpus in made.corpora)
+    corpora = ", ".join(f"{corpus.name} (licence {corpus.licence})" for corpus in made.corpora)
     lines = {
         "file": f"{path}, {len(artifact.graph) / 1e3:.0f} kB, SHA-256 {artifact.digest[:16]}..., "
         + ("signed" if artifact.signature else "not signed"),
@@ -44,9 +45,22 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
         ),
         "trained on": f"{corpora}; protocol {made.protocol}, seed {made.seed}",
         "made": f"{made.created}, commit {made.commit}",
-        "measured": ", ".join(f"{key} {value}" for key, value in made.metrics.items() if not isinstance(value, dict)),
+        "measured": "; ".join(_measured(made.metrics)),
     }
     yield from (f"{key:<11}{value}" for key, value in lines.items() if value)
+
+
+def _measured(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a model's figures in words, those that guessing gives beside them; tables of them are left out."""
+    beside = {}
+    if "majority_accuracy" in metrics:
+        beside["test_accuracy"] = f" (always {metrics['majority_label']}: {metrics['majority_accuracy']})"
+    if recalls := metrics.get("test_recall"):
+        beside["test_uar"] = f" (guessing: {round(1 / len(recalls), 4)})"
+    for key, value in metrics.items():
+        if not isinstance(value, dict) and not key.startswith("majority_"):
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{key.replace('_', ' ').replace('uar', 'UAR')} {shown}{beside.get(key, '')}"
 
 
 def _input(manifest: Manifest) -> str:

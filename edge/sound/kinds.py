@@ -70,7 +70,8 @@ _PERHAPS_FOREIGN = (  # or anything else
     (rb"\xff[\xf0\xf1\xf8\xf9]", "AAC", True),
     (rb"\x0b\x77", "AC-3", True),
 )
-_TAKEN = "`roomtone run --input -` takes a sound file (WAV, FLAC, Ogg, MP3, AIFF, ...) or raw PCM (s16le, 16 kHz, mono)"
+_KNOWN = "WAV, FLAC, Ogg, MP3, AIFF, ..."
+_TAKEN = f"`roomtone run --input -` takes a sound file ({_KNOWN}) or raw PCM (s16le, 16 kHz, mono)"
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -111,8 +112,10 @@ def refused(name: str, head: bytes, kind: str | None, why: str, *, stored: bool)
     what, convertible = foreign(head) or ("", False)
     if convertible:
         return InputError(f"{no_sound}, but {what} ({makes})")
-    hint = "" if stored else f" ({_TAKEN})"
-    return InputError(f"{no_sound}, but {what}{hint}" if what else f"{no_sound} (of no kind that is known; {_TAKEN})")
+    if what:
+        return InputError(f"{no_sound}, but {what}{'' if stored else f' ({_TAKEN})'}")
+    raw = f"of raw samples `ffmpeg -f s16le -ar 16000 -ac 1 -i {file} {made}` makes one"
+    return InputError(f"{no_sound} (of no kind that is known; {f'{_KNOWN} are; {raw}' if stored else _TAKEN})")
 
 
 def _is_text(head: bytes) -> bool:

@@ -78,7 +78,10 @@ def test_pipes_are_heard_and_what_is_no_sound_leaves_the_others_their_answer(tmp
     writer.wait(PATIENCE_S)
     assert done.returncode == 66
     (line,) = done.stderr.splitlines()
-    assert line.startswith(b"roomtone: headless.raw: not a readable sound file (of no kind that is known; `")
+    assert line == (
+        b"roomtone: headless.raw: not a readable sound file (of no kind that is known; WAV, FLAC, Ogg, MP3, AIFF, ... "
+        b"are; of raw samples `ffmpeg -f s16le -ar 16000 -ac 1 -i headless.raw headless.flac` makes one)"
+    )
     summaries = [line["summary"] for line in map(json.loads, done.stdout.splitlines()) if "summary" in line]
     assert [summary["file"] for summary in summaries] == ["fifo", "/dev/stdin", "named.raw"]
     assert {(summary["duration_s"], summary["emotion"]) for summary in summaries} == {(4.0, summaries[0]["emotion"])}

@@ -1,8 +1,9 @@
 """What in a folder is a recording, and what the folders around it say: the one scan for corpora and for noise."""
 
 import os
+import shlex
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,6 +68,16 @@ def _closed(error: OSError) -> LeftOut:
     return LeftOut(path=str(error.filename), why=f"a folder that cannot be opened ({error.strerror})")
 
 
+def _if_corpora(root: Path, files: Iterable[Path]) -> str:
+    """Return what to do if the folder was given in which corpora lie: name each of them."""
+    parts = (path.relative_to(root).parts for path in files)
+    inside = list(dict.fromkeys(root / folders[0] for *folders, _ in parts if folders))
+    if len(inside) == 1:
+        return f"If {inside[0].name} is a corpus, give {inside[0]}; "
+    shown = " ".join(shlex.quote(str(folder)) for folder in inside[:3]) + (" ..." if len(inside) > 3 else "")
+    return f"If the folders in {root} are corpora, give each of them ({shown}); "
+
+
 def named_by_folder(files: Sequence[Path], root: Path, words: Set[str]) -> dict[Path, Named]:
     """Return what the folders around recordings say: <label>/[<speaker>/]clip.wav or <speaker>/<label>/clip.wav.
 
@@ -96,8 +107,8 @@ def named_by_folder(files: Sequence[Path], root: Path, words: Set[str]) -> dict[
         after = list(parts[place + 1 :])
         if before and after:
             raise InputError(
-                f"{path}: is {before[-1]} or {after[0]} the speaker? Put <label>/<speaker>/file or "
-                f"<speaker>/<label>/file, or give a CSV with path,label,speaker"
+                f"{path}: is {before[-1]} or {after[0]} the speaker? {_if_corpora(root, places)}else put "
+                "<label>/<speaker>/file or <speaker>/<label>/file, or give a CSV with path,label,speaker"
             )
         speaker = printable("/".join(before or after))  # of any bytes, but records and reports are UTF-8
         named[path] = Named(corpus=printable(corpus), speaker=speaker, word=parts[place], text="")

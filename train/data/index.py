@@ -41,7 +41,9 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
                 f"not train: {left} figures are far too good; put them in <label>/<speaker>/ or <speaker>/<label>/, or "
                 "give a CSV with path,label,speaker"
             )
-        if lacking := [label for label in config.labels if label not in {clip.label for clip in self.clips}]:
+        if len(labels := {clip.label for clip in self.clips}) == 1:
+            lines.append(f"every clip is {min(labels)}: there is nothing to tell apart; training needs two labels")
+        if lacking := [label for label in config.labels if label not in labels]:
             lines.append(
                 f"no clip is {' or '.join(lacking)}: a network cannot learn what it never hears; leave "
                 f"{'them' if len(lacking) > 1 else 'it'} out of train.labels, or add clips"

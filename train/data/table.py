@@ -55,6 +55,9 @@ def _rows(path: Path, needed: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
     # Which of them separates is what makes columns that we know out of the header.
     separator = named[1] if named else max(_SEPARATORS, key=lambda one: len(needed & set(_columns(head, one))))
     columns = _columns(head, separator)
+    if not needed & set(columns):
+        raise InputError(f"{path}: not a table of clips: its first line names no column path or label "
+                         "(path,label[,speaker,corpus,text])")  # fmt: skip
     if missing := needed - set(columns):
         raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing (path,label[,speaker,corpus,text])")
     if twice := next((column for column in columns if columns.count(column) > 1), None):

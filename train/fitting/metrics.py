@@ -9,6 +9,7 @@ from scipy.special import log_softmax, softmax
 from sklearn import metrics as sk
 
 BINS = 15
+FEW_CLIPS = 100  # of a test side: below, one clip is more than a point
 
 
 def measures(truth: np.ndarray, logits: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
@@ -57,6 +58,13 @@ def guesses(per_class: Mapping[str, Mapping[str, Any]]) -> Guesses:
     counts = {label: found["n"] for label, found in per_class.items() if found["n"]}
     commonest = max(counts, key=counts.__getitem__)
     return Guesses(commonest, counts[commonest] / sum(counts.values()), 1 / len(counts))
+
+
+def too_few(clips: int) -> str | None:
+    """Return in words that so few test clips tell little; None where they are enough."""
+    if clips >= FEW_CLIPS:
+        return None
+    return f"TOO FEW test clips to tell how good it is: each of the {clips} counts {1 / clips:.1%}"
 
 
 def auc(truth: np.ndarray, probs: np.ndarray) -> float | None:

@@ -1,14 +1,17 @@
 """One training as one page: how it went, how often it is right about each label, and what it takes for what."""
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 
 import jinja2
 
 from edge.model.artifact import write_atomically
+from train.data.split import SIDES
 from train.fitting import metrics
 from train.fitting.runs import Run
 from train.pages import pictures
+from train.study.summary import intervals_of
 
 # What a protocol's figures are about.
 _TESTED = {
@@ -17,6 +20,41 @@ _TESTED = {
     "corpus": "Nothing of the corpus that is tested was trained on.",
 }
 _VOICES = "None of its voices was trained on."
+_HEARD = ("random", "word")  # whose test voices trained, too
+_DIGITS_OF_FEW = 2
+
+
+def lines(run: Run) -> Iterator[str]:
+    """Yield the figures of a training's test side as text, and what they say."""
+    record = run.record
+    test, by_guessing, found = record.metrics["test"], _guesses(run), intervals_of(run)
+    (low, high), (uar_low, uar_high) = found["accuracy_interval"], found["uar_interval"]
+    yield (
+        f"{run.folder}: test accuracy {test['accuracy']:.4f} ({low:.3f} to {high:.3f}; always {by_guessing.commonest}: "
+        f"{by_guessing.accuracy:.4f}), UAR {test['uar']:.4f} ({uar_low:.3f} to {uar_high:.3f}; guessing: "
+        f"{by_guessing.uar:.4f}); fold {record.fold}, windows of {record.window_frames} frames"
+    )
+    if few := metrics.too_few(test["n"]):
+        yield f"  {few}"
+    yield f"  {_tested(run)}"
+
+
+def _tested(run: Run) -> str:
+    """Return what the figures are about, and, where they are of voices that trained, what would test others."""
+    said = _TESTED.get(run.record.protocol, _VOICES)
+    speakers = {(clip.corpus, clip.speaker) for side in SIDES for clip in run.clips(side)}
+    if run.record.protocol in _HEARD and len(speakers) > 1 and all(speaker for _, speaker in speakers):
+        said = f"{said.removesuffix('.')}; --protocol kfold tests such voices."
+    return said
+
+
+def _guesses(run: Run) -> metrics.Guesses:
+    return metrics.guesses(run.record.metrics["test"]["per_class"])
+
+
+def _figure(value: float, clips: int, digits: int) -> str:
+    """Return a figure of so many clips with no more digits than they can tell."""
+    return f"{value:.{digits if clips >= metrics.FEW_CLIPS else _DIGITS_OF_FEW}f}"
 
 
 def write(run: Run) -> Path:
@@ -32,10 +70,13 @@ def write(run: Run) -> Path:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     html = environment.get_template("run_report.html.j2").render(
         run=record,
-        sides={name: record.metrics[name] for name in ("train", "validation", "test") if name in record.metrics},
-        guesses=metrics.guesses(record.metrics["test"]["per_class"]),
-        tested=_TESTED.get(record.protocol, _VOICES),
-        clips={side: len(run.clips(side)) for side in ("train", "validation", "test")},
+        sides={name: record.metrics[name] for name in SIDES if name in record.metrics},
+        guesses=_guesses(run),
+        tested=_tested(run),
+        clips={side: len(run.clips(side)) for side in SIDES},
+        intervals=intervals_of(run),
+        too_few=metrics.too_few(record.metrics["test"]["n"]),
+        figure=_figure,
         of_curves=pictures.OF_CURVES,
         pictures={name: base64.b64encode(content).decode() for name, content in made.items()},
     )

@@ -12,7 +12,7 @@ from edge.features.normalize import Normalization
 from edge.model import artifact
 from edge.model.graph import Model
 from train.config import TrainConfig
-from train.data.clip import Clip, left_out, reasons
+from train.data.clip import Clip, LeftOut, left_out, reasons
 from train.data.features import Cache, clip_frames
 from train.data.index import scan_table
 from train.data.twins import said
@@ -20,6 +20,7 @@ from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting import metrics
 from train.fitting.runs import MODEL, load_run
 from train.networks import registry
+from train.study.summary import intervals
 
 Reading = Literal["mean", "last"]
 
@@ -88,17 +89,16 @@ def evaluate(
         truth.append(model.labels.index(clip.label))
         speakers.append(f"{clip.corpus}/{clip.speaker}")
     if not rows:
-        raise InputError(f"{table}: no clip in it can be read and has a label of the model ({', '.join(model.labels)})")
+        raise InputError(f"{table}: {_nothing(lacking, unreadable, model.labels)}")
     answers = np.array(rows)
     figures = metrics.measures(np.array(truth), answers, model.labels)
     per_class = figures.pop("per_class")
-    groups = np.array(speakers) if len(set(speakers)) >= 3 else None
     return {
         "model": model.name,
         "reading": reading,
         "labels": model.labels,
         **figures,
-        "uar_interval": metrics.interval(np.array(truth), answers.argmax(axis=1), metrics.uar, groups=groups),
+        **intervals(np.array(truth), answers.argmax(axis=1), np.array(speakers)),
         "recall": {label: values["recall"] if values["n"] else None for label, values in per_class.items()},
         "counts": {label: values["n"] for label, values in per_class.items()},
         "lacking": {label: {"n": len(paths), "clips": paths} for label, paths in sorted(lacking.items())},
@@ -106,6 +106,16 @@ def evaluate(
         "twins": found.twins,
         "remarks": reasons(unreadable) + ([said(found.twins)] if found.twins else []),
     }
+
+
+def _nothing(lacking: dict[str, list[str]], unreadable: Sequence[LeftOut], labels: Sequence[str]) -> str:
+    """Return why no clip is left: of what other labels they are, and what cannot be read of them."""
+    why = []
+    if lacking:
+        theirs = ", ".join(f"{label} ({len(paths)})" for label, paths in sorted(lacking.items()))
+        why.append(f"no clip that can be read has a label of the model ({', '.join(labels)}): they are {theirs}; "
+                   "train.words says which label a word means")  # fmt: skip
+    return "; ".join(why + reasons(unreadable))
 
 
 def _utterance(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from train.fitting import metrics
+from train.fitting.runs import Run
 from train.study.folds import group_of
 
 MEANS = ("accuracy", "uar")
 INTERVALS = (("accuracy_interval", metrics.accuracy), ("uar_interval", metrics.uar))
-LEAST_SPEAKERS = 4  # to draw from
+LEAST_SPEAKERS = 4  # to draw from: they are the independent ones
 
 
 class Tested(NamedTuple):
@@ -67,11 +68,27 @@ def _of_fold(seeds: Sequence[Tested], right: np.ndarray) -> dict[str, Any]:
     }
 
 
+def intervals_of(run: Run) -> dict[str, Any]:
+    """Return the `intervals` of a training's test side."""
+    clips = run.clips("test")
+    truth = np.array([run.record.labels.index(clip.label) for clip in clips])
+    names = np.array([f"{clip.corpus}/{clip.speaker}" for clip in clips])
+    return intervals(truth, run.logits("test").argmax(axis=1), names)
+
+
 def _pooled(firsts: Sequence[Tested], truth: dict[str, np.ndarray], speakers: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Intervals over all clips of some folds: speakers are the independent draws, where there are enough of them."""
+    """Intervals over all clips of some folds."""
     right = np.concatenate([truth[first.fold] for first in firsts])
     said = np.concatenate([first.said for first in firsts])
     names = np.concatenate([speakers[first.fold] for first in firsts])
-    groups = names if len(set(names)) >= LEAST_SPEAKERS else None
-    intervals = {name: metrics.interval(right, said, figure, groups=groups) for name, figure in INTERVALS}
-    return {**intervals, "interval_over": "clips" if groups is None else "speakers"}
+    return intervals(right, said, names)
+
+
+def intervals(truth: np.ndarray, said: np.ndarray, speakers: np.ndarray) -> dict[str, Any]:
+    """Return the 95 % intervals of accuracy and UAR, and over what they are drawn: speakers, where there are enough.
+
+    truth, said: labels as indices, int (clips,); speakers: names, str (clips,).
+    """
+    groups = speakers if len(set(speakers)) >= LEAST_SPEAKERS else None
+    found = {name: metrics.interval(truth, said, figure, groups=groups) for name, figure in INTERVALS}
+    return {**found, "interval_over": "clips" if groups is None else "speakers"}

@@ -1,5 +1,6 @@
 """What a conversion says of itself, on the terminal and on its page, from the committed report's artifacts."""
 
+import html
 import json
 
 import msgspec
@@ -47,6 +48,31 @@ def test_a_threshold_that_too_few_clips_bear_witness_to_is_not_called_less_right
 def test_a_threshold_that_is_found_is_not_doubted(result):
     for text in both(result, judged(sure=40, right=38, doubtful=7)):
         assert "to rely on" not in text
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (0, "WILL NAME NOTHING: none of these 28 clips gets a label, all get `unknown`; give it more clips"),
+        (2, "WILL NAME ALMOST NOTHING: 2 of these 28 clips get a label, the others `unknown`; give it more clips"),
+        (3, None),
+    ],
+)
+def test_a_model_that_will_hardly_name_anything_is_said_to(result, said, says):
+    found = msgspec.structs.replace(judged(0, 0, 28), coverage=said / 28, precision=1.0 if said else None)
+    for text in both(result, found):
+        assert ("WILL NAME" in text) == bool(says)
+        assert says is None or says in html.unescape(text)
+
+
+def test_where_nothing_is_said_nothing_is_right_or_wrong(result):
+    found = judged(sure=0, right=0, doubtful=28)
+    assert (found.precision, found.coverage) == (None, 0.0)
+    terminal, page_of = both(result, found)
+    assert "labels are said from 0.95 on, for 0 of them (0%) WILL NAME" in terminal
+    assert "of those are right" not in page_of
+    moody = msgspec.structs.replace(found, mood_enter=0.5)
+    assert "all get a mood or `unknown`" in both(result, moody)[0]
 
 
 def test_of_few_mistakes_the_confidence_is_left_alone_and_that_is_said(result):

@@ -176,7 +176,12 @@ def test_the_folder_given_may_itself_be_a_label_or_here(tmp_path, config, monkey
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        (("anna/happy/monday/a.wav",), "is anna or monday the speaker"),
+        (("anna/happy/monday/a.wav",), r"anna or monday the speaker\? If anna is a corpus, give \S*/mine/anna; else"),
+        (
+            ("A/happy/anna/a.wav", "A/sad/anna/b.wav", "B b/sad/bob/c.wav"),  # the folder above two corpora
+            r"is A or anna the speaker\? If the folders in \S*/mine are corpora, give each of them "
+            r"\(\S*/mine/A '\S*/mine/B b'\); else put",
+        ),
         (("Joy/happy/a.wav", "happy/Joy/b.wav"), "Joy and happy are both labels"),
     ],
 )

@@ -1,6 +1,7 @@
 """Tables and folders of clips, good and bad: every mistake is one line that names it."""
 
 import csv
+import re
 import shutil
 from contextlib import suppress
 from itertools import product
@@ -171,10 +172,24 @@ def test_a_recipe_that_one_s_own_file_has_not_is_told_where_recipes_come_from(tm
 def test_a_fit_without_a_network_s_name_trains_the_cnn_and_says_what_guessing_gives(tmp_path, corpus, capfd):
     options = ["fit", "--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
     assert main([*options, "--epochs", "1"]) == 0, capfd.readouterr().err
-    said = capfd.readouterr().out
-    assert said.startswith(f"{tmp_path}/runs/cnn-random-0-seed0: test accuracy ")
-    assert "(always angry: 0.1429), UAR " in said
-    assert "(guessing: 0.1429; fold 0, windows of 24 frames)" in said
+    first, few, whose, page = capfd.readouterr().out.splitlines()
+    assert first.startswith(f"{tmp_path}/runs/cnn-random-0-seed0: test accuracy ")
+    number, bounds = r"[01]\.\d{4}", r"[01]\.\d{3} to [01]\.\d{3}"
+    assert re.search(
+        rf"accuracy {number} \({bounds}; always angry: 0\.1429\), UAR {number} \({bounds}; guessing: 0\.1429\); fold "
+        "0, windows of 24 frames$", first
+    )  # fmt: skip
+    assert few == "  TOO FEW test clips to tell how good it is: each of the 7 counts 14.3%"
+    assert whose.startswith("  Its voices are those of the training side, so this says nothing of a voice that it")
+    assert whose.endswith("; --protocol kfold tests such voices.")
+    assert page == f"{tmp_path}/runs/cnn-random-0-seed0/report.html"
+
+
+@pytest.mark.parametrize(("protocol", "there"), [("kfold", "there are 2: 0 to 1"), ("random", "there is one: 0")])
+def test_a_fold_that_is_not_there_is_told_which_are(tmp_path, corpus, capfd, protocol, there):
+    options = ["fit", "--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
+    assert main([*options, "--protocol", protocol, "--fold", "9"]) == 66
+    assert capfd.readouterr().err.splitlines()[-1] == f"error: protocol {protocol}: no fold 9 ({there})"
 
 
 def test_noise_that_is_not_there_is_said_before_features_are_made(tmp_path, corpus, capfd):
@@ -293,4 +308,5 @@ def test_one_is_one(tmp_path, capsys):
     said = capsys.readouterr()
     assert said.out.startswith("1 clip, ")
     assert "mine: 1 clip without a speaker" in said.err
+    assert "warning: every clip is happy: there is nothing to tell apart; training needs two labels\n" in said.err
     assert "<title>roomtone: 1 clip</title>" in (tmp_path / "index" / "report.html").read_text()

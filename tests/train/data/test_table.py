@@ -62,9 +62,10 @@ def test_whatever_separates_and_surrounds_the_cells_they_are_read(scanned, data)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "t.csv: column label, path is missing"),
+        (b"", "t.csv: not a table of clips: its first line names no column path or label (path,label[,speaker,"),
+        (b"# Voices\n\nRecorded at home.\n", "t.csv: not a table of clips: its first line names no column path or"),
         (b"path,label,speaker\n", "t.csv: no readable sound with a label in it: no rows"),
-        (b"path:label:speaker\na.wav:sad:me\n", "t.csv: column label, path is missing"),
+        (b"path:label:speaker\na.wav:sad:me\n", "t.csv: not a table of clips: its first line names no column"),
         (b"path,speaker\na.wav,me\n", "t.csv: column label is missing (path,label[,speaker,corpus,text])"),
         (b"path,label,speaker\na.wav,sad,me,more\n", "t.csv:2: has 4 cells, the header 3; put a cell that holds ','"),
         (b"path;label\na.wav;sad\nb.wav;sad;;x;\n", "t.csv:3: has 5 cells, the header 2; put a cell that holds ';'"),

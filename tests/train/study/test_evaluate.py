@@ -77,6 +77,41 @@ def test_labels_the_model_lacks_are_counted_and_named(run, tmp_path):
     assert [line.split(": ")[0] for line in found["unreadable"]] == [str(tmp_path / "broken.wav")]
 
 
+def test_of_other_labels_only_they_are_named_apart_from_what_cannot_be_read(run, tmp_path):
+    done, config = run
+    first, second, third = done.clips("test")[:3]
+    model = evaluate.open_model(done.folder)
+    write_table(tmp_path / "t.csv", [(first.path, "bored"), (second.path, "excited"), (third.path, "bored")])
+    with pytest.raises(InputError) as refused:
+        evaluate.evaluate(model, tmp_path / "t.csv", config)
+    assert str(refused.value) == (
+        f"{tmp_path}/t.csv: no clip that can be read has a label of the model ({', '.join(model.labels)}): they are "
+        "bored (2), excited (1); train.words says which label a word means"
+    )
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    write_table(tmp_path / "t.csv", [(first.path, "bored"), ("broken.wav", "sad")])
+    with pytest.raises(InputError, match=rf"they are bored \(1\).*; left out: {tmp_path}/broken\.wav: not a readable"):
+        evaluate.evaluate(model, tmp_path / "t.csv", config)
+
+
+def test_the_interval_is_over_speakers_where_there_are_enough(run, capsys, tmp_path):
+    done, config = run
+    clips = done.clips("test")
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        rows = [(clip.path, clip.label, f"voice {number % 4}") for number, clip in enumerate(clips)]
+        csv.writer(file).writerows([("path", "label", "speaker"), *rows])
+    model = evaluate.open_model(done.folder)
+    found = evaluate.evaluate(model, tmp_path / "t.csv", config)
+    assert found["interval_over"] == "speakers"
+    assert evaluate.evaluate(model, done.folder / "split.csv", config)["interval_over"] == "clips"
+    arguments = ["evaluate", str(done.folder), "--index", str(tmp_path / "t.csv"), "--config"]
+    assert main([*arguments, str(write_config(tmp_path))]) == 0
+    said = capsys.readouterr().out
+    low, high = found["accuracy_interval"]
+    assert f": 8 clips, accuracy {found['accuracy']:.4f} ({low:.3f} to {high:.3f})\n" in said
+    assert "TOO FEW test clips to tell how good it is: each of the 8 counts 12.5%\n" in said
+
+
 def test_a_side_of_a_run(run):
     done, config = run
     model = evaluate.open_model(done.folder)
