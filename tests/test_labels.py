@@ -53,13 +53,13 @@ def test_labels_that_will_do(labels):
     ("labels", "says"),
     [
         (["bored", "very excited"], "'very excited' cannot be a label: expected 1 to 32 of a-z and -, a letter first; "
-         "write very-excited; what folders and tables call it goes into train.words (very excited: very-excited)"),
+         "write very-excited; for folders, train.words: {very excited: very-excited}"),
         (["Wütend", "calm-", "mood_2"], "'Wütend' cannot be a label: expected 1 to 32 of a-z and -, a letter first; "
-         "write wutend; what folders and tables call it goes into train.words (wütend: wutend, mood_2: mood)"),
+         "write wutend; for folders, train.words: {wütend: wutend, mood_2: mood}"),
         (["Happy", "sad"], "'Happy' cannot be a label: expected 1 to 32 of a-z and -, a letter first; write happy"),
         (["怒り", "sad"], "'怒り' cannot be a label: expected 1 to 32 of a-z and -, a letter first"),
         (["a quiet ", "_quiet"], "'a quiet ' cannot be a label: expected 1 to 32 of a-z and -, a letter first; "
-         "write a-quiet; what folders and tables call it goes into train.words (a quiet: a-quiet)"),  # quiet is taken
+         "write a-quiet; for folders, train.words: {a quiet: a-quiet}"),  # quiet is taken
     ],
 )  # fmt: skip
 def test_whoever_writes_a_label_otherwise_is_told_how(labels, says):
@@ -78,7 +78,7 @@ def test_training_refuses_them_before_anything_else(unfit, tmp_path, capsys):
         half = any("\ud800" <= letter <= "\udfff" for letter in "".join(unfit))
         where = f"error: {config}:3: not valid YAML" if half else f"error: {config}: train: labels: "
         assert line.startswith(where)
-        assert len(line) < 250
+        assert len(line) < 300
         assert "regex" not in line
 
 

@@ -164,7 +164,7 @@ class TrainConfig(Section, kw_only=True):
         """Return how the folders' words go on to be understood where labels have to be written otherwise."""
         fit = {label.strip().lower(): fitting(label) for label in self.labels}
         words = [f"{word}: {label}" for word, label in fit.items() if label and label != word]
-        return f"; what folders and tables call it goes into train.words ({', '.join(words)})" if words else ""
+        return f"; for folders, train.words: {{{', '.join(words[:3])}}}" if words else ""
 
     def label(self, word: str) -> str | None:
         """Return the label of a corpus's word, or None where the clip is to be left out. One of `labels` is itself.
