@@ -9,6 +9,7 @@ from scipy.special import log_softmax, softmax
 from sklearn import metrics as sk
 
 BINS = 15
+LEAST_SPEAKERS = 4  # to draw from: they are the independent ones
 FEW_CLIPS = 100  # of a test side: below, one clip is more than a point
 
 
@@ -152,6 +153,19 @@ def uar(truth: np.ndarray, said: np.ndarray) -> float:
 def accuracy(truth: np.ndarray, said: np.ndarray) -> float:
     """Return the share of right answers."""
     return float((truth == said).mean())
+
+
+INTERVALS = (("accuracy_interval", accuracy), ("uar_interval", uar))
+
+
+def intervals(truth: np.ndarray, said: np.ndarray, speakers: np.ndarray) -> dict[str, Any]:
+    """Return the 95 % intervals of accuracy and UAR, and over what they are drawn: speakers, where there are enough.
+
+    truth, said: labels as indices, int (clips,); speakers: names, str (clips,).
+    """
+    groups = speakers if len(set(speakers)) >= LEAST_SPEAKERS else None
+    found = {name: interval(truth, said, figure, groups=groups) for name, figure in INTERVALS}
+    return {**found, "interval_over": "clips" if groups is None else "speakers"}
 
 
 def mean_and_spread(values: Sequence[float | None]) -> dict[str, Any] | None:

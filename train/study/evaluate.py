@@ -20,7 +20,6 @@ from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting import metrics
 from train.fitting.runs import MODEL, load_run
 from train.networks import registry
-from train.study.summary import intervals
 
 Reading = Literal["mean", "last"]
 
@@ -98,7 +97,7 @@ def evaluate(
         "reading": reading,
         "labels": model.labels,
         **figures,
-        **intervals(np.array(truth), answers.argmax(axis=1), np.array(speakers)),
+        **metrics.intervals(np.array(truth), answers.argmax(axis=1), np.array(speakers)),
         "recall": {label: values["recall"] if values["n"] else None for label, values in per_class.items()},
         "counts": {label: values["n"] for label, values in per_class.items()},
         "lacking": {label: {"n": len(paths), "clips": paths} for label, paths in sorted(lacking.items())},

@@ -11,8 +11,6 @@ from train.fitting.runs import Run
 from train.study.folds import group_of
 
 MEANS = ("accuracy", "uar")
-INTERVALS = (("accuracy_interval", metrics.accuracy), ("uar_interval", metrics.uar))
-LEAST_SPEAKERS = 4  # to draw from: they are the independent ones
 
 
 class Tested(NamedTuple):
@@ -63,17 +61,17 @@ def _of_fold(seeds: Sequence[Tested], right: np.ndarray) -> dict[str, Any]:
     first = seeds[0]
     return {
         **{name: metrics.mean_and_spread([seed.figures[name] for seed in seeds]) for name in MEANS},
-        **{name: metrics.interval(right, first.said, figure) for name, figure in INTERVALS},
+        **{name: metrics.interval(right, first.said, figure) for name, figure in metrics.INTERVALS},
         "recall": {label: row["recall"] for label, row in first.figures["per_class"].items()},
     }
 
 
 def intervals_of(run: Run) -> dict[str, Any]:
-    """Return the `intervals` of a training's test side."""
+    """Return the intervals of a training's test side."""
     clips = run.clips("test")
     truth = np.array([run.record.labels.index(clip.label) for clip in clips])
     names = np.array([f"{clip.corpus}/{clip.speaker}" for clip in clips])
-    return intervals(truth, run.logits("test").argmax(axis=1), names)
+    return metrics.intervals(truth, run.logits("test").argmax(axis=1), names)
 
 
 def _pooled(firsts: Sequence[Tested], truth: dict[str, np.ndarray], speakers: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -81,14 +79,4 @@ def _pooled(firsts: Sequence[Tested], truth: dict[str, np.ndarray], speakers: di
     right = np.concatenate([truth[first.fold] for first in firsts])
     said = np.concatenate([first.said for first in firsts])
     names = np.concatenate([speakers[first.fold] for first in firsts])
-    return intervals(right, said, names)
-
-
-def intervals(truth: np.ndarray, said: np.ndarray, speakers: np.ndarray) -> dict[str, Any]:
-    """Return the 95 % intervals of accuracy and UAR, and over what they are drawn: speakers, where there are enough.
-
-    truth, said: labels as indices, int (clips,); speakers: names, str (clips,).
-    """
-    groups = speakers if len(set(speakers)) >= LEAST_SPEAKERS else None
-    found = {name: metrics.interval(truth, said, figure, groups=groups) for name, figure in INTERVALS}
-    return {**found, "interval_over": "clips" if groups is None else "speakers"}
+    return metrics.intervals(right, said, names)
