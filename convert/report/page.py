@@ -129,6 +129,7 @@ def page(results: Sequence[Result]) -> str:
         artifacts=counted(len(results), "artifact"),
         of_windows=of_windows,
         labels=list(labels),
+        too_few=too_few,
         doubt=doubt,
         silence=silence,
         chart=markupsafe.Markup(charts.size_and_cost(found)),

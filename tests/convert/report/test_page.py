@@ -98,6 +98,15 @@ def test_that_there_is_no_second_runtime_is_said_on_the_terminal_as_on_the_page(
             assert ("Not verified in a second runtime" in text) == said
 
 
+@pytest.mark.parametrize("clips", [17, 100])
+def test_of_few_test_clips_it_is_said_how_much_each_counts(result, clips):
+    changed = msgspec.structs.replace(
+        result, verification=msgspec.structs.replace(result.verification, clips=clips)
+    )
+    for text in (" ".join(lines(changed)), page([changed])):
+        assert ("TOO FEW test clips to tell how good it is: each of the 17 counts 5.9%" in text) == (clips == 17)
+
+
 def test_one_artifact_is_one(result):
     assert "<p>1 artifact, of which 1 passed every gate and stands in place." in page([result])
     refused = msgspec.structs.replace(result, path=None)
