@@ -53,8 +53,8 @@ class TimelineRecorder:
         if said is not None and (until is None or said[1] > until):
             run, last = said
             if until is not None and run[0] - until > _UNTOLD_S:
-                known.append((until, QUIET, 0.0))
-            if not known or run[1] != known[-1][1]:
+                known += [(until, QUIET, 0.0), run]
+            elif not known or run[1] != known[-1][1]:
                 known.append(run)
             until = last
         if known:

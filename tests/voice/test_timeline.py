@@ -28,6 +28,7 @@ def test_times_are_utc_to_the_millisecond():
 
 def test_runs_are_the_changes_of_the_last_day():
     recorder = TimelineRecorder()
+    recorder.add(NOON - SPAN_S - 900, "fear", 0.9)
     recorder.add(NOON - SPAN_S - 500, "sad", 0.9)
     recorder.add(NOON - SPAN_S - 100, "happy", 0.8)
     recorder.add(NOON - 60, "quiet", 1.0)
@@ -80,13 +81,19 @@ def state(label: str, confidence: float, *, since: float, ts: float) -> bytes:
             ("sad", 0.6, NOON - 30, NOON - 20),
             [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0), (NOON - 30, "sad", 0.6), (NOON - 20, "quiet", 0.0)],
         ),
+        # What was quiet after an unknown time was heard to be.
+        (
+            ("quiet", 1.0, NOON - 30, NOON - 20),
+            [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0), (NOON - 30, "quiet", 1.0), (NOON - 20, "quiet", 0.0)],
+        ),
         # At once after: that is the change.
         (
-            ("sad", 0.6, NOON - 59, NOON - 20),
-            [(NOON - 900, "quiet", 1.0), (NOON - 59, "sad", 0.6), (NOON - 20, "quiet", 0.0)],
+            ("sad", 0.6, NOON - 58, NOON - 20),
+            [(NOON - 900, "quiet", 1.0), (NOON - 58, "sad", 0.6), (NOON - 20, "quiet", 0.0)],
         ),
-        # The state is the older one, or makes no sense.
+        # The state is the older one or as old, or makes no sense.
         (("quiet", 1.0, NOON - 900, NOON - 70), [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0)]),
+        (("sad", 0.6, NOON - 100, NOON - 60), [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0)]),
         (("", 1.0, NOON - 900, NOON - 20), [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0)]),
     ],
 )
@@ -97,11 +104,19 @@ def test_the_last_state_tells_more_than_the_last_timeline(last, runs):
     assert published(recorder) == [(rfc3339(start), said, confidence) for start, said, confidence in runs]
 
 
-def test_a_state_alone_is_a_past_too():
+def test_a_microphone_that_failed_in_the_quiet_failed_when_the_timeline_says():
+    recorder = TimelineRecorder()
+    told = payload((NOON - 900, "quiet", 1.0), (NOON - 500, "quiet", 0.0), ts=NOON - 60)
+    recorder.recall(told, state("quiet", 0.0, since=NOON - 900, ts=NOON - 20))  # the label is the same since then
+    assert published(recorder) == [(rfc3339(NOON - 900), "quiet", 1.0), (rfc3339(NOON - 500), "quiet", 0.0)]
+
+
+def test_a_state_alone_is_a_past_too(caplog):
     recorder = TimelineRecorder()
     recorder.recall(None, state("happy", 0.7, since=NOON - 50, ts=NOON - 20))
     recorder.recall(None, None)
     assert published(recorder) == [(rfc3339(NOON - 50), "happy", 0.7), (rfc3339(NOON - 20), "quiet", 0.0)]
+    assert not caplog.records  # what is not there is not damaged
 
 
 def test_a_clock_that_steps_leaves_the_runs_sorted_and_within_a_day():
@@ -194,10 +209,11 @@ def test_the_gap_begins_after_what_was_heard_whatever_the_clock_said():
     assert published(recorder)[-1] == (rfc3339(NOON - 100), "quiet", 0.0)
 
 
-def test_what_began_at_the_same_moment_stays_in_the_order_it_was_told():
+@pytest.mark.parametrize("moment", [NOON, NOON - SPAN_S])
+def test_what_began_at_the_same_moment_stays_in_the_order_it_was_told(moment):
     recorder = TimelineRecorder()
-    recorder.add(NOON, "sad", 0.5)
-    recorder.add(NOON, "happy", 0.5)
+    recorder.add(moment, "sad", 0.5)
+    recorder.add(moment, "happy", 0.5)
     assert [label for _, label, _ in published(recorder)] == ["sad", "happy"]
     early = TimelineRecorder()
     early.add(NOON, "happy", 0.5)
