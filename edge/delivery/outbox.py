@@ -167,9 +167,9 @@ class Outbox:
         """Return the queue whose first is the oldest late event; an empty one if there is none."""
         if not self._batch and self._unread and now_s >= self._store_due_s:
             self._forget(now_s)
-            found = self._try(lambda: self._store.read(self._read_to, _BATCH), now_s) or []
-            self._unread = bool(found)
-            for row, event in found:
+            found = self._try(lambda: self._store.read(self._read_to, _BATCH), now_s)
+            self._unread = found is None or bool(found)
+            for row, event in found or ():
                 self._read_to = row
                 if event.event_id not in self._flying:
                     self._batch.append(_Item(event, now_s, late=True, row=row))

@@ -218,6 +218,7 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["garbage", "truncated", "flipped"])
 def test_a_damaged_file_is_moved_aside_and_said(tmp_path, how, caplog):
+    caplog.set_level("INFO")
     first = make_outbox(tmp_path)
     for number in range(500):
         first.add(make_event(number), 0.0)
@@ -228,6 +229,7 @@ def test_a_damaged_file_is_moved_aside_and_said(tmp_path, how, caplog):
     outbox.tick(2.0)
     assert "moved aside to outbox.sqlite.damaged" in outbox.problem
     assert sum("moved aside" in record.message for record in caplog.records) == 1
+    assert not any("can be used again" in record.message for record in caplog.records)
     assert (tmp_path / "outbox.sqlite.damaged").exists()
     assert numbers(drain(outbox)) == [1_000]
 

@@ -5,12 +5,14 @@ import sqlite3
 import ssl
 
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.delivery.flights import SLOW_S, Flight, Flights
 from edge.delivery.outbox import COMMIT_AFTER_S, LIVE_WAIT_S, MANY, MEMORY_EVENTS, Outbox
 from edge.delivery.packets import Word
 from edge.delivery.past import PAST, Past, seq_of
-from edge.delivery.reasons import guess, in_words
+from edge.delivery.reasons import guess, in_words, refused
 from edge.delivery.refusals import Refusals
 from tests.delivery.test_outbox import damage, drain, make_event, make_outbox, numbers
 
@@ -123,6 +125,60 @@ def test_after_a_failure_the_disk_is_left_alone_for_ten_seconds(tmp_path, caplog
     ]
 
 
+def test_a_file_that_cannot_be_opened_at_first_is_tried_again_after_ten_seconds(tmp_path):
+    (tmp_path / "outbox.sqlite").mkdir()
+    outbox = make_outbox(tmp_path)
+    assert outbox.problem == f"{tmp_path}/outbox.sqlite: unable to open database file"
+    outbox.add(make_event(1), 0.0)
+    (tmp_path / "outbox.sqlite").rmdir()
+    outbox.tick(9.9)
+    assert outbox._store.rows == 0
+    outbox.tick(10.0)
+    assert (outbox._store.rows, outbox.problem) == (1, None)
+
+
+def test_what_cannot_be_read_back_waits_until_it_can(tmp_path):
+    first = make_outbox(tmp_path)
+    for number in range(3):
+        first.add(make_event(number), 0.0)
+    first.close(0.0)
+    again = make_outbox(tmp_path)
+    again._store._database.close()  # as where the disk does not answer
+    assert again.oldest_seq() is None
+    assert again.problem == f"{tmp_path}/outbox.sqlite: Cannot operate on a closed database."
+    assert again.due_s(0.0) == 10.0
+    assert again.take(10.0) is None
+    assert again.due_s(10.0) == 20.0
+    again._store._database = sqlite3.connect(tmp_path / "outbox.sqlite")
+    assert again.take(19.9) is None
+    assert numbers(drain(again, 20.0)) == [0, 1, 2]
+
+
+def test_what_was_delivered_and_cannot_be_deleted_holds_nothing_up(tmp_path):
+    outbox = make_outbox(tmp_path)
+    for number in range(300):
+        outbox.add(make_event(number), 0.0)
+    outbox.tick(2.0)
+    taken = [outbox.take(3.0) for _ in range(200)]
+    outbox.acknowledged(taken[0].event_id)
+    outbox._store._database.execute("PRAGMA query_only = ON")
+    taken.append(outbox.take(3.0))  # read from the store, where the first is to be forgotten before
+    assert numbers(taken) == list(range(201))
+    for event in taken[1:]:
+        outbox.acknowledged(event.event_id)
+    outbox.tick(13.0)
+    assert outbox.problem == f"{tmp_path}/outbox.sqlite: attempt to write a readonly database"
+    assert (outbox.due_s(13.0), outbox._store.rows, outbox.depth) == (23.0, 300, 99)
+    outbox._store._database.execute("PRAGMA query_only = OFF")
+    outbox.tick(23.0)
+    assert (outbox.problem, outbox._store.rows, outbox.depth) == (None, 99, 99)
+    outbox.acknowledged(outbox.take(24.0).event_id)
+    outbox._store._database.execute("PRAGMA query_only = ON")
+    outbox.close(25.0)
+    assert outbox.lost == 0
+    assert numbers(drain(make_outbox(tmp_path))) == list(range(201, 300))  # one of them twice, rather than never
+
+
 def test_rows_are_deleted_together_when_nothing_is_in_hand(tmp_path):
     outbox = make_outbox(tmp_path)
     for number in range(5):
@@ -196,6 +252,12 @@ def test_a_new_file_in_place_of_a_damaged_one_is_filled_once(tmp_path):
     for now_s in (7.0, 8.0, 9.0):
         outbox.tick(now_s)
         assert (outbox._store.rows, outbox.depth) == (known, known)
+    under_way = [outbox.take(10.0) for _ in range(3)]
+    outbox.tick(10.0)
+    outbox.disconnected()
+    sent = numbers(drain(outbox, 11.0))
+    assert (len(sent), len(set(sent)), outbox.depth) == (known, known, 0)
+    assert set(numbers(under_way)) <= set(sent)
 
 
 def test_memory_holds_so_many_late_events_and_says_once_when_it_is_full(caplog):
@@ -220,6 +282,7 @@ def test_a_full_disk_is_said_once(tmp_path, caplog):
     for number in range(6):
         outbox.add(make_event(number), float(number))
         outbox.tick(number + COMMIT_AFTER_S)
+        assert len(caplog.records) == (number >= 2)  # with the first that is dropped
     assert (outbox.dropped, outbox.depth) == (4, 2)
     assert [record.message for record in caplog.records] == [
         "the outbox is full (edge.outbox): the oldest events are dropped"
@@ -396,6 +459,19 @@ NO_TLS = "does not speak TLS on this port (edge.mqtt.tls is set)"
 )
 def test_why_there_is_no_connection(error, tls, words):
     assert in_words(error, tls=tls) == words
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (132, "Unsupported protocol version (it is older than MQTT 5)"),
+        (134, "Bad user name or password (is the user name or password wrong?)"),
+        (135, "Not authorized (is the user name or password wrong?)"),
+        (137, "Server busy"),
+    ],
+)
+def test_with_what_words_a_broker_refuses(code, words):
+    assert refused(ReasonCode(PacketTypes.CONNACK, identifier=code)) == f"refused: {words}"
 
 
 def test_what_a_broker_may_mean_that_only_hangs_up():

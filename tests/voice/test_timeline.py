@@ -84,7 +84,12 @@ def state(label: str, confidence: float, *, since: float, ts: float) -> bytes:
         # What was quiet after an unknown time was heard to be.
         (
             ("quiet", 1.0, NOON - 30, NOON - 20),
-            [(NOON - 900, "quiet", 1.0), (NOON - 60, "quiet", 0.0), (NOON - 30, "quiet", 1.0), (NOON - 20, "quiet", 0.0)],
+            [
+                (NOON - 900, "quiet", 1.0),
+                (NOON - 60, "quiet", 0.0),
+                (NOON - 30, "quiet", 1.0),
+                (NOON - 20, "quiet", 0.0),
+            ],
         ),
         # At once after: that is the change.
         (
