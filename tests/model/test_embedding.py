@@ -13,6 +13,7 @@ from edge.model.artifact import Artifact, load, read_artifact, unpack
 from edge.model.embedding import Embedding, of_moments
 from edge.model.graph import load_model
 from edge.model.manifest import decode, encode
+from edge.model.replay import embedding_tolerance, observe, record
 from tests.support.artifacts import DEFAULT, STEP, STEP_INT8, UTTERANCE, WINDOW, packed, parts
 from tests.support.sounds import chirp
 
@@ -142,6 +143,24 @@ def test_the_golden_sound_proves_it(path):
 
 def shifted(golden, tolerances: float) -> list[float]:
     return [golden.embedding[0] + tolerances * golden.embedding_tolerance, *golden.embedding[1:]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "probs_tolerance", "expected"),
+    [([1.0, -2.0], 0.01, 0.08), ([1 / 3], 0.01, 0.0133), ([0.0, 0.0], 0.01, 1e-4), ([1.0], 1e-5, 1e-4)],
+)
+def test_how_far_it_may_be_off(numbers, probs_tolerance, expected):
+    assert embedding_tolerance(np.array(numbers), probs_tolerance) == expected
+
+
+@pytest.mark.parametrize(("probs_tolerance", "digits"), [(1e-4, 5), (1e-3, 5), (0.02, 3)])
+def test_it_is_recorded_as_exactly_as_probabilities_are(probs_tolerance, digits):
+    artifact, model = load(WINDOW)
+    sound = artifact.manifest.golden.sound
+    seen = observe(model, artifact.manifest, sound).embedding.astype(np.float64)
+    golden = record(model, artifact.manifest, sound, probs_tolerance=probs_tolerance, same_argmax=False)
+    assert golden.embedding == np.round(seen, digits).tolist()
+    assert golden.embedding_tolerance == embedding_tolerance(seen, probs_tolerance)
 
 
 def test_of_functionals_the_features_are_the_proof():

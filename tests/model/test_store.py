@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge.config import EdgeConfig, ModelStore, load_edge
@@ -20,6 +21,7 @@ from edge.daemon.run import model_path
 from edge.errors import ArtifactError
 from edge.model import pace, signatures
 from edge.model.artifact import DEFAULT_MODEL, read_artifact
+from edge.model.record import Rejection
 from edge.model.store import TRIAL_STARTS, Store, store_of
 from edge.model.trial import TRIAL_S, choose
 from tests.support.artifacts import DEFAULT, packed, parts
@@ -229,6 +231,40 @@ def test_rollback_and_back_again(owner):
     # The newest that passed is remembered: going back is no way to install something older.
     with pytest.raises(ArtifactError, match="older than"):
         owner.store().install(owner.model("third", created="2026-11-01T12:00:00Z"))
+
+
+def test_going_back_swaps_the_two_models_and_forgets_no_date(owner):
+    store = owner.store()
+    with pytest.raises(ArtifactError, match=r"^the bundled model is current: there is none before it$"):
+        store.roll_back()
+    two_models(owner)
+    before = store.read()
+    assert (store.roll_back(), standing(owner)) == (before.previous, ("first", "second", False))
+    assert (store.roll_back(), store.read()) == (before.current, before)
+    (store.folder / before.previous.file).write_bytes(b"")
+    with pytest.raises(ArtifactError, match=before.previous.file):
+        store.roll_back()
+    assert store.read() == before
+
+
+def test_before_the_first_installed_model_was_the_bundled_one(owner):
+    passed(owner, owner.model("first"))
+    store = owner.store()
+    newest = store.read().newest
+    assert (store.roll_back(), standing(owner), owner.running()) == (None, ("bundled", "first", False), BUNDLED)
+    assert store.read().newest == newest
+    with pytest.raises(ArtifactError, match="the bundled model is current"):
+        store.roll_back()
+
+
+def test_what_is_taken_back_on_trial_is_rejected(owner):
+    two_models(owner)
+    store = owner.store()
+    before = store.read()
+    third = store.install(owner.model("third", created="2026-11-03T00:00:00Z"))
+    assert store.roll_back() == before.current
+    rejected = Rejection(entry=third, reason="taken back before it had passed its trial")
+    assert store.read() == msgspec.structs.replace(before, rejected=rejected)
 
 
 def test_only_what_is_needed_is_kept(owner):

@@ -51,6 +51,11 @@ def test_a_precision_of_a_few_answers_is_not_believed():
     assert threshold(*sure_and_right(MIN_SAID - 1, 0), 0.8) is None
 
 
+def test_an_answer_exactly_as_sure_as_the_threshold_bears_witness():
+    probs = np.array([[0.5, 0.5, 0.0]] * MIN_SAID + [[0.495, 0.3, 0.205]] * 80)
+    assert threshold(np.repeat([0, 1], [MIN_SAID, 80]), probs, 0.8) == (0.5, 1.0, MIN_SAID / (MIN_SAID + 80))
+
+
 def test_where_no_threshold_is_good_enough_there_is_none():
     probs = np.array([[0.9, 0.1]] * 40 + [[0.6, 0.4]] * 40)
     truth = np.array([0] * 30 + [1] * 10 + [0] * 10 + [1] * 30)
@@ -143,6 +148,15 @@ def test_bars_of_the_diagram_hold_every_answer_once():
         inside = (confidence > low / 10) & (confidence <= (low + 1) / 10)
         assert bar.count == inside.sum()
         assert bar.confidence == pytest.approx(confidence[inside].mean())
+
+
+@pytest.mark.parametrize("below", range(9))
+def test_bars_beside_each_other_stay_apart(below):
+    confidence = np.repeat([(below + 0.5) / 10, (below + 1.5) / 10], [20, 30])
+    probs = np.column_stack([confidence, *[(1 - confidence) / 29] * 29])  # with 30 labels 0.05 is the highest, too
+    bars = reliability(np.repeat([0, 1], [20, 30]), probs)
+    assert [(bar.count, bar.accuracy) for bar in bars] == [(20, 1.0), (30, 0.0)]
+    assert [bar.confidence for bar in bars] == pytest.approx(np.unique(confidence))
 
 
 def test_a_confidence_of_exactly_one_stands_in_the_last_bar():

@@ -110,6 +110,15 @@ def test_ece_by_its_definition(answers):
     assert metrics.ece(np.array([0, 1]), np.eye(2)) == 0.0
 
 
+@pytest.mark.parametrize("below", range(metrics.BINS - 1))
+def test_ece_keeps_every_two_bins_apart(below):
+    """Always right in one bin, always wrong in the next: together they would seem better calibrated than they are."""
+    confidence = np.repeat([(below + 0.5) / 15, (below + 1.5) / 15], 50)
+    probs = np.column_stack([confidence, *[(1 - confidence) / 39] * 39])  # with 40 labels 1/30 is the highest, too
+    expected = (50 * (1 - confidence[0]) + 50 * confidence[-1]) / 100
+    assert metrics.ece(np.repeat([0, 1], 50), probs) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("warmth", [0.5, 1.0, 2.5])
 def test_temperature_finds_by_how_much_logits_were_scaled(warmth):
     rng = np.random.default_rng(0)
@@ -149,6 +158,7 @@ def test_the_figures_of_a_side_hold_those_that_stand_alone(answers):
     assert metrics.uar(truth, logits.argmax(axis=1)) == pytest.approx(found["uar"])
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_label_that_is_never_said_has_no_precision(answers):
     truth, logits = answers
     silent = logits.copy()
@@ -183,11 +193,15 @@ def test_bins_of_equally_many_answers_begin_with_the_least_sure(answers):
     assert few[2].tolist() == [1, 1, 1, 1]  # an empty bin is none
 
 
-def test_among_equally_sure_answers_the_first_is_kept_first():
-    probs = np.tile([0.75, 0.25], (4, 1))
-    kept, accuracy = metrics.coverage_curve(np.array([0, 1, 1, 1]), probs)
-    assert kept.tolist() == [0.25, 0.5, 0.75, 1.0]
-    assert accuracy.tolist() == [1.0, 0.5, pytest.approx(1 / 3), 0.25]
+def test_equally_sure_answers_stay_in_their_order():
+    truth = np.random.default_rng(0).integers(0, 2, 400)
+    probs = np.repeat([[0.6, 0.4], [0.75, 0.25]], 200, axis=0)[np.random.default_rng(1).permutation(400)]
+    sure = probs[:, 0] == 0.75
+    kept, accuracy = metrics.coverage_curve(truth, probs)
+    assert kept.tolist() == [number / 400 for number in range(1, 401)]
+    right = [*(truth[sure] == 0), *(truth[~sure] == 0)]
+    assert accuracy.tolist() == [sum(right[:number]) / number for number in range(1, 401)]
+    assert metrics.equal_mass(truth, probs, bins=400)[1].tolist() == [*right[200:], *right[:200]]
 
 
 def test_the_temperature_stays_within_bounds():
@@ -226,6 +240,7 @@ def test_guessing_is_among_the_labels_that_have_clips():
     truth = np.array([0, 2, 2, 2, 5, 6])
     found = metrics.measures(truth, np.zeros((6, 7)), list("abcdefg"))
     assert metrics.guesses(found["per_class"]) == ("c", 0.5, 0.25)
+    assert found["confusion"] == [[int((truth == row).sum()), 0, 0, 0, 0, 0, 0] for row in range(7)]  # all say "a"
     always = np.zeros((6, 7))
     always[:, 2] = 1
     assert metrics.measures(truth, always, list("abcdefg"))["accuracy"] == 0.5
