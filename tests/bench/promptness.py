@@ -11,6 +11,7 @@ import pytest
 from edge.config import Audio
 from edge.sound.blocks import BLOCK_S
 from tests.daemon.test_control import TROUBLES, left_after_s
+from tests.delivery.test_nothing_is_lost import replay
 from tests.delivery.test_session import is_told
 from tests.sound import test_command
 from tests.sound.test_microphone import lose_and_find
@@ -23,6 +24,7 @@ from tests.support.virtual_microphone import VirtualMicrophone
 LEAVES_S = 2.0
 TOLD_S = 5.0
 LOST_S, FOUND_S = 3.0, 5.0
+REPLAYED_S = 60.0
 
 
 @pytest.mark.parametrize("case", TROUBLES)
@@ -82,3 +84,10 @@ def test_a_broker_that_goes_is_told_within_five_seconds(tmp_path):
         broker.kill()
         assert daemon.wait_for_status("connection (lost|refused)") < TOLD_S
         assert daemon.wait_for_log("connection lost") < TOLD_S
+
+
+def test_six_hours_of_events_are_replayed_within_a_minute(tmp_path):
+    figures = replay(tmp_path, 6 * 3_600)
+    print("\nsix hours at an event a second:", figures)
+    assert figures["seconds"] < REPLAYED_S
+    assert figures["live in time"] >= 0.9 * figures["live"]

@@ -71,7 +71,7 @@ def test_a_newcomer_corrects_a_sensor_from_the_page_alone(
     """Every change with a label is said to be another; the page's figures are the sensor's, and it forgets them all."""
     page = visit().page
     with Subscriber(room.port, "roomtone/ward/#") as watcher:
-        expect(page.locator("#ear-state")).to_have_text("working", timeout=60_000)
+        expect(page.locator("#ear-state")).to_have_text("working")
         expect(page.locator("#lessons-text")).to_contain_text("None yet")
         virtual_microphone.play(to_int16(load_recording(RECORDING)[: SOUND_S * 16_000]))
         expect(word(page)).to_have_text(QUIET)

@@ -20,7 +20,8 @@ def test_a_broker_killed_and_restarted(room: Broker, visit):
         sensor.state("happy")
         sensor.timeline([(time.time() - 3600, "sad", 0.7), (time.time() - 1800, "quiet", 0.9)])
         expect(word(page)).to_have_text("happy")
-        time.sleep(1.5)  # mosquitto saves once a second
+        saved = room.folder / "mosquitto.db"  # which is written once a second
+        wait_until(lambda: saved.exists() and b"/timeline" in saved.read_bytes())
         room.kill()
         expect(page.locator("#link-word")).to_have_text("disconnected")
         expect(page.locator("[data-notice=link]")).to_contain_text(

@@ -16,12 +16,15 @@ open(folder + "/pids", "a").write("%d\n" % os.getpid())
 said = sys.stdout.buffer
 chance = random.Random(0)
 piece = b"".join(chance.randrange(-3000, 3000).to_bytes(2, "little", signed=True) for _ in range(320))
-began, now = mode(), time.monotonic()
+began, now, count = mode(), time.monotonic(), 0
 while True:
     if began == "rubbish":
         said.write(b"frame=1 fps=25 a log where sound should be\n")
     elif began in ("nothing",):
         time.sleep(1000)
+    elif began == "counts":
+        said.write(count.to_bytes(2, "little", signed=True) * 320)
+        count += 1
     else:
         said.write(piece)
     said.flush()
@@ -52,7 +55,10 @@ while True:
 
 
 class Tap:
-    """The program at `path`, which does what was last `told`: sounds, ends, forks, floods, rubbish, nothing."""
+    """The program at `path`, which does what was last `told`: sounds, ends, forks, floods, rubbish, nothing.
+
+    `counts`, told before it begins: every 20 ms of its sound are one number, from 0 on.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.path = folder, folder / "tap"

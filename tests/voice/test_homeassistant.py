@@ -171,7 +171,7 @@ class Home:
     def __exit__(self, *_) -> None:
         os.killpg(self._process.pid, signal.SIGTERM)
         try:
-            self._process.wait(30)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -180,7 +180,7 @@ class Home:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def states(self) -> dict[str, dict]:
