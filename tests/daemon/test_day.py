@@ -51,9 +51,7 @@ def first_sound(watcher: Subscriber, since: float) -> float:
     return min(unix_s(state["since"]) for state in ok)
 
 
-def one_life(
-    tmp_path, broker: Broker, watcher: Subscriber, *, lasts_s: float, end: str
-) -> tuple[float, float, float]:
+def one_life(tmp_path, broker: Broker, watcher: Subscriber, *, lasts_s: float, end: str) -> tuple[float, float, float]:
     """Run a sensor on the recording; return when it began to hear, when it was ended, and when it was gone."""
     before = len(watcher.on("event"))
     with Daemon(tmp_path, broker.port) as daemon:

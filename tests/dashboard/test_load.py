@@ -9,13 +9,14 @@ from playwright.sync_api import Page, expect
 
 from tests.dashboard.puppet import LABELS, Puppet, plausible_day, spread
 from tests.support.broker import Broker
+from tests.support.patience import PATIENCE_S, wait_until
 
 SENSORS = 30
 RATE_HZ = 200
 WARM_UP_S = 15
 PAST_CHANGES = 1100  # more than a page keeps of one sensor, so that its memory is full when it is measured
-GROWTH_BYTES = 500_000  # the minute adds some 12,000 messages, of which all but a few words are forgotten
-MEASURED_S = 60
+GROWTH_BYTES = 500_000
+MEASURED = 60 * RATE_HZ  # messages, of which all but a few words are forgotten
 
 
 class Crowd:
@@ -88,10 +89,9 @@ def test_thirty_sensors_two_hundred_messages_a_second(room: Broker, visit, view:
         remember(puppets, PAST_CHANGES)
         time.sleep(WARM_UP_S)
         before_bytes, before_s, start_s, sent = heap_bytes(page), main_thread_s(), time.monotonic(), crowd.sent
-        time.sleep(MEASURED_S)
-        elapsed_s = time.monotonic() - start_s
-        busy = (main_thread_s() - before_s) / elapsed_s
-        rate_hz = (crowd.sent - sent) / elapsed_s
+        wait_until(lambda: crowd.sent - sent >= MEASURED, patience_s=60 + PATIENCE_S)
+        rate_hz = (crowd.sent - sent) / (time.monotonic() - start_s)
+        worked_s = main_thread_s() - before_s
         after_bytes = heap_bytes(page)
         crowd.stop()
         puppets[7].state("of-my-own", 0.9)
@@ -102,9 +102,8 @@ def test_thirty_sensors_two_hundred_messages_a_second(room: Broker, visit, view:
             sensor.__exit__(None, None, None)
     with capsys.disabled():
         print(
-            f"\n{view or 'all rooms'}: {rate_hz:.0f} messages/s, main thread {100 * busy:.0f} % of a core, "
+            f"\n{view or 'all rooms'}: {rate_hz:.0f} messages/s, main thread {worked_s:.0f} s for {MEASURED}, "
             f"heap {before_bytes / 1e6:.1f} -> {after_bytes / 1e6:.1f} MB"
         )
-    assert rate_hz > 0.9 * RATE_HZ
-    assert busy < 0.5
+    assert worked_s < 0.5 * MEASURED / RATE_HZ  # of its own time: how fast the messages come is the machine's affair
     assert after_bytes - before_bytes < GROWTH_BYTES
