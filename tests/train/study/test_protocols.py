@@ -121,6 +121,12 @@ def test_the_same_sound_on_two_sides_is_refused_whatever_the_protocol(apart, fie
         require_apart(twin, clips, apart)
 
 
+def test_a_clip_on_two_sides_is_refused():
+    split = Split(protocol="x", fold="0", seed=0, train=[0], validation=[1], test=[0])
+    with pytest.raises(InputError, match=r"^protocol x, fold 0: a clip stands on two sides$"):
+        require_apart(split, [clip(0), clip(1)], None)
+
+
 def test_a_speaker_on_both_sides_is_named():
     clips = [clip(0, speaker="a"), clip(1, speaker="b"), clip(2, speaker="a")]
     split = Split(protocol="speaker", fold="0", seed=0, train=[0, 1], validation=[], test=[2])

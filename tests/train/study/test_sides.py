@@ -11,6 +11,7 @@ from tests.train.study.test_protocols import clip, many
 from train.config import LABELS, Protocols, TrainConfig
 from train.data.clip import Clip
 from train.data.split import SIDES, Split, unheard_labels
+from train.study import protocols
 from train.study.folds import group_of, is_unseen, speakers_fold, unseen_fold
 from train.study.protocols import splits
 from train.study.sides import validation_speakers
@@ -127,7 +128,11 @@ def test_one_corpus_is_never_unseen():
 @pytest.mark.parametrize("name", ["speaker", "kfold", "corpus", "unheard"])
 def test_a_clip_without_a_speaker_is_named_with_the_protocol_that_needs_one(name):
     clips = [*many({"A": 2, "B": 2}), clip(9, corpus="A", speaker="")]
-    with pytest.raises(InputError, match=rf"^protocol {name}: 9.wav: its speaker is not known; put it into "):
+    says = (
+        f"protocol {name}: 9.wav: its speaker is not known; put it into <label>/<speaker>/, give a CSV with "
+        "path,label,speaker, or take --protocol random"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(says)}$"):
         splits(name, clips, TrainConfig())
 
 
@@ -136,8 +141,12 @@ def test_what_a_protocol_lacks_is_said():
         InputError, match=r"^protocol corpus: needs two corpora, found A: name more of them with --data$"
     ):
         splits("corpus", many({"A": 2}), TrainConfig())
-    with pytest.raises(InputError, match=r"^protocol kfold: needs 2 speakers, there is none: add recordings"):
+    says = "protocol kfold: needs 2 speakers, there is none: add recordings of others, or take --protocol random"
+    with pytest.raises(InputError, match=f"^{re.escape(says)}$"):
         splits("kfold", [], TrainConfig())
+    known = "random, speaker, word, kfold, corpus, default, unheard, speech"
+    with pytest.raises(InputError, match=rf"^protocol 'fold': unknown \(there are {known}\)$"):
+        splits("fold", [], TrainConfig())
 
 
 def test_random_is_stratified_and_the_same_for_a_seed():
@@ -161,6 +170,40 @@ def test_three_clips_of_a_label_are_enough_for_three_sides():
     says = r"^protocol random: label 'rare' has 2 clips, a stratified split needs 3: give more, "
     with pytest.raises(InputError, match=says):
         splits("random", [*many({"A": 1}), clip(0, label="rare"), clip(1, label="rare")], TrainConfig())
+
+
+def test_ratios_that_leave_a_side_too_few_clips_are_said_to():
+    with pytest.raises(InputError, match=r"^protocol random: .* only 1 member, which is too few\."):
+        splits("random", many({"A": 1}, words=12), with_protocols(random_ratios=(0.05, 0.05, 0.9)))
+
+
+def test_the_gate_may_train_on_one_label_and_nobody_else():
+    clips = [each for each in many({"A": 2}, words=3) if each.label == "sad"]
+    config = with_protocols(speech_test={"A": ["s1"]}, default_test={"A": ["s1"]})
+    assert len(splits("speech", clips, config)) == 1
+    with pytest.raises(InputError, match="every clip to train on is sad"):
+        splits("default", clips, config)
+
+
+def test_what_never_trains_is_tested_as_a_whole_wherever_it_stands():
+    clips = many({"ASED": 2, "A": 2, "B": 2}, words=1)
+    assert [fold.fold for fold in splits("unheard", clips, TrainConfig())] == [
+        "A:s1->s0", "A:s0->s1", "B:s1->s0", "B:s0->s1", "unseen:ASED", "unseen:A", "unseen:B",
+    ]  # fmt: skip
+
+
+def test_a_protocol_is_held_to_what_it_promises(monkeypatch):
+    """Those there are keep it by themselves; one that does not would be noticed."""
+
+    def careless(clips, config):
+        return [Split(protocol="kfold", fold="0", seed=0, train=[0, 1], validation=[], test=[2])]
+
+    monkeypatch.setitem(protocols._PROTOCOLS, "kfold", (careless, protocols._PROTOCOLS["kfold"][1]))
+    clips = [clip(number, speaker=speaker, label=label) for number, (speaker, label) in enumerate(
+        [("a", "sad"), ("b", "fear"), ("a", "sad")]
+    )]  # fmt: skip
+    with pytest.raises(InputError, match="speaker a of TESS is on both the train and the test side"):
+        splits("kfold", clips, TrainConfig())
 
 
 def test_labels_that_nobody_trained_on_are_told():
