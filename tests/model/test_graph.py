@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from edge.errors import ArtifactError
 from edge.features.mfcc import mfcc
-from edge.features.normalize import Normalizer
+from edge.features.normalize import Normalization, Normalizer
 from edge.model.artifact import read_artifact
-from edge.model.graph import load_model
+from edge.model.graph import WindowModel, load_model
 from tests.support.artifacts import STEP, STEP_INT8, WINDOW, parts
 from tests.support.sounds import chirp
 
@@ -52,6 +52,36 @@ def test_an_utterance_is_what_the_graph_says_of_it(path, seconds):
     frames = frames_of(seconds)
     _, model = load(path)
     np.testing.assert_allclose(model.process(frames), by_hand(path, frames), atol=1e-6)
+
+
+class Echo:
+    """Stands in for an interpreter over a graph of any window: its answer is what it was given."""
+
+    def set_tensor(self, _: int, tensor: np.ndarray) -> None:
+        self._given = tensor.copy()
+
+    def invoke(self) -> None:
+        pass
+
+    def get_tensor(self, _: int) -> np.ndarray:
+        return self._given
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("chunks", [[1], [3], [2, 2], [9], [1, 7, 0, 1]])
+def test_a_window_holds_the_last_frames_behind_zeros(size, chunks):
+    normalizer = Normalizer(Normalization(kind="global", mean=[0.0] * 4, std=[1.0] * 4))
+    model = WindowModel(Echo(), normalizer, 0, 1, None, shape=(1, size, 4))
+    frames = np.arange(1.0, 37.0, dtype=np.float32).reshape(9, 4)
+    for _ in range(2):
+        start = 0
+        for count in chunks:
+            answer = model.process(frames[start : start + count])
+            assert (answer is None) == (count == 0)
+            start += count
+        expected = np.concatenate([np.zeros((size, 4), np.float32), frames[:start]])[-size:]
+        np.testing.assert_array_equal(answer, expected)
+        model.reset()
 
 
 @settings(max_examples=25)
