@@ -17,7 +17,7 @@ from edge.errors import UnavailableError
 PAST = ("state", "timeline", "listening")
 _WAIT_S, _WAIT_AT_MOST_S = 0.5, 2.0  # after an answer to the subscription, and without one
 ANSWER_S = 5.0  # in which a broker answers whoever asks
-_SETTLED_S = 0.5  # without another message, after which all that is retained was told
+_SETTLED_S = 0.5  # without another one, after which all that is retained was told
 
 
 class Past:
@@ -102,10 +102,12 @@ class Retained(Owner):
                 message = self._told.get(timeout=left_s)
             except queue.Empty:
                 break
-            due_s = time.monotonic() + _SETTLED_S
             answered = answered or message is None
-            if message is not None and message.retain:
+            if message is not None:
+                if not message.retain:  # what sensors say meanwhile, without end
+                    continue
                 found[message.topic] = Word.of(message)
+            due_s = time.monotonic() + _SETTLED_S
         if not answered:
             raise UnavailableError(f"broker {self.address}: no answer within {ANSWER_S:.0f} s")
         self._client.unsubscribe(topics)

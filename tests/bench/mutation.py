@@ -82,7 +82,7 @@ ROOMS = {
     ),
     "delivery": Room(
         changed=tuple(f"edge/delivery/{name}.py" for name in ("outbox", "past", "flights", "refusals", "reasons")),
-        tests=("tests/delivery/test_outbox.py", "tests/delivery/test_waiting.py"),
+        tests=("tests/delivery/test_outbox.py", "tests/delivery/test_waiting.py", "tests/delivery/test_retained.py"),
         without=(
             "tests/delivery/test_outbox.py::TestOutboxMachine::runTest",
             "tests/delivery/test_outbox.py::test_every_commit_is_on_the_disk_itself",
