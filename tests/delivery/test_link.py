@@ -9,6 +9,7 @@ from edge.config import Mqtt, Tls
 from edge.delivery.link import Link
 from edge.errors import ConfigError, UnavailableError
 from tests.support.broker import HOST, Broker, free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
@@ -21,7 +22,7 @@ def test_birth_is_retained_and_an_orderly_end_says_offline(broker):
     with Subscriber(broker.port) as watcher:
         link = make_link(broker.port)
         link.start()
-        link.require()
+        link.require(timeout_s=PATIENCE_S)
         watcher.wait_for(lambda w: [m.payload for m in w.on("status")] == ["online"])
         with Subscriber(broker.port) as late:
             late.wait_for(lambda w: [(m.payload, m.retained) for m in w.on("status")] == [("online", True)])
@@ -33,7 +34,7 @@ def test_a_killed_sensor_is_offline_by_its_will(broker):
     script = (
         "import time\nfrom edge.config import Mqtt\nfrom edge.delivery.link import Link\n"
         f"link = Link(Mqtt(), 'attic', host='{HOST}', port={broker.port})\n"
-        "link.start(); link.require(); print('connected', flush=True); time.sleep(60)"
+        f"link.start(); link.require(timeout_s={PATIENCE_S}); print('connected', flush=True); time.sleep(600)"
     )
     with Subscriber(broker.port) as watcher:
         child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -47,7 +48,7 @@ def test_a_killed_sensor_is_offline_by_its_will(broker):
 def test_a_broker_that_restarts_empty_gets_everything_retained_again(broker):
     link = make_link(broker.port)
     link.start()
-    link.require()
+    link.require(timeout_s=PATIENCE_S)
     link.retain("state", b'{"n": 1}')
     link.retain("state", b'{"n": 2}')
     broker.kill()
@@ -69,7 +70,7 @@ def test_a_broker_that_is_not_there_is_named():
     link = make_link(port)
     link.start()
     with pytest.raises(UnavailableError, match=f"broker {HOST}:{port}: connection refused"):
-        link.require()
+        link.require(timeout_s=PATIENCE_S)
     link.stop()
 
 
@@ -84,9 +85,9 @@ def test_a_wrong_password_is_named_and_a_right_one_works(tmp_path, word):
             link.start()
             if refused:
                 with pytest.raises(UnavailableError, match="refused: Not authorized"):
-                    link.require()
+                    link.require(timeout_s=PATIENCE_S)
             else:
-                link.require()
+                link.require(timeout_s=PATIENCE_S)
             link.stop()
 
 

@@ -261,7 +261,7 @@ def test_seq_goes_on_above_the_retained_state_where_the_clock_went_back(broker, 
 def test_a_publish_that_the_broker_denies_is_said_and_kept(tmp_path):
     acl = "topic readwrite roomtone/attic/status\ntopic readwrite roomtone/attic/state\ntopic read roomtone/#\n"
     with Broker(tmp_path / "broker", acl=acl) as broker, voice(broker.port, tmp_path / "state") as speaker:
-        speaker.link.require()
+        speaker.link.require(timeout_s=PATIENCE_S)
         speaker.say()
         denial = "may not publish roomtone/attic/event: Not authorized (allow it in the broker's access list)"
         wait_until(lambda: denial in (speaker.link.problem or ""), lambda: speaker.link.problem)
@@ -306,8 +306,8 @@ def test_a_broker_that_takes_few_at_a_time_is_not_flooded(tmp_path):
 
 def test_two_sensors_with_one_id_are_told_so(broker, tmp_path, caplog):
     with voice(broker.port, tmp_path / "one") as one:
-        one.link.require()
+        one.link.require(timeout_s=PATIENCE_S)
         with voice(broker.port, tmp_path / "two") as two:
-            two.link.require()
+            two.link.require(timeout_s=PATIENCE_S)
             hint = "do two sensors have the same edge.device.id?"
             wait_until(lambda: any(hint in record.message for record in caplog.records))

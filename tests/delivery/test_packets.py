@@ -16,7 +16,7 @@ from edge.voice.payloads import HEARD, Event, State, Timeline, rfc3339
 from edge.voice.sequence import uuid7
 from tests.support.broker import HOST, Broker
 from tests.support.daemon import Daemon
-from tests.support.patience import wait_until
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.subscriber import Subscriber
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -65,7 +65,7 @@ def test_what_is_too_large_is_held_back_once_and_all_events_arrive(tmp_path, cap
         link = Link(Mqtt(), "attic", host=HOST, port=broker.port)
         link.retain_at(DISCOVERY, msgspec.json.encode(discovery(Device(id="attic"), LABELS, "m")))
         link.start()
-        link.require()
+        link.require(timeout_s=PATIENCE_S)
         said = [event(seq) for seq in range(200)]
         for number, each in enumerate(said):
             link.event(each)
@@ -130,7 +130,7 @@ def test_an_event_that_is_too_large_waits_on_disk_for_a_broker_that_takes_it(tmp
     ):
         link = Link(Mqtt(), "attic", host=HOST, port=broker.port, outbox=outbox)
         link.start()
-        link.require()
+        link.require(timeout_s=PATIENCE_S)
         said = [event(seq, label="surprise" if seq % 2 else "a-label-of-" + "32-letters" * 5) for seq in range(100)]
         for each in said:
             link.event(each)
@@ -153,7 +153,7 @@ def test_a_flood_of_events_that_are_all_too_large_is_not_kept_in_memory(tmp_path
     with Broker(tmp_path / "broker", extra="max_packet_size 200") as broker, Subscriber(broker.port) as watcher:
         link = Link(Mqtt(), "attic", host=HOST, port=broker.port, outbox=outbox)
         link.start()
-        link.require()
+        link.require(timeout_s=PATIENCE_S)
         for seq in range(2 * MOST_HELD_EVENTS):
             link.event(event(seq))
         link.retain("last", b"1")

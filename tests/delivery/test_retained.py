@@ -5,12 +5,20 @@ import threading
 import pytest
 
 from edge.config import Mqtt
+from edge.delivery import past
 from edge.delivery.paho_client import paho
 from edge.delivery.past import Retained
 from edge.errors import UnavailableError
 from tests.delivery.test_forget import retain
 from tests.support.broker import HOST, Broker, free_port
 from tests.support.patience import PATIENCE_S
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy core may take its time between two messages."""
+    monkeypatch.setattr(past, "ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr(past, "_SETTLED_S", 2.0)
 
 
 def words(reader: Retained, *topics: str) -> dict[str, bytes]:
@@ -24,8 +32,7 @@ def test_all_that_is_retained_on_the_topics_is_read_each_time(broker: Broker):
         assert reader.address == f"{HOST}:{broker.port}"
         found = {"roomtone/attic/state": b"1", "roomtone/loft/state": b"2", "roomtone/attic/health": b"3"}
         assert words(reader, "roomtone/+/state", "roomtone/attic/health") == found
-        assert words(reader, "roomtone/attic/event") == {"roomtone/attic/event": b"4"}
-        assert words(reader, "roomtone/attic/nothing") == {}
+        assert words(reader, "roomtone/attic/event", "roomtone/attic/nothing") == {"roomtone/attic/event": b"4"}
 
 
 def test_sensors_that_never_stop_talking_hold_nobody_up(broker: Broker):

@@ -6,15 +6,15 @@ import pytest
 from convert.graph import child
 from convert.graph.worker import Job
 from edge.errors import ArtifactError
-from tests.support.patience import TRAINING_PATIENCE_S
+from tests.support.patience import PATIENCE_S, TRAINING_PATIENCE_S
 
 
 @pytest.mark.parametrize(
     ("how", "timeout_s", "message"),
     [
-        ("crash", 60, r"^conversion: crashed \(SIGSEGV\)$"),
+        ("crash", PATIENCE_S, r"^conversion: crashed \(SIGSEGV\)$"),
         ("hang", 0.5, r"^conversion: no end within 0 s, stopped$"),
-        ("fail", 60, r"^conversion: failed \(converted, alas\)$"),
+        ("fail", PATIENCE_S, r"^conversion: failed \(converted, alas\)$"),
     ],
 )
 def test_it_is_reported_in_one_line(how, timeout_s, message):
