@@ -54,7 +54,7 @@ class Outbox:
         self._online_s = self._store_due_s = 0.0
         if store is not None:
             self._try(store.open_existing, 0.0)
-            self._unread = store.rows > 0
+            self._unread = store.rows > 0 or self.problem is not None
 
     @property
     def depth(self) -> int:

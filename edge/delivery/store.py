@@ -57,6 +57,8 @@ class Store:
 
     def read(self, after: int, limit: int) -> list[tuple[int, Event]]:
         """Return up to `limit` events of the rows above `after`, in order."""
+        if self._database is None:  # there is no file, or the disk did not give it so far
+            self.open_existing()
         return self._guarded(lambda: self._read(after, limit)) or []
 
     def delete(self, rows: Iterable[int]) -> None:

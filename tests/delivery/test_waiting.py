@@ -137,6 +137,21 @@ def test_a_file_that_cannot_be_opened_at_first_is_tried_again_after_ten_seconds(
     assert (outbox._store.rows, outbox.problem) == (1, None)
 
 
+def test_what_an_earlier_life_left_goes_out_when_another_lets_go_of_the_file(tmp_path):
+    first = make_outbox(tmp_path)
+    first.add(make_event(1), 0.0)
+    first.close(0.0)
+    other = sqlite3.connect(tmp_path / "outbox.sqlite")
+    other.execute("BEGIN EXCLUSIVE")
+    outbox = make_outbox(tmp_path)
+    assert outbox.problem == f"{tmp_path}/outbox.sqlite: database is locked"
+    other.close()
+    assert outbox.due_s(5.0) == 10.0
+    assert outbox.take(9.9) is None
+    assert [(event.seq, event.late) for event in drain(outbox, 10.0)] == [(1, True)]
+    assert (outbox.problem, outbox.depth, outbox.due_s(10.0)) == (None, 0, None)
+
+
 def test_what_cannot_be_read_back_waits_until_it_can(tmp_path):
     first = make_outbox(tmp_path)
     for number in range(3):
