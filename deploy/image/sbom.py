@@ -19,13 +19,20 @@ NOT_SAID = "NOASSERTION"
 
 def debian(deb: Path, root: Path) -> dict:
     """Return a Debian package; its licences are those that its copyright file names."""
-    fields = HeaderParser().parsestr(subprocess.run(["dpkg-deb", "-f", deb], check=True, capture_output=True, text=True).stdout)
+    fields = HeaderParser().parsestr(
+        subprocess.run(["dpkg-deb", "-f", deb], check=True, capture_output=True, text=True).stdout
+    )
     name, source = fields["Package"], (fields["Source"] or fields["Package"]).split()[0]
     places = [root / "usr/share/doc" / folder / "copyright" for folder in (name, source)]
     text = next((place.read_text(errors="replace") for place in places if place.exists()), "")
     short = sorted(set(re.findall(r"(?m)^License: *(\S.*?) *$", text)))
-    return package(f"deb-{name}", name, fields["Version"], "; ".join(short) or ("see its copyright file" if text else ""),
-                   f"pkg:deb/debian/{name}@{fields['Version']}?arch={fields['Architecture']}")  # fmt: skip
+    return package(
+        f"deb-{name}",
+        name,
+        fields["Version"],
+        "; ".join(short) or ("see its copyright file" if text else ""),
+        f"pkg:deb/debian/{name}@{fields['Version']}?arch={fields['Architecture']}",
+    )
 
 
 def python(info: Path) -> dict:
@@ -35,8 +42,13 @@ def python(info: Path) -> dict:
     files = [path.name for path in info.rglob("*") if re.match(r"(?i)licen[cs]e|copying", path.name) and path.is_file()]
     first = (fields["License"] or "").strip().partition("\n")[0]
     said = fields["License-Expression"] or (first if len(first) < 80 else "") or ", ".join(classified)
-    return package(f"pypi-{fields['Name']}", fields["Name"], fields["Version"], said or (f"see {files[0]}" if files else ""),
-                   f"pkg:pypi/{fields['Name'].lower()}@{fields['Version']}")  # fmt: skip
+    return package(
+        f"pypi-{fields['Name']}",
+        fields["Name"],
+        fields["Version"],
+        said or (f"see {files[0]}" if files else ""),
+        f"pkg:pypi/{fields['Name'].lower()}@{fields['Version']}",
+    )
 
 
 def package(identifier: str, name: str, version: str, licence: str, purl: str) -> dict:
