@@ -3,14 +3,18 @@
 # from the internet) or from an unpacked bundle (deploy/bundle.sh; nothing is fetched). Run again, it changes nothing.
 #
 #   deploy/install.sh              install or upgrade; goes back by itself where the new version does not report ready
+#   deploy/install.sh --instance kitchen  and a sensor for one more room, with its own microphone, settings and state
 #   deploy/install.sh --rollback   back to the version before; while one is on trial, to the last that passed its own
-#   deploy/install.sh --uninstall  leaves nothing (but Debian's packages); --keep-data spares configuration and state
+#   deploy/install.sh --uninstall  leaves nothing (but Debian's packages); --keep-data spares configuration and state,
+#                                  --instance kitchen all but that room
 #
-# /opt/roomtone/VERSION   an environment each; `current` and `previous` point to two of them
+# /opt/roomtone/VERSION   an environment each; `current` and `previous` point to two of them, for all rooms
 # /opt/roomtone/.trial    what is on trial, while it is: see below
 # /etc/roomtone           configuration, written once and never again; credentials/ holds secrets
 # /var/lib/roomtone       state: events that wait for the broker, installed models
 # /usr/local/bin/roomtone the command, with the installed configuration
+#
+# What further rooms have of each, and how they are called: rooms.sh.
 #
 # Cut short at any moment, by a power cut or a kill, it is run again, or with --rollback, or the machine is restarted
 # (roomtone-trial.service): each of them ends in order. ROOMTONE_ROOT and ROOMTONE_PROBATION_S are the tests'.
@@ -25,41 +29,63 @@ root=${ROOMTONE_ROOT:-}
 home=$root/opt/roomtone config=$root/etc/roomtone state=$root/var/lib/roomtone
 units=$root/etc/systemd/system command=$root/usr/local/bin/roomtone policy=$root/usr/sbin/policy-rc.d
 unit=$units/roomtone.service trial_unit=$units/roomtone-trial.service
+# shellcheck source=deploy/rooms.sh
+. "$here/rooms.sh"
+parts=(install.sh durable.sh rooms.sh roomtone.service roomtone-trial.service) # what every version brings of this folder
+if [ -e "$here/.ready" ]; then defaults=$here/config.yaml; else defaults=$source/config.yaml; fi
 probation_s=${ROOMTONE_PROBATION_S:-20} # after READY, it must stay up this long
-proving_since=0 proving_result='' fault='' why=''
+proving_since=0 failed='' why='' rooms=()
 
 main() {
-  case "${1:-}" in
-    "") as_root; locked; install_or_upgrade ;;
-    --rollback) as_root; locked; roll_back ;;
-    --resume) as_root; locked; resume ;; # the machine's start
-    --uninstall)
-      [ -z "${2:-}" ] || [ "$2" = --keep-data ] || usage
-      as_root; locked; uninstall "${2:-}" ;;
-    --print-version) version_of_source ;;
-    *) usage ;;
+  local verb_asked=install room='' keep=''
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --rollback | --resume | --uninstall | --print-version) [ "$verb_asked" = install ] || usage; verb_asked=${1#--} ;;
+      --keep-data) keep=yes ;;
+      --instance)
+        is_name "${2:-}" || stop 2 "--instance ${2:-}: expected a room's name: a-z, 0-9 and -, at most 23 of them, and not config"
+        room=roomtone@$2
+        shift ;;
+      *) usage ;;
+    esac
+    shift
+  done
+  case $verb_asked in install | uninstall) ;; *) [ -z "$room" ] || usage ;; esac
+  [ -z "$keep" ] || [ "$verb_asked" = uninstall ] || usage
+  [ "$verb_asked" != print-version ] || { version_of_source; return; }
+  as_root
+  locked
+  case $verb_asked in
+    install)
+      # The installed script, which brings no version, adds a room to the one that runs.
+      if [ -n "$room" ] && is_installed; then resume; else install_or_upgrade "${room:-roomtone}"; fi
+      [ -z "$room" ] || add_room "$room" ;;
+    rollback) roll_back ;;
+    resume) resume ;; # the machine's start
+    uninstall) if [ -n "$room" ]; then uninstall_room "$room"; else uninstall; fi ;;
   esac
 }
 
-usage() { stop 2 "usage: deploy/install.sh [--rollback | --uninstall [--keep-data]]"; }
+usage() { stop 2 "usage: deploy/install.sh [--instance ROOM | --rollback | --uninstall [--instance ROOM] [--keep-data]]"; }
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
+# install_or_upgrade FIRST: of all rooms; FIRST is the one to begin with where there is none.
 install_or_upgrade() {
-  local version passed
+  local version passed room
   check_bundle
   version=$(version_of_source)
   finish
+  find_rooms "$1"
   # The first version of all has none before it; where another comes while it runs, it may pass now what it did not then.
-  if on_trial && [ -z "$before" ] && [ "$tried" != "$version" ] && booted && systemctl is-active --quiet roomtone; then
+  if on_trial && [ -z "$before" ] && [ "$tried" != "$version" ] && booted && all_active; then
     conclude
   fi
   system_packages
-  account
-  configuration
+  for room in "${rooms[@]}"; do make_room "$room"; done
   environment "$version"
   write_command
-  if ! on_trial && [ "$version" = "$(current)" ] && unit_is_of "$version" && { ! booted || systemctl is-active --quiet roomtone; }; then
+  if ! on_trial && [ "$version" = "$(current)" ] && unit_is_of "$version" && { ! booted || all_active; }; then
     forget_others
     say "$version is installed and running already"
     return
@@ -69,7 +95,7 @@ install_or_upgrade() {
   start_trial_at_boot "$version"
   try "$version" "$passed" install
   case $verdict in
-    passed) say "$version is running${passed:+ (before: $passed)}; configuration: $config/config.yaml" ;;
+    passed) say "$version is running${passed:+ (before: $passed)}; configuration: $(settings_of_all)" ;;
     failed) stop_on_failure ;;
     -) say "$version installed; systemd does not run here, so nothing was started" ;;
   esac
@@ -77,6 +103,7 @@ install_or_upgrade() {
 
 roll_back() {
   local now target
+  find_rooms roomtone
   if on_trial && [ "$verb" = rollback ] && [ "$verdict" != failed ]; then
     if [ "$verdict" = passed ]; then keep; else conclude; fi
     report_rollback
@@ -87,7 +114,7 @@ roll_back() {
     [ -n "$before" ] || stop 69 "there is no version before: $tried is the first, and has not passed its trial yet"
     decide failed
     take_back
-    stays_up || stop 70 "$before does not report ready: $(last_words)"
+    stays_up || stop 70 "$before does not report ready: $why"
     say "$before is running; $tried, which had not passed its trial, is gone"
     return
   fi
@@ -106,6 +133,7 @@ report_rollback() {
 
 # What roomtone-trial.service runs where the machine was restarted in the middle of a trial.
 resume() {
+  find_rooms roomtone
   finish
   on_trial || return 0
   conclude
@@ -113,23 +141,61 @@ resume() {
   say "$tried has passed its trial"
 }
 
-uninstall() {
-  local name folder
-  if booted; then
-    for name in roomtone-trial roomtone; do systemctl disable --now --quiet "$name" 2>/dev/null || true; done
+# add_room ROOM, which hears with the version that has passed already.
+add_room() {
+  local name settings secrets kept account said
+  place "$1"
+  [[ " ${rooms[*]:-} " != *" $1 "* ]] || return 0 # that was its installation
+  if is_there "$1" && is_enabled "$1" && { ! booted || systemctl is-active --quiet "$1"; }; then
+    say "$name is there and running already; configuration: $settings"
+    return
   fi
+  make_room "$1"
+  said=$("$home/current/bin/roomtone" --instance "$name" check 2>&1) ||
+    stop 78 "$name: $(sed -n 's/^roomtone: //p' <<<"$said" | head -n 1)"
+  ! booted || start_room "$1"
+  sed -n "s/^rooms: .*/roomtone: $name: &/p" <<<"$said"
+  say "$name is running; configuration: $settings"
+}
+
+start_room() {
+  rooms=("$1")
+  systemctl enable --quiet "$1"
+  at room-enabled
+  restart
+  stays_up || stop 70 "$why (it goes on trying; see: journalctl -u $1)"
+}
+
+uninstall_room() {
+  local name settings secrets kept account
+  place "$1"
+  is_there "$1" || is_enabled "$1" || stop 69 "there is no room $name here"
+  disable "$1"
+  at room-disabled
+  [ -n "$keep" ] || wipe_room "$1"
+  say "$name is uninstalled${keep:+; $settings, $secrets and $kept stay}"
+}
+
+# disable ROOM: it is stopped, does not start again, and its unit's own settings are gone.
+disable() {
+  ! booted || systemctl disable --now --quiet "$1" 2>/dev/null || true
+  rm -rf "$wanted/$1.service" "$units/$1.service.d"
+  ! booted || systemctl reset-failed "$1" 2>/dev/null || true
+}
+
+uninstall() {
+  local folder room
+  mapfile -t rooms < <(rooms_there)
+  for room in roomtone-trial roomtone "${rooms[@]}"; do disable "$room"; done
   at disabled
-  rm -rf "$unit" "$unit.d" "$trial_unit" "$trial_unit.d" "$command"
+  rm -rf "$unit" "$trial_unit" "$template" "$template.d" "$command"
   ! grep -qs "$policy_is_ours" "$policy" || rm "$policy"
   at units-gone
-  if booted; then
-    systemctl daemon-reload
-    systemctl reset-failed roomtone roomtone-trial 2>/dev/null || true
-  fi
-  if [ "$1" != --keep-data ]; then
-    rm -rf "$config" "$state"
+  ! booted || systemctl daemon-reload
+  if [ -z "$keep" ]; then
+    for room in "${rooms[@]}" roomtone; do wipe_room "$room"; done
+    rm -rf "$config"
     at data-gone
-    ! id -u roomtone >/dev/null 2>&1 || userdel roomtone
     ! getent group roomtone >/dev/null || groupdel roomtone
   fi
   # Last, for this script may lie in there: until then, it can be run again.
@@ -155,6 +221,7 @@ locked() {
 }
 
 bundled() { [ -d "$source/wheels" ]; }
+is_installed() { [ -e "$here/.ready" ]; } # this very script is of a version in /opt/roomtone
 booted() { [ -d "$root/run/systemd/system" ]; }
 current() { readlink "$home/current" 2>/dev/null || true; }
 
@@ -166,7 +233,7 @@ version_of_source() {
   fi
   local number digest
   number=$(sed -nE 's/^__version__ = "(.*)"/\1/p' "$source/edge/__init__.py")
-  digest=$(cd "$source" && find edge pyproject.toml deploy/locks deploy/{install.sh,durable.sh,roomtone.service,roomtone-trial.service} -type f \
+  digest=$(cd "$source" && find edge pyproject.toml deploy/locks "${parts[@]/#/deploy/}" -type f \
     ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum)
   echo "$number+${digest:0:8}"
 }
@@ -236,26 +303,6 @@ apt_without_services() {
   [ "$done" -eq 0 ] || stop 69 "apt-get could not install the system packages: $(grep '^E:' <<<"$words" | head -n 1)"
 }
 
-account() {
-  groupadd --system --force roomtone
-  at group
-  id -u roomtone >/dev/null 2>&1 ||
-    useradd --system --gid roomtone --no-create-home --home-dir "$state" --shell /usr/sbin/nologin --groups audio roomtone
-}
-
-configuration() {
-  mkdir -p "$config"
-  install -d -m 0700 "$config/credentials"
-  [ ! -e "$config/config.yaml" ] || return 0
-  local id
-  id=$(hostname 2>/dev/null | tr '[:upper:]' '[:lower:]' | sed -E 's/[^a-z0-9-]+/-/g; s/^-+|-+$//g' | cut -c1-64)
-  # The sensor's part of config.yaml, with this machine's name.
-  { echo "# roomtone, the sensor. After a change: sudo roomtone check && sudo systemctl restart roomtone"
-    sed -n '/^edge:/,$p' "$source/config.yaml" | sed -E "0,/^( +id: )[a-z0-9-]+/s//\1${id:-room}/"
-  } | put "$config/config.yaml" 644
-  at configuration
-}
-
 environment() {
   local folder=$home/$1 build
   [ ! -e "$folder/.ready" ] || return 0
@@ -275,7 +322,7 @@ environment() {
       "$folder/bin/pip" install --quiet "$build" || { rm -rf "$build"; stop 69 "pip could not install $1"; }
     rm -rf "$build"
   fi
-  cp "$source"/{README.md,LICENSE} "$here"/{roomtone.service,roomtone-trial.service,install.sh,durable.sh} "$folder/"
+  cp "$source"/{README.md,LICENSE,config.yaml} "${parts[@]/#/$here/}" "$folder/"
   at environment
   # On disk before it is called so, or a power cut leaves empty files under a name that promises full ones.
   sync -f "$folder"
@@ -286,7 +333,7 @@ environment() {
 write_command() {
   put "$command" 755 <<'COMMAND'
 #!/bin/sh
-# roomtone with the installed configuration, state and (for root) credentials.
+# roomtone with the installed configuration, state and (for root) credentials; --instance ROOM: with that room's.
 export STATE_DIRECTORY=/var/lib/roomtone CREDENTIALS_DIRECTORY=/etc/roomtone/credentials
 exec /opt/roomtone/current/bin/roomtone --config /etc/roomtone/config.yaml "$@"
 COMMAND
@@ -294,20 +341,21 @@ COMMAND
 
 # --- trial ----------------------------------------------------------------------------------------------------------------
 
-# What is on trial stands in .trial, a line `TRIED BEFORE VERDICT VERB`: the version; the one that ran before and has passed
-# its own trial, or `-`; `passed`, `failed` or `-` (none yet); `install` or `rollback`. It is on disk before anything is
-# switched, and goes when what follows from the verdict is done. So whoever comes next (this script, or the machine's start)
-# knows how to go on, and where there is no such file, `current` and `previous` have passed.
+# What is on trial stands in .trial, a line `TRIED BEFORE VERDICT VERB ROOM...`: the version; the one that ran before and has
+# passed its own trial, or `-`; `passed`, `failed` or `-` (none yet); `install` or `rollback`; the rooms, in every one of which
+# it must report ready, or it is taken back in all of them. It is on disk before anything is switched, and goes when what
+# follows from the verdict is done. So whoever comes next (this script, or the machine's start) knows how to go on, and where
+# there is no such file, `current` and `previous` have passed.
 
 on_trial() { [ -e "$home/.trial" ]; }
 
 read_trial() {
-  tried='' before='' verdict=- verb=''
-  ! on_trial || read -r tried before verdict verb <"$home/.trial" || true
+  tried='' before='' verdict=- verb='' on_trial_rooms=''
+  ! on_trial || read -r tried before verdict verb on_trial_rooms <"$home/.trial" || true
   [ "$before" != - ] || before=
 }
 
-write_trial() { echo "$tried ${before:--} $verdict $verb" | put "$home/.trial" 644; }
+write_trial() { echo "$tried ${before:--} $verdict $verb ${rooms[*]}" | put "$home/.trial" 644; }
 
 # try VERSION BEFORE VERB: puts it on trial, and sees the trial through.
 try() {
@@ -333,7 +381,6 @@ conclude() {
     keep
     return
   fi
-  why=$(last_words)
   if [ -z "$before" ]; then verdict=failed; return; fi # nothing to go back to: it stays on trial
   [ "$before" = "$tried" ] || say "$tried does not report ready: $why; going back to $before"
   decide failed
@@ -373,10 +420,11 @@ end_trial() {
 
 stop_on_failure() {
   if [ -z "$before" ] || [ "$before" = "$tried" ]; then
-    stop 70 "$tried does not report ready: $why (it goes on trying; see: journalctl -u roomtone)"
+    stop 70 "$tried does not report ready: $why (it goes on trying; see: journalctl -u $failed)"
   fi
-  stays_up || stop 70 "$before does not report ready either: $(last_words)"
-  stop 70 "still on $before: $tried did not report ready: $why"
+  local first=$why
+  stays_up || stop 70 "$before does not report ready either: $why"
+  stop 70 "still on $before: $tried did not report ready: $first"
 }
 
 # start_trial_at_boot VERSION: has the machine's start go on with a trial, with that version's installer.
@@ -400,54 +448,77 @@ point() {
   sync "$home"
 }
 
-unit_is_of() { cmp -s "$unit" "$home/$1/roomtone.service"; }
+unit_is_of() { cmp -s "$unit" "$home/$1/roomtone.service" && template_of "$1" | cmp -s - "$template"; }
+
+put_units() {
+  put "$unit" 644 <"$home/$1/roomtone.service"
+  template_of "$1" | put "$template" 644
+  at "${way}unit"
+  systemctl daemon-reload
+  at "${way}daemon-reload"
+}
 
 switch_to() {
   point current "$1"
   at "${way}switch"
   if booted; then
-    put "$unit" 644 <"$home/$1/roomtone.service"
-    at "${way}unit"
-    systemctl daemon-reload
-    at "${way}daemon-reload"
-    systemctl enable --quiet roomtone
+    put_units "$1"
+    systemctl enable --quiet "${rooms[@]}"
     at "${way}enable"
   fi
 }
 
 restart() {
-  proving_since=$(date +%s) fault=''
-  systemctl restart roomtone 2>/dev/null || fault=yes
+  proving_since=$(date +%s)
+  systemctl restart "${rooms[@]}" 2>/dev/null || true # which of them did not start is seen in a second
   at "${way}restart"
 }
 
-# Whether the service, restarted just now, has reported ready and stays up.
-stays_up() {
-  booted || return 0
-  local second fed_us hungry_s
-  for ((second = 1; second <= probation_s && ${#fault} == 0; second++)); do
-    sleep 1
-    systemctl is-active --quiet roomtone && [ "$(systemctl show -P NRestarts roomtone)" = 0 ] || fault=yes
-    at "${way}second-$second"
-  done
-  if [ -n "$fault" ]; then
-    proving_result="systemd calls it $(systemctl show -P Result roomtone)"
-    return 1
-  fi
-  # One that hangs is active until its watchdog (30 s) bites; it feeds that every half period, so not to have done so tells.
-  fed_us=$(systemctl show -P WatchdogTimestampMonotonic roomtone)
-  hungry_s=$(python3 -c 'import sys, time; print(int(time.monotonic() - int(sys.argv[1]) / 1e6))' "$fed_us")
-  if [ "$fed_us" = 0 ] || [ "$hungry_s" -lt 18 ]; then return 0; fi
-  proving_result="it hangs: no sign of life for $hungry_s s"
-  return 1
+all_active() {
+  local room
+  for room in "${rooms[@]}"; do systemctl is-active --quiet "$room" || return 1; done
 }
 
+# Whether every room, restarted just now, has reported ready and stays up; else `failed` is one that does not, and `why` says
+# why.
+stays_up() {
+  booted || return 0
+  local second fed_us hungry_s now_s
+  for ((second = 1; second <= probation_s; second++)); do
+    sleep 1
+    for failed in "${rooms[@]}"; do
+      if ! systemctl is-active --quiet "$failed" || [ "$(systemctl show -P NRestarts "$failed")" != 0 ]; then
+        last_words "systemd calls it $(systemctl show -P Result "$failed")"
+        return 1
+      fi
+    done
+    at "${way}second-$second"
+  done
+  # One that hangs is active until its watchdog (30 s) bites; it feeds that every half period, so not to have done so tells.
+  now_s=$(python3 -c 'import time; print(int(time.monotonic()))')
+  for failed in "${rooms[@]}"; do
+    fed_us=$(systemctl show -P WatchdogTimestampMonotonic "$failed")
+    hungry_s=$((now_s - ${fed_us:-0} / 1000000))
+    if [ "$fed_us" != 0 ] && [ "$hungry_s" -ge 18 ]; then
+      last_words "it hangs: no sign of life for $hungry_s s"
+      return 1
+    fi
+  done
+}
+
+# last_words RESULT: `why` becomes what `failed` said last, else RESULT; where there are several rooms, it says which.
 last_words() {
-  local words
   journalctl --sync 2>/dev/null || true
-  words=$(journalctl -u roomtone -o cat --since "@$proving_since" --no-pager 2>/dev/null | grep -v -e '^Started' -e '^Starting' -e '^Stopp' \
+  why=$(journalctl -u "$failed" -o cat --since "@$proving_since" --no-pager 2>/dev/null | grep -v -e '^Started' -e '^Starting' -e '^Stopp' \
     -e 'Scheduled restart' -e 'Consumed' | grep -m1 -e '^roomtone: ' -e 'timed out' -e 'timeout' -e 'Main process exited' || true)
-  echo "${words:-$proving_result}"
+  why=${why:-$1}
+  if [ "${rooms[*]}" != roomtone ]; then why="$failed: $why"; fi
+}
+
+settings_of_all() {
+  local room name settings secrets kept account said=
+  for room in "${rooms[@]}"; do place "$room"; said+=", $settings"; done
+  echo "${said#, }"
 }
 
 forget_others() {

@@ -1,12 +1,13 @@
 """`roomtone check`: is the configuration sound, and with `--live`, does the sensor's world answer?"""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from edge.commands.devices import require_source
 from edge.commands.ear import Leave, Told, leave, listen, told
-from edge.config import EdgeConfig
+from edge.config import Audio, EdgeConfig, load_edge
 from edge.daemon.kept import kept_preferences
 from edge.daemon.preferences import shown
 from edge.daemon.run import model_path
@@ -14,8 +15,10 @@ from edge.delivery.access import access
 from edge.delivery.session import Owner, Session
 from edge.errors import ConfigError, RoomtoneError, UnavailableError
 from edge.files import unwritable
+from edge.instances import Instance, neighbours
 from edge.model.artifact import load
 from edge.model.signatures import public_key
+from edge.sound.portaudio.devices import card_of
 from edge.state_folder import closed_to_us, require_state_folder, state_folder
 from edge.voice.payloads import ROOT, SETTABLE
 
@@ -39,6 +42,8 @@ def check(config: EdgeConfig, where: str | Path, *, live: bool, anyway: bool = F
     ]
     if live:
         looks.insert(1, lambda: _microphone(config, None if anyway else allowed()))
+    if others := neighbours(where):
+        looks.append(lambda: f"rooms: {(found := rooms(config, others)).words}{found.and_remedy}")
     for look in looks:
         try:
             yield look()
@@ -68,6 +73,50 @@ def _state_folder(config: EdgeConfig) -> str:
         return f"{services}: the service's own: root may look into it"
     folder = require_state_folder(config.state_folder)
     return "no state folder: events wait in memory only" if folder is None else f"{folder}: can be written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """words: what the other sensors of this machine have to do with this one. remedy: empty where all is well."""
+
+    words: str
+    remedy: str = ""
+
+    @property
+    def and_remedy(self) -> str:
+        return f": {self.remedy}" if self.remedy else ""
+
+
+def rooms(config: EdgeConfig, others: list[Instance]) -> Rooms:
+    """Return whether others on this machine want the same microphone. Raises ConfigError for one with the same id."""
+    names = ", ".join(other.unit for other in others)
+    found = Rooms(words=f"{names} beside this one, each with an id and a microphone of its own")
+    for other in others:
+        try:
+            theirs = load_edge(other.config)
+        except ConfigError as error:
+            found = Rooms(words=f"{other.unit}: {error}", remedy=f"look: sudo roomtone --instance {other.name} check")
+            continue
+        if theirs.device.id == config.device.id:
+            raise ConfigError(
+                f"edge.device.id: {config.device.id} is also that of {other.unit} ({other.config}), and the broker "
+                "would take one for the other: give each its own"
+            )
+        if source := _both_want(config.audio, theirs.audio):
+            found = Rooms(words=f"{other.unit} wants the same microphone ({source})",
+                          remedy="name another in edge.audio, here or there")  # fmt: skip
+    return found
+
+
+def _both_want(mine: Audio, theirs: Audio) -> str:
+    """Return in words which source both mean, as far as that can be told; empty for none."""
+    if mine.command is not None or theirs.command is not None:
+        same = (mine.command, mine.command_input) == (theirs.command, theirs.command_input)
+        return f"the command {mine.command[0]}" if same else ""
+    if (mine.microphone or "").casefold() == (theirs.microphone or "").casefold():
+        return mine.microphone or "the default one"
+    card = card_of(mine.microphone)
+    return card if card is not None and card == card_of(theirs.microphone) else ""
 
 
 def settings(config: EdgeConfig, told: Told) -> str:

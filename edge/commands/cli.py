@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
 from edge.commands.parser import DEFAULT_CONFIG, parser
@@ -13,6 +14,7 @@ from edge.commands.said import CALLED, complained, remark, say
 from edge.config import EdgeConfig, load_edge
 from edge.entry import concluded
 from edge.errors import InputError, RoomtoneError, printable
+from edge.instances import instance
 
 FAULT_OF_OURS = 70
 
@@ -23,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     def command() -> int | None:
         options = parser().parse_args(arguments)
         try:
+            if options.instance is not None:
+                options.config = instance(options.instance).take_place()
             return _COMMANDS[options.command](options)
         except RoomtoneError as error:
             read_from = getattr(options, "read_from", None)
@@ -144,12 +148,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from edge.commands.doctor import examine
+    from edge.commands.doctor import examine, examine_all
 
     options.log_level = options.log_level or "error"  # its own lines say the rest
-    config, name = _configured(options)
+    logging.basicConfig(level=options.log_level.upper())
     status = 0
-    for finding in examine(config, name, anyway=options.anyway):
+    for finding in (examine_all if options.all else partial(examine, *_configured(options)))(anyway=options.anyway):
         print(finding, flush=True)
         status = status or finding.exit_status
     return status
@@ -193,13 +197,14 @@ def _model(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
 
     config, _ = _configured(options)
+    unit = instance(options.instance).unit if options.instance else "roomtone"
     verbs = {
         "info": lambda: model.info(options.file or model_path(config), as_json=options.json),
         "verify": lambda: model.verify(options.file or model_path(config)),
         "keygen": lambda: model.keygen(options.name),
         "sign": lambda: model.sign(options.file, options.key),
-        "install": lambda: model.install(options.file, config),
-        "rollback": lambda: model.roll_back(config),
+        "install": lambda: model.install(options.file, config, unit),
+        "rollback": lambda: model.roll_back(config, unit),
     }
     say(verbs[options.verb]())
 

@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from edge.commands.check import broker_answers, settings
+from edge.commands.check import broker_answers, rooms, settings
 from edge.commands.devices import exposed, require_source
 from edge.commands.ear import Leave, leave, listen, told
-from edge.config import EdgeConfig
+from edge.config import EdgeConfig, load_edge
 from edge.credentials import located
 from edge.daemon.run import model_path
-from edge.errors import ConfigError, RoomtoneError
+from edge.errors import ConfigError, RoomtoneError, UnavailableError
 from edge.files import nearest, unwritable
+from edge.instances import Instance, instances, neighbours
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
@@ -67,6 +68,8 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
         ("broker", _broker),
         ("secrets", _secrets),
     ]
+    if others := neighbours(where):
+        looks.append(("rooms", lambda config: _rooms(config, others)))
     deaf = forbidden = False
     for subject, look in looks:
         if subject == "level" and forbidden and not deaf:
@@ -83,6 +86,34 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
         if subject == "listening":
             forbidden = not anyway and (finding.remedy != "" or finding.exit_status != 0)
         yield finding
+
+
+def examine_all(*, anyway: bool = False) -> Iterator[Finding]:
+    """As `examine`, of each sensor that is installed on this machine, its service first. Raises UnavailableError where
+    none is."""
+    if not (installed := instances()):
+        raise UnavailableError("no sensor is installed on this machine: `sudo deploy/install.sh` does that")
+    for one in installed:
+        one.take_place()
+        yield _service(one)
+        try:
+            yield from examine(load_edge(one.config), one.config, anyway=anyway)
+        except ConfigError as error:
+            yield Finding(subject="configuration", words=str(error), exit_status=error.exit_status)
+
+
+def _service(one: Instance) -> Finding:
+    if not Path("/run/systemd/system").is_dir():  # sd_booted(3)
+        return Finding(subject="service", words=f"{one.unit}; whether it runs cannot be told here: no systemd")
+    asked = subprocess.run(["systemctl", "is-active", one.unit], capture_output=True, text=True, timeout=10)
+    state = asked.stdout.strip()
+    remedy = "" if state == "active" else f"`journalctl -u {one.unit}` says why"
+    return Finding(subject="service", words=f"{one.unit} is {state}", remedy=remedy, exit_status=69 if remedy else 0)
+
+
+def _rooms(config: EdgeConfig, others: list[Instance]) -> Finding:
+    found = rooms(config, others)
+    return Finding(subject="rooms", words=found.words, remedy=found.remedy)
 
 
 def _model(config: EdgeConfig) -> Finding:

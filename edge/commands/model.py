@@ -19,7 +19,6 @@ from edge.model.store import Store, store_of
 from edge.model.trial import TRIAL_S
 from edge.state_folder import as_owner
 
-SERVICE = "roomtone.service"
 _VERDICT_S = 240.0  # two starts of a model that hangs, and a trial
 
 
@@ -98,8 +97,8 @@ def sign(path: str, key: str) -> Iterator[str]:
     yield f"{path}: {artifact.manifest.model_id}: signed ({artifact.digest[:16]})"
 
 
-def install(path: str, config: EdgeConfig) -> Iterator[str]:
-    """Put a model on trial, restart the sensor where it runs as a service, and wait for the verdict.
+def install(path: str, config: EdgeConfig, unit: str) -> Iterator[str]:
+    """Put a model on trial, restart the sensor where it runs as a service (`unit`), and wait for the verdict.
 
     Raises ArtifactError where the model is refused, or where the sensor went back from it.
     """
@@ -109,22 +108,22 @@ def install(path: str, config: EdgeConfig) -> Iterator[str]:
     with as_owner(store.folder.parent):
         entry = store.install(Path(path))
     yield f"{entry.model_id}: verified and installed"
-    if not _service_runs():
+    if not _service_runs(unit):
         yield "the sensor does not run as a service here: it takes the model when it starts"
         return
     yield f"the sensor restarts with it; if it does not stay up for {TRIAL_S:.0f} s, it goes back by itself"
-    _restart()
-    yield _verdict(store, entry)
+    _restart(unit)
+    yield _verdict(store, entry, unit)
 
 
-def roll_back(config: EdgeConfig) -> Iterator[str]:
+def roll_back(config: EdgeConfig, unit: str) -> Iterator[str]:
     """Have the sensor run the model before."""
     store = _installed_in(config)
     with as_owner(store.folder.parent):
         entry = store.roll_back()
     yield f"{name(entry)} is current again"
-    if _service_runs():
-        _restart()
+    if _service_runs(unit):
+        _restart(unit)
         yield "the sensor was restarted"
 
 
@@ -136,7 +135,7 @@ def _installed_in(config: EdgeConfig) -> Store:
     return store
 
 
-def _verdict(store: Store, entry: Entry) -> str:
+def _verdict(store: Store, entry: Entry, unit: str) -> str:
     due_s = time.monotonic() + _VERDICT_S
     while time.monotonic() < due_s:
         record = store.read()
@@ -147,17 +146,17 @@ def _verdict(store: Store, entry: Entry) -> str:
             return f"{entry.model_id}: passed its trial"
         time.sleep(0.5)
     raise UnavailableError(
-        f"{SERVICE}: no verdict on {entry.model_id} after {_VERDICT_S:.0f} s; it goes on trying: journalctl -u roomtone"
+        f"{unit}: no verdict on {entry.model_id} after {_VERDICT_S:.0f} s; it goes on trying: journalctl -u {unit}"
     )
 
 
-def _service_runs() -> bool:
+def _service_runs(unit: str) -> bool:
     booted = Path("/run/systemd/system").is_dir()  # sd_booted(3)
-    return booted and not subprocess.run(["systemctl", "--quiet", "is-active", SERVICE]).returncode
+    return booted and not subprocess.run(["systemctl", "--quiet", "is-active", unit]).returncode
 
 
-def _restart() -> None:
+def _restart(unit: str) -> None:
     # It fails where the new model does not start, which the store's record tells, too.
-    done = subprocess.run(["systemctl", "restart", SERVICE], capture_output=True, text=True)
+    done = subprocess.run(["systemctl", "restart", unit], capture_output=True, text=True)
     if "denied" in done.stderr or "authentication" in done.stderr:
-        raise UnavailableError(f"{SERVICE}: may not be restarted by this user; do it: sudo systemctl restart roomtone")
+        raise UnavailableError(f"{unit}: may not be restarted by this user; do it: sudo systemctl restart {unit}")

@@ -11,6 +11,7 @@ from typing import NoReturn
 from edge import __version__
 from edge.addresses import host_name
 from edge.errors import printable
+from edge.instances import is_name
 
 DEFAULT_CONFIG = "config.yaml"
 ANYWAY = "open the microphone although listening is switched off, or in quiet hours"
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--live", action="store_true", help="also look for the microphone and the broker")
     made.add_argument("--anyway", action="store_true", help=ANYWAY)
     made = command("doctor", "look at everything a sensor needs, and say what helps")
+    made.add_argument("--all", action="store_true", help="of each sensor that is installed on this machine")
     made.add_argument("--anyway", action="store_true", help=ANYWAY)
     command("health", "whether the sensor in the same container works; for its health check")
     made = command("homeassistant", "say how Home Assistant finds this sensor, or take it out again")
@@ -99,6 +101,8 @@ def parser() -> argparse.ArgumentParser:
 def _add_common(made: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
     """Add what every command takes, before its name and after it: what is not said there does not undo what is here."""
     made.add_argument("--config", metavar="FILE", default=default, help=f"default: {DEFAULT_CONFIG} where there is one")
+    made.add_argument("--instance", type=_room, metavar="ROOM", default=default,
+                      help="that sensor of several which are installed on this machine")
     made.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default=default, help="default: as configured"
     )
@@ -153,6 +157,12 @@ def _rounds(text: str) -> int:
 def _device(text: str) -> str:
     if not re.fullmatch("[a-z0-9-]{1,64}", text):
         raise argparse.ArgumentTypeError(f"expected a device's id (a-z, 0-9 and - only), got {text!r}")
+    return text
+
+
+def _room(text: str) -> str:
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"expected a room's name, such as kitchen (a-z, 0-9 and - only), got {text!r}")
     return text
 
 

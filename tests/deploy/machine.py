@@ -155,28 +155,28 @@ class Machine:
         """Whether a process (of this machine's numbering) runs in the machine."""
         return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{self._pid}/ns/pid")
 
-    def journal(self) -> str:
-        """What the service said."""
-        return self.run("journalctl -u roomtone -o cat --no-pager -n 80", check=False).stdout
+    def journal(self, room: str = "roomtone*") -> str:
+        """What the services said, or that of one room."""
+        return self.run(f"journalctl -u '{room}' -o cat --no-pager -n 80", check=False).stdout
 
-    def show(self, name: str) -> str:
-        """Return a property of the service."""
-        return self.run(f"systemctl show -P {name} roomtone").stdout.strip()
+    def show(self, name: str, room: str = "roomtone") -> str:
+        """Return a property of a room's service."""
+        return self.run(f"systemctl show -P {name} {room}").stdout.strip()
 
     def wait_for(self, condition, what: str, timeout_s: float = PATIENCE_S):
         """Return what `condition()` gives as soon as it is true."""
         return wait_until(condition, lambda: f"{what}\n{self.journal()}", patience_s=timeout_s, every_s=0.5)
 
     @contextmanager
-    def drop_in(self, lines: str) -> Iterator[None]:
-        """Run the service with further settings while the context lasts."""
-        path = "/etc/systemd/system/roomtone.service.d/test.conf"
+    def drop_in(self, lines: str, room: str = "roomtone") -> Iterator[None]:
+        """Run a room's service with further settings while the context lasts."""
+        path = f"/etc/systemd/system/{room}.service.d/test.conf"
         self.put(path, f"[Service]\n{lines}\n")
-        self.run("systemctl daemon-reload; systemctl restart roomtone", check=False)
+        self.run(f"systemctl daemon-reload; systemctl restart {room}", check=False)
         try:
             yield
         finally:
-            self.run(f"rm -f {path}; systemctl daemon-reload; systemctl restart roomtone", check=False)
+            self.run(f"rm -f {path}; systemctl daemon-reload; systemctl restart {room}", check=False)
 
     def put(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file in the machine."""

@@ -78,10 +78,10 @@ class Shelf:
         """Return what is on trial, in the installer's words."""
         return self.machine.run("cat /opt/roomtone/.trial", check=False).stdout.strip()
 
-    def assert_running(self, version: str) -> None:
+    def assert_running(self, version: str, room: str = "roomtone") -> None:
         assert self.machine.run("readlink /opt/roomtone/current").stdout.strip() == version
-        assert self.machine.show("ActiveState") == "active"
-        executable = self.machine.run(f"tr '\\0' ' ' </proc/{self.machine.show('MainPID')}/cmdline").stdout
+        assert self.machine.show("ActiveState", room) == "active"
+        executable = self.machine.run(f"tr '\\0' ' ' </proc/{self.machine.show('MainPID', room)}/cmdline").stdout
         assert f"/opt/roomtone/{version}/bin/python" in executable
 
     def waiting(self) -> int:
@@ -208,7 +208,7 @@ def test_the_installer_cut_short_at_every_step(shelf, ready_to_upgrade, step, th
 def test_a_power_cut_in_the_trial_of_a_version_that_crashes_takes_it_back(shelf, ready_to_upgrade):
     ready_to_upgrade()
     shelf.install("9.1.0", check=False, stop_at="enable")
-    assert shelf.trial() == "9.1.0+test 9.0.1+test - install"
+    assert shelf.trial() == "9.1.0+test 9.0.1+test - install roomtone"
     shelf.machine.power_cut()
     shelf.machine.wait_for(lambda: not shelf.trial(), "the trial's end", timeout_s=240)
     shelf.assert_running("9.0.1+test")

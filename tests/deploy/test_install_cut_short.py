@@ -19,7 +19,7 @@ import pytest
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 
-INSTALLER = ROOT / "deploy" / "install.sh"
+SCRIPTS = [ROOT / "deploy" / name for name in ("install.sh", "rooms.sh")]
 OLDEST, OLD, NEW, NEWEST = "1.0.0+test", "2.0.0+test", "3.0.0+test", "4.0.0+test"
 PROBATION_S = 2
 TRIAL = [f"second-{second}" for second in range(1, PROBATION_S + 1)]
@@ -30,32 +30,45 @@ UNPROVED = ["on-trial", *SWITCH, *TRIAL]
 PROVED = ["passed", "previous", "end", "forgetting"]
 STEPS = [*BEFORE, *UNPROVED, *PROVED]
 TAKING_BACK = ["failed", *(f"back-{step}" for step in SWITCH), "back-end", "back-forgetting"]
-UNINSTALLING = ["disabled", "units-gone", "data-gone", "links-gone"]
+UNINSTALLING = ["disabled", "units-gone", "room-gone", "data-gone", "links-gone"]
 
 STAND_INS = {
-    # What runs is `running`, a version; it crashes where its folder says so. A unit counts from daemon-reload on.
+    # What runs is `running-ROOM`, a version; it crashes where its folder says so, everywhere or in that room. A unit
+    # counts from daemon-reload on. The restart of several goes on where one fails.
     "systemctl": """
+        units=$ROOMTONE_ROOT/etc/systemd/system
         case "$*" in
-          daemon-reload) cp "$ROOMTONE_ROOT/etc/systemd/system/roomtone.service" "$STATE/loaded" 2>/dev/null || true ;;
-          "restart roomtone")
+          daemon-reload) rm -f "$STATE"/loaded-*
+            for unit in "$units"/roomtone*.service; do
+              cp "$unit" "$STATE/loaded-$(basename "$unit" .service)" || true
+            done ;;
+          "restart "*)
             version=$(readlink "$ROOMTONE_ROOT/opt/roomtone/current")
-            echo "$version with $(cat "$STATE/loaded")" >"$STATE/running"
-            [ ! -e "$STATE/crashes-$version" ] || { echo failed >"$STATE/running"; exit 1; } ;;
-          "enable --quiet "*) touch "$STATE/enabled-$3" ;;
-          "disable --now --quiet "*) rm "$STATE/enabled-$4" 2>/dev/null || exit 1 ;;
-          "is-active --quiet roomtone") ! grep -qsx failed "$STATE/running" && [ -e "$STATE/running" ] ;;
+            failed=0
+            for room in "${@:2}"; do
+              echo "$version with $(cat "$STATE/loaded-${room%%@*}${room:8:1}")" >"$STATE/running-$room"
+              if [ -e "$STATE/crashes-$version" ] || [ -e "$STATE/crashes-$version-$room" ]; then
+                echo failed >"$STATE/running-$room"; failed=1
+              fi
+            done
+            exit $failed ;;
+          "enable --quiet "*)
+            mkdir -p "$units/multi-user.target.wants"
+            for room in "${@:3}"; do ln -sf ../roomtone "$units/multi-user.target.wants/$room.service"; done ;;
+          "disable --now --quiet "*) rm "$STATE/running-$4"; rm "$units/multi-user.target.wants/$4.service" || exit 1 ;;
+          "is-active --quiet "*) ! grep -qsx failed "$STATE/running-$3" && [ -e "$STATE/running-$3" ] ;;
           *NRestarts*) echo 0 ;;
           *Result*) echo exit-code ;;
           *WatchdogTimestampMonotonic*) echo 0 ;;
         esac""",
     "python3": """
         case "$*" in
-          "-m venv --without-pip "*) mkdir -p "$4/bin"; cp /bin/true "$4/bin/python" ;;
+          "-m venv --without-pip "*) mkdir -p "$4/bin"; cp /bin/true "$4/bin/python"; cp /bin/true "$4/bin/roomtone" ;;
           *monotonic*) echo 0 ;;
         esac""",
-    "id": '[ -e "$STATE/user" ]',
-    "useradd": 'touch "$STATE/user"',
-    "userdel": 'rm "$STATE/user" "$STATE/group"',
+    "id": '[ -e "$STATE/user-$2" ]',
+    "useradd": 'touch "$STATE/user-${@: -1}"',
+    "userdel": 'rm "$STATE/user-$1"',
     "groupadd": 'touch "$STATE/group"',
     "groupdel": 'rm "$STATE/group"',
     "getent": '[ -e "$STATE/group" ]',
@@ -64,7 +77,7 @@ STAND_INS = {
     "dpkg-query": 'cat "$STATE/packages" 2>/dev/null || exit 1',
     "apt-get": """
         [ -e "$ROOMTONE_ROOT/usr/sbin/policy-rc.d" ] || exit 1
-        echo installed >"$STATE/packages"; touch "$STATE/enabled-mosquitto" """,
+        echo installed >"$STATE/packages"; systemctl enable --quiet mosquitto """,
     "journalctl": "true",
     "sleep": "true",
     "sync": 'echo "$@" >>"$STATE/synced"',
@@ -94,7 +107,7 @@ class Computer:
     def _bundle(self, version: str) -> None:
         bundle = self.folder / version
         (bundle / "deploy").mkdir(parents=True)
-        for name in ("install.sh", "durable.sh", "roomtone.service", "roomtone-trial.service"):
+        for name in ("install.sh", "durable.sh", "rooms.sh", "roomtone.service", "roomtone-trial.service"):
             shutil.copy(ROOT / "deploy" / name, bundle / "deploy" / name)
         with (bundle / "deploy" / "roomtone.service").open("a") as unit:
             unit.write(f"# of {version}\n")
@@ -137,9 +150,12 @@ class Computer:
 
     def restart(self) -> None:
         """What the machine's own start does: what is enabled runs, with what stands on the disk now."""
+        for running in self.state.glob("running-*"):
+            running.unlink()
         self.systemctl("daemon-reload")
-        self.systemctl("restart", "roomtone")
-        if (self.state / "enabled-roomtone-trial").exists():
+        if rooms := self.enabled - {"roomtone-trial"}:
+            self.systemctl("restart", *rooms)
+        if "roomtone-trial" in self.enabled:
             unit = (self.folder / "root/etc/systemd/system/roomtone-trial.service").read_text()
             told = dict(re.findall("^(ConditionPathExists|ExecStart)=(.*)$", unit, re.M))
             root = f"{self.folder}/root"
@@ -147,26 +163,38 @@ class Computer:
                 program, *arguments = told["ExecStart"].split()
                 self.run(Path(root + program), *arguments)
 
+    @property
+    def enabled(self) -> set[str]:
+        return {link.stem for link in (self.folder / "root/etc/systemd/system/multi-user.target.wants").glob("*")}
+
     def systemctl(self, *arguments: str) -> None:
         self.run(self.folder / "bin/systemctl", *arguments)
 
-    def crashes(self, version: str) -> None:
-        """Have that version not start."""
-        (self.state / f"crashes-{version}").touch()
+    def crashes(self, version: str, room: str = "") -> None:
+        """Have that version not start, in that room or anywhere."""
+        (self.state / f"crashes-{version}{room and '-'}{room}").touch()
 
     def link(self, name: str) -> str | None:
         return os.readlink(self.home / name) if (self.home / name).is_symlink() else None
 
     @property
     def running(self) -> str:
-        """Which version runs, having checked that it runs with its own unit."""
-        version, _, unit = (self.state / "running").read_text().partition(" with ")
+        """Which version runs in the first room."""
+        return self.running_in("roomtone")
+
+    def running_in(self, room: str) -> str:
+        """Which version runs there, having checked that it runs with its own unit."""
+        version, _, unit = (self.state / f"running-{room}").read_text().partition(" with ")
         assert unit.endswith(f"# of {version}\n"), "runs with another version's unit"
         return version
 
-    def assert_settled(self, current: str, previous: str | None) -> None:
-        """That version runs, is proved, `previous` is the one to go back to, and nothing else is left."""
-        assert (self.running, self.link("current"), self.link("previous")) == (current, current, previous)
+    def assert_settled(self, current: str, previous: str | None, *, rooms: tuple[str, ...] = ("roomtone",)) -> None:
+        """That version runs in these rooms and no other, is proved, `previous` is the one to go back to, and nothing
+        else is left."""
+        assert {path.name.removeprefix("running-") for path in self.state.glob("running-*")} == set(rooms)
+        assert self.enabled - {"roomtone-trial"} == set(rooms)
+        assert {self.running_in(room) for room in rooms} == {current}
+        assert (self.link("current"), self.link("previous")) == (current, previous)
         assert not (self.home / ".trial").exists()
         versions = {path.name for path in self.home.iterdir() if path.is_dir() and not path.is_symlink()}
         assert versions == {current, previous} - {None}
@@ -196,9 +224,10 @@ def computer(upgraded: Computer, tmp_path: Path) -> Computer:
 
 
 def test_the_steps_are_those_that_the_installer_names():
-    named = re.findall(r"^ +at (.*)$", INSTALLER.read_text(), re.M)
+    named = [name for script in SCRIPTS for name in re.findall(r"^ +at (.*)$", script.read_text(), re.M)]
     told = {name.strip('"').replace("${way}", "").replace("$second", "1").replace("$1", "passed") for name in named}
-    assert told == {*BEFORE, "on-trial", *SWITCH, "second-1", *PROVED, *PACKAGES, *UNINSTALLING}
+    switched = {"on-trial", *SWITCH, "second-1", *PROVED}
+    assert told == {*PACKAGES, *BEFORE, *switched, *UNINSTALLING, "room-enabled", "room-disabled"}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -323,7 +352,7 @@ def test_the_first_installation_run_again(fresh, step):
     assert done.returncode == 0, done.stderr
     fresh.assert_settled(OLD, None)
     assert not (fresh.folder / "root/usr/sbin/policy-rc.d").exists()  # other services may start again
-    assert not (fresh.state / "enabled-mosquitto").exists()  # which would take the embedded broker's port
+    assert "mosquitto" not in fresh.enabled  # which would take the embedded broker's port
 
 
 def test_somebody_elses_policy_is_left_alone(fresh):
@@ -335,8 +364,8 @@ def test_somebody_elses_policy_is_left_alone(fresh):
 
 @pytest.mark.parametrize(
     ("step", "keep"),
-    [(step, keep) for step in (*UNINSTALLING, "forgetting") for keep in ((), ("--keep-data",)) if (step, keep)
-     != ("data-gone", ("--keep-data",))],
+    [(step, keep) for step in (*UNINSTALLING, "forgetting") for keep in ((), ("--keep-data",))
+     if not (keep and step in ("room-gone", "data-gone"))],
 )  # fmt: skip
 def test_uninstalling_run_again_leaves_nothing(computer, step, keep):
     events = computer.folder / "root/var/lib/roomtone/outbox.sqlite"
@@ -350,7 +379,7 @@ def test_uninstalling_run_again_leaves_nothing(computer, step, keep):
     kept = {computer.folder / "root" / name for name in ("etc/roomtone", "var/lib/roomtone")}
     assert left == (kept if keep else set())
     assert events.exists() == bool(keep)
-    assert {path.name for path in computer.state.glob("enabled-*")} == set()
+    assert computer.enabled == set()
 
 
 @pytest.mark.parametrize("step", [*UNINSTALLING, "forgetting"])

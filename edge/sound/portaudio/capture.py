@@ -23,7 +23,16 @@ import threading
 import time
 from pathlib import Path
 
-from edge.sound.portaudio.devices import RATES_HZ, NoSoundError, choose, default_index, devices, shapes, why_missing
+from edge.sound.portaudio.devices import (
+    RATES_HZ,
+    NoSoundError,
+    busy,
+    choose,
+    default_index,
+    devices,
+    shapes,
+    why_missing,
+)
 
 RING_S = 6.0
 CHUNK_S = 0.04
@@ -61,7 +70,7 @@ def open_stream(audio, device: dict, callback):
             except OSError as error:
                 refusals.append(error)
                 if error.errno == pyaudio.paDeviceUnavailable:
-                    raise NoSoundError("busy", device["name"]) from error
+                    raise busy(device) from error
     raise _refusal(device, refusals)
 
 

@@ -44,18 +44,31 @@ def choose(found: list[dict], selector: str | None, default_index: int | None) -
     return next(by_id, None) or next(by_name, None)
 
 
+def card_of(selector: str | None, *, proc: Path = Path("/proc/asound"), dev: Path = Path("/dev/snd")) -> str | None:
+    """Return the id of the sound card that the selector means, by the kernel's list; None where that cannot be told."""
+    found = [
+        {"name": name, "card_id": card_id, "index": int(number)}
+        for number, card_id, name in _cards(proc)
+        if any(dev.glob(f"pcmC{number}D*c"))
+    ]
+    if selector is None and len(found) > 1:  # whichever is the default
+        return None
+    card = choose(found, selector, None)
+    return card["card_id"] if card else None
+
+
 def why_missing(
-    selector: str | None, *, proc: Path = Path("/proc/asound"), dev: Path = Path("/dev/snd")
+    selector: str | None,
+    *,
+    proc: Path = Path("/proc/asound"),
+    dev: Path = Path("/dev/snd"),
+    groups: Path = Path("/sys/fs/cgroup"),
 ) -> NoSoundError:
     """Say why no device could be chosen, from what the kernel knows of sound cards.
 
     A card that another program holds is left out of PortAudio's list, as if it were not plugged in.
     """
-    try:
-        cards = re.findall(r"^ *(\d+) \[(\S+) *\]: .*? - (.*)$", (proc / "cards").read_text(), re.MULTILINE)
-    except OSError:
-        cards = []
-    for number, card_id, name in cards:
+    for number, card_id, name in _cards(proc):
         if choose([{"name": name, "card_id": card_id, "index": 0}], selector, None) is None:
             continue
         for node in sorted(dev.glob(f"pcmC{number}D*c")):
@@ -63,9 +76,29 @@ def why_missing(
                 return NoSoundError("denied", f"{name}, {node}")
             status = proc / f"card{number}" / f"pcm{node.name.rpartition('D')[2]}" / "sub0" / "status"
             if owner := re.search(r"owner_pid *: (\d+)", _text(status)):
-                program = _text(Path("/proc") / owner[1] / "comm").strip() or "a program"
-                return NoSoundError("busy", f"{name} is held by {program}, process {owner[1]}")
+                return NoSoundError("busy", f"{name} is held by {_program(owner[1], groups)}, process {owner[1]}")
     return NoSoundError("absent", "no input device" if selector is None else f"no input device matches {selector!r}")
+
+
+def busy(device: dict) -> NoSoundError:
+    """Say that somebody holds a device, and who, where the kernel knows it."""
+    why = why_missing(device["card_id"] or device["name"])
+    return why if why.args[0] == "busy" else NoSoundError("busy", device["name"])
+
+
+def _cards(proc: Path) -> list[tuple[str, str, str]]:
+    """Return number, id and name of every sound card that the kernel knows."""
+    return re.findall(r"^ *(\d+) \[(\S+) *\]: .*? - (.*)$", _text(proc / "cards"), re.MULTILINE)
+
+
+def _program(thread: str, groups: Path) -> str:
+    """Return what a thread belongs to: another sensor of this machine, by its control group, for its process itself is
+    hidden from a service; else the program's name."""
+    for pattern in ("system.slice/roomtone.service", "system.slice/system-roomtone.slice/roomtone@*.service"):
+        for group in groups.glob(pattern):
+            if thread in _text(group / "cgroup.threads").split():
+                return group.name.removesuffix(".service")
+    return _text(Path("/proc") / thread / "comm").strip() or "a program"
 
 
 def shapes(device: dict) -> list[int]:
