@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers taught compare convert bench \
   mutants deploy bundle image lock ears ears-everybody soak \
-  test-systemd test-install test-make-deploy test-arm64 test-image test-homeassistant
+  test-systemd test-install test-instances test-make-deploy test-arm64 test-image test-homeassistant
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 
@@ -94,9 +94,10 @@ image:  ## an OCI image of the last commit [ARCH=amd64] [SUITE=bookworm], into d
 
 test-systemd:  ## the unit in a Debian machine that boots (as root; 5 minutes) [ARGS=...]
 test-install:  ## upgrades, failing and cut short at every step, rollback, uninstall on such a machine (as root) [ARGS=...]
+test-instances:  ## three rooms on such a machine: a crash, a version that fails in one, uninstalling one (as root; 10 minutes) [ARGS=...]
 test-make-deploy:  ## make deploy over ssh to such a machine, packages from the internet (as root; 5 minutes) [ARGS=...]
 test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
-test-systemd test-install test-make-deploy test-arm64: $(DEV)
+test-systemd test-install test-instances test-make-deploy test-arm64: $(DEV)
 	@deploy/setup.sh $(if $(filter test-arm64,$@),arm64-machine,machine)
 	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/$(subst -,_,$@).py $(ARGS)
 

@@ -95,7 +95,8 @@ def rooms(config: EdgeConfig, others: list[Instance]) -> Rooms:
         try:
             theirs = load_edge(other.config)
         except ConfigError as error:
-            found = Rooms(words=f"{other.unit}: {error}", remedy=f"look: sudo roomtone --instance {other.name} check")
+            option = f"--instance {other.name} " if other.name else ""
+            found = Rooms(words=f"{other.unit}: {error}", remedy=f"`sudo roomtone {option}check`")
             continue
         if theirs.device.id == config.device.id:
             raise ConfigError(

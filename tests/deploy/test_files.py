@@ -56,6 +56,35 @@ def test_its_exposure_is_at_most_1_5(unit):
     assert systemd_analyze("security", "--offline=true", "--threshold=15", "--no-pager", open_wide).returncode != 0
 
 
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """The unit of every room but the first, as the installer makes it."""
+    made = f'units= home={ROOT}; . {DEPLOY}/rooms.sh; template_of deploy'
+    path = tmp_path / "roomtone@.service"
+    path.write_text(subprocess.run(["bash", "-c", made], check=True, capture_output=True, text=True).stdout)
+    return path
+
+
+def test_a_further_rooms_unit_is_the_firsts_but_for_what_is_its_own(template):
+    pairs = zip(UNIT.read_text().splitlines(), template.read_text().splitlines(), strict=True)
+    assert [theirs for ours, theirs in pairs if ours != theirs and not ours.startswith("#")] == [
+        "Description=roomtone, %i: hears how a room feels, and lets no sound out",
+        "ExecStart=/opt/roomtone/current/bin/roomtone --config /etc/roomtone/%i.yaml run",
+        "User=roomtone-%i",
+        "StateDirectory=roomtone-%i",
+        "LoadCredential=mqtt:/etc/roomtone/%i.credentials",
+    ]
+
+
+def test_systemd_finds_no_fault_in_a_further_rooms_unit_and_it_is_no_more_exposed(template, tmp_path):
+    (tmp_path / "run").mkdir()
+    copy = runnable(template, tmp_path / "run")
+    done = systemd_analyze("verify", copy)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = systemd_analyze("security", "--offline=true", "--threshold=15", "--no-pager", copy)
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_missing_microphone_cannot_exhaust_its_restarts():
     lines = UNIT.read_text().splitlines()
     assert "StartLimitIntervalSec=0" in lines
@@ -108,11 +137,15 @@ def test_the_version_follows_what_is_installed_and_nothing_else(tmp_path):
     assert version() != first
 
 
-@pytest.mark.parametrize("arguments", [["--uninstal"], ["install", "now"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--uninstal"], ["install", "now"], ["--instance"], ["--rollback", "--uninstall"], ["--keep-data"],
+     ["--rollback", "--instance", "kitchen"], ["--instance", "Kitchen"]],
+)  # fmt: skip
 def test_a_wrong_word_does_nothing(arguments):
     done = subprocess.run([DEPLOY / "install.sh", *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "usage: deploy/install.sh" in done.stderr
+    assert "usage: deploy/install.sh" in done.stderr or "expected a room's name" in done.stderr
 
 
 def test_a_bare_name_is_a_credential_where_there_is_one(tmp_path, monkeypatch):

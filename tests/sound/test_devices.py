@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.sound.portaudio.devices import choose, why_missing
+from edge.sound.portaudio.devices import card_of, choose, why_missing
 
 
 def kernel(folder: Path) -> tuple[Path, Path]:
@@ -40,6 +40,38 @@ def test_a_card_that_portaudio_leaves_out_is_told_apart_from_none(
     told, detail = why_missing(selector, proc=proc, dev=dev).args
     assert told == reason
     assert (f"process {os.getpid()}" in detail) == (reason == "busy")
+
+
+@pytest.mark.parametrize(
+    ("unit", "folder"),
+    [
+        ("roomtone", "system.slice"),
+        ("roomtone@living-room", "system.slice/system-roomtone.slice"),
+        (None, "user.slice"),
+    ],
+)
+def test_who_holds_a_card_is_named_by_its_service_where_it_is_one_of_ours(
+    tmp_path: Path, unit: str | None, folder: str
+) -> None:
+    """By its control group: in a service's sandbox, the process itself is not to be seen."""
+    proc, dev = kernel(tmp_path)
+    for name in ("roomtone", "roomtone@attic", unit or "somebody"):
+        group = tmp_path / ("system.slice" if name == "roomtone" else folder) / f"{name}.service"
+        group.mkdir(parents=True, exist_ok=True)
+        (group / "cgroup.threads").write_text(f"1\n{os.getpid()}\n" if name == unit else "1\n17\n")
+    program = unit or Path("/proc/self/comm").read_text().strip()
+    assert why_missing("pnp", proc=proc, dev=dev, groups=tmp_path).args == (
+        "busy", f"USB PnP Sound Device is held by {program}, process {os.getpid()}"
+    )  # fmt: skip
+
+
+def test_which_card_is_meant_is_known_while_somebody_holds_it(tmp_path: Path) -> None:
+    proc, dev = kernel(tmp_path)
+    for selector, card in {"pnp": "Device", "DEVICE": "Device", None: "Device", "headphones": None, "x": None}.items():
+        assert card_of(selector, proc=proc, dev=dev) == card
+    (dev / "pcmC0D0c").touch()  # a second one: which is the default?
+    assert card_of(None, proc=proc, dev=dev) is None
+    assert card_of("headphones", proc=proc, dev=dev) == "Headphones"
 
 
 def test_a_card_that_may_not_be_opened_is_denied() -> None:
