@@ -55,7 +55,7 @@ echo "$version" >"$bundle/VERSION"
 echo "$suite" >"$bundle/SUITE"
 git log -1 --format=%ct >"$bundle/EPOCH" # the date of everything that is made of it
 cp "$work/source"/{config.yaml,README.md,LICENSE} "$bundle/"
-cp "$work/source"/deploy/{install.sh,durable.sh,rooms.sh,roomtone.service,roomtone-trial.service} "$bundle/deploy/"
+cp "$work/source"/deploy/{install.sh,durable.sh,rooms.sh,trial.sh,roomtone.service,roomtone-trial.service} "$bundle/deploy/"
 
 # --- Debian packages, with all they depend on, from an apt of our own -----------------------------------------------------
 

@@ -182,6 +182,7 @@ edge:
     password_file: password
     tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}
 # 3. There: sudo roomtone check --live && sudo systemctl restart roomtone
+# Where $1 is one of several rooms of a machine: $1.credentials, $1.yaml, \`roomtone --instance $1\` and roomtone@$1.
 TEXT
 }
 

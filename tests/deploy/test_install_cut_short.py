@@ -19,7 +19,7 @@ import pytest
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 
-SCRIPTS = [ROOT / "deploy" / name for name in ("install.sh", "rooms.sh")]
+SCRIPTS = [ROOT / "deploy" / name for name in ("install.sh", "rooms.sh", "trial.sh")]
 OLDEST, OLD, NEW, NEWEST = "1.0.0+test", "2.0.0+test", "3.0.0+test", "4.0.0+test"
 PROBATION_S = 2
 TRIAL = [f"second-{second}" for second in range(1, PROBATION_S + 1)]
@@ -107,7 +107,7 @@ class Computer:
     def _bundle(self, version: str) -> None:
         bundle = self.folder / version
         (bundle / "deploy").mkdir(parents=True)
-        for name in ("install.sh", "durable.sh", "rooms.sh", "roomtone.service", "roomtone-trial.service"):
+        for name in ("install.sh", "durable.sh", "rooms.sh", "trial.sh", "roomtone.service", "roomtone-trial.service"):
             shutil.copy(ROOT / "deploy" / name, bundle / "deploy" / name)
         with (bundle / "deploy" / "roomtone.service").open("a") as unit:
             unit.write(f"# of {version}\n")

@@ -74,6 +74,7 @@ told["own"] = sorted(os.listdir(os.environ["CREDENTIALS_DIRECTORY"]))
 print("PROBE " + json.dumps(told), flush=True)
 """
 GROUPS = {HALL: "roomtone.service", LIVING: "system-roomtone.slice/roomtone@living.service"}
+SWITCHED = '{"listening": "ON", "ts": "2026-01-31T12:00:00.000Z"}'
 ONLY_IN_THE_KITCHEN = "import os, sys\nif any('kitchen' in word for word in sys.argv): os._exit(3)\n"
 
 
@@ -144,7 +145,7 @@ def test_three_rooms_are_installed_and_the_first_goes_on_meanwhile(house):
     house.machine.put("/etc/roomtone/kitchen.credentials/password", "a secret word\n", 0o600)
     house.machine.put("/etc/roomtone/credentials/hall", "the hall's\n", 0o600)
     for room, name in ROOMS.items():  # in an earlier life, its broker told it that it may listen
-        house.machine.put(f"/var/lib/{FOLDERS[room]}/listening-{name}.json", '{"listening": "ON", "ts": ""}')
+        house.machine.put(f"/var/lib/{FOLDERS[room]}/listening-{name}.json", SWITCHED)
     house.machine.run(f"systemctl restart {' '.join(ROOMS)}")
     house.wait_for_more({})
 
