@@ -60,8 +60,13 @@ main() {
   case $verb_asked in
     install)
       # The installed script, which brings no version, adds a room to the one that runs.
-      if [ -n "$room" ] && is_installed; then resume; else install_or_upgrade "${room:-roomtone}"; fi
-      [ -z "$room" ] || add_room "$room" ;;
+      if [ -n "$room" ] && is_installed; then
+        resume
+        add_room "$room"
+      else
+        install_or_upgrade "${room:-roomtone}"
+        [ -z "$room" ] || [[ " ${rooms[*]} " == *" $room "* ]] || add_room "$room"
+      fi ;;
     rollback) roll_back ;;
     resume) resume ;; # the machine's start
     uninstall) if [ -n "$room" ]; then uninstall_room "$room"; else uninstall; fi ;;
@@ -147,7 +152,6 @@ resume() {
 add_room() {
   local name settings secrets kept account said
   place "$1"
-  [[ " ${rooms[*]:-} " != *" $1 "* ]] || return 0 # that was its installation
   if is_there "$1" && is_enabled "$1" && { ! booted || systemctl is-active --quiet "$1"; }; then
     say "$name is there and running already; configuration: $settings"
     return
