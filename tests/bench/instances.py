@@ -7,6 +7,7 @@ The sensors and what captures for them are held to one core; the players and the
 """
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -22,7 +23,7 @@ from tests.bench.cost import sounds
 from tests.bench.peers import RATE_HZ
 from tests.support.broker import Broker
 from tests.support.daemon import Daemon
-from tests.support.sounds import to_int16
+from tests.support.sounds import ROOT, to_int16
 
 REPORT = Path(__file__).parent / "reports" / "instances.json"
 SETTLED_S = 15.0
@@ -121,8 +122,9 @@ def main() -> None:
     asked.add_argument("--counts", type=int, nargs="+", default=[1, 2, 3, 8])
     asked.add_argument("--seconds", type=float, default=30.0)
     asked.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="in the sensors' environment")
-    asked.add_argument("--out", type=Path, default=None, help=f"write the figures ({REPORT.name})")
+    asked.add_argument("--out", type=Path, help=f"write the figures there, as {REPORT.name} has them")
     options = asked.parse_args()
+    compileall.compile_dir(ROOT / "edge", quiet=1)  # as pip does when it installs: or each compiles it at its start
     environment = dict(each.split("=", 1) for each in options.set)
     core = max(os.sched_getaffinity(0))
     found = [measure(count, options.seconds, core, environment) for count in options.counts]
