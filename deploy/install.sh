@@ -158,7 +158,7 @@ add_room() {
   fi
   make_room "$1"
   said=$("$home/current/bin/roomtone" --instance "$name" check 2>&1) ||
-    stop 78 "$name: $(sed -n 's/^roomtone: //p' <<<"$said" | head -n 1)"
+    stop "$?" "$name: $(sed -n 's/^roomtone: //p' <<<"$said" | head -n 1)"
   ! booted || start_room "$1"
   sed -n "s/^rooms: .*/roomtone: $name: &/p" <<<"$said"
   say "$name is running; configuration: $settings"
