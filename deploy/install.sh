@@ -82,8 +82,8 @@ install_or_upgrade() {
   local version passed room
   check_bundle
   version=$(version_of_source)
-  finish
   find_rooms "$1"
+  finish
   # The first version of all has none before it; where another comes while it runs, it may pass now what it did not then.
   if on_trial && [ -z "$before" ] && [ "$tried" != "$version" ] && booted && all_active; then
     conclude
@@ -159,9 +159,13 @@ add_room() {
   make_room "$1"
   said=$("$home/current/bin/roomtone" --instance "$name" check 2>&1) ||
     stop "$?" "$name: $(sed -n 's/^roomtone: //p' <<<"$said" | head -n 1)"
-  ! booted || start_room "$1"
   sed -n "s/^rooms: .*/roomtone: $name: &/p" <<<"$said"
-  say "$name is running; configuration: $settings"
+  if booted; then
+    start_room "$1"
+    say "$name is running; configuration: $settings"
+  else
+    say "$name is there; systemd does not run here, so nothing was started; configuration: $settings"
+  fi
 }
 
 start_room() {
@@ -185,7 +189,7 @@ uninstall_room() {
 # disable ROOM: it is stopped, does not start again, and its unit's own settings are gone.
 disable() {
   ! booted || systemctl disable --now --quiet "$1" 2>/dev/null || true
-  rm -rf "$wanted/$1.service" "$units/$1.service.d"
+  rm -rf "$wants/$1.service" "$units/$1.service.d"
   ! booted || systemctl reset-failed "$1" 2>/dev/null || true
 }
 

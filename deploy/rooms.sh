@@ -15,7 +15,7 @@
 # shellcheck disable=SC2034,SC2154 # of the variables, install.sh sets some and uses some
 set -euo pipefail
 
-template=$units/roomtone@.service wanted=$units/multi-user.target.wants
+template=$units/roomtone@.service wants=$units/multi-user.target.wants
 
 # An account's name has at most 32 letters.
 is_name() { [[ $1 =~ ^[a-z0-9]([a-z0-9-]{0,21}[a-z0-9])?$ ]] && [ "$1" != config ]; }
@@ -32,7 +32,7 @@ is_there() {
   [ -e "$settings" ] && { [ -z "$name" ] || [ -d "$secrets" ]; }
 }
 
-is_enabled() { [ -L "$wanted/$1.service" ]; }
+is_enabled() { [ -L "$wants/$1.service" ]; }
 
 rooms_there() {
   local folder name

@@ -42,6 +42,7 @@ STAND_INS = {
             for unit in "$units"/roomtone*.service; do
               cp "$unit" "$STATE/loaded-$(basename "$unit" .service)" || true
             done ;;
+          "restart" | "enable --quiet") exit 1 ;;
           "restart "*)
             version=$(readlink "$ROOMTONE_ROOT/opt/roomtone/current")
             failed=0
