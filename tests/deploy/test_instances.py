@@ -82,6 +82,12 @@ folder = Path("/var/lib/roomtone-kitchen/cards")
 reason, detail = why_missing("pnp", proc=folder / "proc", dev=folder / "dev").args
 print("HELD", reason + ":", explain(reason, detail), flush=True)
 """
+COMPILED = """
+import glob, importlib.util, os
+files = glob.glob("/opt/roomtone/current/lib/python3*/site-packages/edge/**/*.py", recursive=True)
+assert files
+print([file for file in files if not os.path.exists(importlib.util.cache_from_source(file))])
+"""
 GROUPS = {HALL: "roomtone.service", LIVING: "system-roomtone.slice/roomtone@living.service"}
 SWITCHED = '{"listening": "ON", "ts": "2026-01-31T12:00:00.000Z"}'
 ONLY_IN_THE_KITCHEN = "import os, sys\nif any('kitchen' in word for word in sys.argv): os._exit(3)\n"
@@ -157,6 +163,12 @@ def test_three_rooms_are_installed_and_the_first_goes_on_meanwhile(house):
         house.machine.put(f"/var/lib/{FOLDERS[room]}/listening-{name}.json", SWITCHED)
     house.machine.run(f"systemctl restart {' '.join(ROOMS)}")
     house.wait_for_more({})
+
+
+def test_none_compiles_at_its_start_what_all_could_have_compiled_once(house):
+    """A sensor that does keeps 9 MB more for it, and may not write it down (tests/bench/README.md)."""
+    house.machine.put("/srv/compiled.py", COMPILED)
+    assert house.machine.run("/opt/roomtone/current/bin/python /srv/compiled.py").stdout == "[]\n"
 
 
 def test_each_is_a_user_of_its_own_with_state_and_a_watchdog_of_its_own(house):
