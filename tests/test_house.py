@@ -20,8 +20,8 @@ from tests.support.sounds import ROOT
 HOUSES = {
     "edge": (
         "errors", "pulse", "entry", "chatter", "labels", "files", "credentials", "strict_yaml", "environment",
-        "section", "addresses", "config", "state_folder", "instances", "sound", "features", "model", "lessons", "hearing",
-        "voice", "delivery", "daemon", "commands", "__main__",
+        "section", "addresses", "config", "state_folder", "instances", "sound", "features", "model", "lessons",
+        "hearing", "voice", "delivery", "daemon", "commands", "__main__",
     ),
     "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages", "loading",
               "commands", "__main__"),

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
 
 from edge.commands.parser import DEFAULT_CONFIG, parser
@@ -148,15 +147,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from edge.commands.doctor import examine, examine_all
+    from edge.commands.doctor import examine, examine_all, told
 
     options.log_level = options.log_level or "error"  # its own lines say the rest
     logging.basicConfig(level=options.log_level.upper())
-    status = 0
-    for finding in (examine_all if options.all else partial(examine, *_configured(options)))(anyway=options.anyway):
-        print(finding, flush=True)
-        status = status or finding.exit_status
-    return status
+    anyway = options.anyway
+    return told(examine_all(anyway=anyway) if options.all else examine(*_configured(options), anyway=anyway))
 
 
 def _health(options: argparse.Namespace) -> int:

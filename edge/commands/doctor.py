@@ -4,7 +4,7 @@ import grp
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -100,6 +100,15 @@ def examine_all(*, anyway: bool = False) -> Iterator[Finding]:
             yield from examine(load_edge(one.config), one.config, anyway=anyway)
         except ConfigError as error:
             yield Finding(subject="configuration", words=str(error), exit_status=error.exit_status)
+
+
+def told(findings: Iterable[Finding]) -> int:
+    """Print them as they are found; return the exit status, that of the first failure."""
+    status = 0
+    for finding in findings:
+        print(finding, flush=True)
+        status = status or finding.exit_status
+    return status
 
 
 def _service(one: Instance) -> Finding:
