@@ -47,6 +47,11 @@ class Instance:
         return str(self.config)
 
 
+def unit_of(name: str | None) -> str:
+    """Return the service of the instance of that name, or of the first."""
+    return Instance(name=name or "", root=ROOT).unit
+
+
 def instances() -> list[Instance]:
     """Return those that are enabled on this machine, or, where none is, those that are there; the first one first."""
     named = sorted(path.stem for path in (ROOT / "etc/roomtone").glob("*.credentials") if is_name(path.stem))

@@ -13,7 +13,7 @@ from edge.commands.said import CALLED, complained, remark, say
 from edge.config import EdgeConfig, load_edge
 from edge.entry import concluded
 from edge.errors import InputError, RoomtoneError, printable
-from edge.instances import instance
+from edge.instances import instance, unit_of
 
 FAULT_OF_OURS = 70
 
@@ -193,14 +193,13 @@ def _model(options: argparse.Namespace) -> None:
     from edge.daemon.run import model_path
 
     config, _ = _configured(options)
-    unit = instance(options.instance).unit if options.instance else "roomtone"
     verbs = {
         "info": lambda: model.info(options.file or model_path(config), as_json=options.json),
         "verify": lambda: model.verify(options.file or model_path(config)),
         "keygen": lambda: model.keygen(options.name),
         "sign": lambda: model.sign(options.file, options.key),
-        "install": lambda: model.install(options.file, config, unit),
-        "rollback": lambda: model.roll_back(config, unit),
+        "install": lambda: model.install(options.file, config, unit_of(options.instance)),
+        "rollback": lambda: model.roll_back(config, unit_of(options.instance)),
     }
     say(verbs[options.verb]())
 
