@@ -16,7 +16,16 @@ from edge.config import EdgeConfig, QuietHours
 from edge.daemon.quiet_hours import QuietClock
 from edge.errors import ConfigError
 from edge.model.artifact import write_atomically
-from edge.voice.payloads import SETTABLE, Calibration, Hours, Settings, SettingsCommand, Wanted, rfc3339
+from edge.voice.payloads import (
+    SETTABLE,
+    Calibration,
+    Hours,
+    Settings,
+    SettingsAnswer,
+    SettingsCommand,
+    Wanted,
+    rfc3339,
+)
 
 log = logging.getLogger("roomtone.settings")
 
@@ -83,8 +92,8 @@ class Preferences:
         with self._lock:
             self._set(msgspec.structs.replace(self._kept, calibration=calibration))
 
-    def said(self, calibration: Calibration) -> Settings:
-        """Return what is retained on `settings`, with how the last calibration went."""
+    def said(self, calibration: Calibration, answer: SettingsAnswer | None) -> Settings:
+        """Return what is retained on `settings`, with how the last calibration went and the last command's answer."""
         config, hours = self.config, self.config.quiet_hours
         return Settings(
             ts=rfc3339(time.time()),
@@ -95,6 +104,7 @@ class Preferences:
             set=self.names,
             calibration=calibration,
             problem=self.problem,
+            answer=answer,
         )
 
     def _whole(self, hours: Hours) -> Hours:

@@ -15,7 +15,7 @@ from edge.daemon.permission import Permission
 from edge.daemon.preferences import Preferences
 from edge.daemon.teaching import Teaching
 from edge.daemon.tuning import Tuning
-from edge.delivery.link import Command, Link
+from edge.delivery.link import Link
 from edge.delivery.packets import Word
 from edge.hearing.decision import Change
 from edge.hearing.observation import NOTHING_YET, Observation
@@ -93,10 +93,7 @@ class Sensor:
         if (refusal := self._permission.refusal()) is not None:
             self._microphone = Microphone(state="starting", detail=refusal.detail)
         self._tuning.apply()
-        commands = self._teaching.commands | {
-            "listening/set": partial(self._take, self._permission.obey, self._publish_listening),
-            "settings/set": partial(self._take, self._tuning.obey, self._tuning.apply),
-        }
+        commands = {"listening/set": self._switch, "settings/set": self._tuning.obey, **self._teaching.commands}
         self._link.start(commands=commands, on_past=lambda past: self._told.put(partial(self._recall, past)))
         self._teaching.tell()
 
@@ -110,6 +107,7 @@ class Sensor:
         """Take what a source yields: sound, or the reason why there is none."""
         while not self._told.empty():
             self._told.get()()
+        self._tuning.turn()
         if (refusal := self._permission.refusal()) is not None:  # whatever comes from before it closed
             if refusal.reason == "off" != self._microphone.state:
                 self._publish_listening()  # whoever sees that it is off sees the switch so, too
@@ -123,10 +121,10 @@ class Sensor:
         self._report_health()
         self._teaching.turn()
 
-    def _take(self, obey: Command, then: Callable[[], None], payload: bytes) -> str | None:
-        """Take a command, from any thread, and what follows from it on the sensor's; return why it is not obeyed."""
-        if (why := obey(payload)) is None:
-            self._told.put(then)
+    def _switch(self, word: bytes) -> str | None:
+        """Take the command that switches listening, from any thread; return why it is not obeyed."""
+        if (why := self._permission.obey(word)) is None:
+            self._told.put(self._publish_listening)
         return why
 
     def _listen(self, block: Block) -> None:

@@ -12,15 +12,16 @@ from msgspec.structs import replace
 from edge.config import EdgeConfig
 from edge.daemon.permission import Permission
 from edge.daemon.preferences import MOST_BYTES, Preferences
-from edge.errors import ConfigError
+from edge.errors import ConfigError, printable
 from edge.hearing.observation import Observation
 from edge.hearing.pipeline import Pipeline
 from edge.section import explain
-from edge.voice.payloads import Calibration, Settings, SettingsCommand, rfc3339
+from edge.voice.payloads import Calibration, Settings, SettingsAnswer, SettingsCommand, rfc3339
 
 log = logging.getLogger("roomtone.settings")
 
 CALIBRATION_S = 30.0
+_LONGEST_REASON = 200  # characters
 _SPOKEN = 0.02  # of the blocks: more, and the room was not empty
 _RARELY = 0.99  # of the blocks are not louder than the noise that the gate is to overhear
 _ABOVE_DB, _MOST_RESTLESS_DB = 1.0, 20.0
@@ -46,6 +47,8 @@ class Tuning:
         self._levels: list[float] = []
         self._spoken = 0
         self._asked = False
+        self._answer: SettingsAnswer | None = None
+        self._due = False
         if self._calibration.floor_dbfs is not None:
             pipeline.believe(self._calibration.floor_dbfs)
 
@@ -54,19 +57,32 @@ class Tuning:
         return self._preferences.config
 
     def obey(self, payload: bytes) -> str | None:
-        """Take a command; return in words why it is refused, None where it was taken and is remembered."""
+        """Take a command; return in words why it is refused, None where it was taken and is remembered. The next `turn`
+        puts it into effect, and says what became of it."""
+        why = self._refusal(payload)
+        self._answer = SettingsAnswer(done=why is None, reason=why, ts=rfc3339(time.time()))
+        self._due = True
+        return why and f"refused: {why}"
+
+    def turn(self) -> None:
+        """Put into effect what was obeyed since the last time: however much that was, once."""
+        if self._due:
+            self._due = False
+            self.apply()
+
+    def _refusal(self, payload: bytes) -> str | None:
         if len(payload) > MOST_BYTES:
-            return f"refused: larger than {MOST_BYTES} bytes"
+            return f"larger than {MOST_BYTES} bytes"
         try:
             command = msgspec.json.decode(payload, type=SettingsCommand)
             self._preferences.take(command)
         except (msgspec.MsgspecError, ConfigError, ValueError, RecursionError) as error:
-            return f"refused: {_in_words(error, payload)}"
+            return printable(_in_words(error, payload))[:_LONGEST_REASON]
         self._asked = self._asked or command.calibrate
         return None
 
     def apply(self) -> None:
-        """Put into effect what was obeyed."""
+        """Put into effect what holds, and say so."""
         config, kept = self.config, self._preferences.kept
         if self._began_s is None:
             self._calibration = kept.calibration
@@ -78,7 +94,7 @@ class Tuning:
             self._asked, self._began_s = False, -1.0  # the next block begins it
             self._levels, self._spoken = [], 0
             self._calibration = replace(kept.calibration, state="running", ts=rfc3339(time.time()))
-        self._say(self._preferences.said(self._calibration))
+        self._tell()
 
     def hear(self, observation: Observation) -> None:
         """Take part in a calibration, where one is under way."""
@@ -117,7 +133,10 @@ class Tuning:
             log.warning("calibration: %s; what was known before holds", how)
         self.apply()
         self._calibration = kept if how == "done" else replace(kept, state=how, ts=rfc3339(time.time()))
-        self._say(self._preferences.said(self._calibration))
+        self._tell()
+
+    def _tell(self) -> None:
+        self._say(self._preferences.said(self._calibration, self._answer))
 
 
 def _in_words(error: Exception, payload: bytes) -> str:

@@ -178,6 +178,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     restless_db: Annotated[float, msgspec.Meta(ge=0, le=30)] | None = None
 
 
+class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the last command: `done`, or not, and why."""
+
+    done: bool
+    reason: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    ts: Time
+
+
 class Settings(Payload, kw_only=True):
     """What holds now (retained). `set` names what was set over MQTT; the others are the configuration's."""
 
@@ -189,6 +197,9 @@ class Settings(Payload, kw_only=True):
     set: list[str]
     calibration: Calibration = Calibration()
     problem: str | None = None
+    answer: SettingsAnswer | None = None
+
+
 Link = Literal["online", "offline"]
 Switch = Literal["ON", "OFF"]
 

@@ -83,7 +83,7 @@ def test_the_figures_of_the_start_do_not_stand_for_a_minute(broker, monkeypatch)
 def test_a_sensor_without_sound_still_gives_signs_of_life(broker):
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
         command = b'{"state_interval_s": 1}'
-        assert sensor._take(sensor._tuning.obey, sensor._tuning.apply, command) is None
+        assert sensor._tuning.obey(command) is None
 
         def goes_on() -> bool:
             sensor.process(ABSENT)

@@ -52,10 +52,10 @@ def tuned(path: Path | None = None, config: EdgeConfig | None = None) -> tuple[T
 def told(made: Tuning, said: list[Settings], command: dict | bytes) -> Settings | str:
     """Return what holds after a command, or why it was refused."""
     payload = command if isinstance(command, bytes) else json.dumps(command).encode()
-    if (why := made.obey(payload)) is not None:
-        return why
-    made.apply()
-    return said[-1]
+    why = made.obey(payload)
+    made.turn()
+    assert said[-1].answer.done == (why is None)
+    return why or said[-1]
 
 
 def test_what_is_set_holds_until_it_is_reset_and_the_file_does_not_change_it(tmp_path):
@@ -99,7 +99,9 @@ def test_what_makes_no_sense_is_refused_as_a_whole(tmp_path, command):
     why = told(made, said, command)
     assert isinstance(why, str)
     assert "\n" not in why
-    assert len(said) == 1
+    before, after = said
+    assert why == f"refused: {after.answer.reason}"
+    assert msgspec.structs.replace(after, ts=before.ts, answer=None) == before  # nothing else is said
     assert not path.exists()
 
 
@@ -145,7 +147,7 @@ COMMANDS = st.fixed_dictionaries(
 def test_no_payload_leaves_a_setting_out_of_range(payload):
     made, said = _REUSED
     why = made.obey(payload)
-    made.apply()
+    made.turn()
     assert why is None or (isinstance(why, str) and why)
     _VALIDATOR.validate(json.loads(msgspec.json.encode(said[-1])))
     config = made.config
@@ -257,6 +259,8 @@ def test_a_running_sensor_takes_them_says_them_and_refuses_what_is_none(broker, 
         watcher.wait_for(lambda w: w.on("health")[-1].json["ignored_commands"] >= 3)
         assert daemon.log.count("refused: ") == 1
         assert holds(watcher)["sensitivity"] == 20
+        watcher.wait_for(lambda w: holds(w)["answer"]["done"] is False)
+        assert "sensitivity" in holds(watcher)["answer"]["reason"]
         always = {"start": "00:00", "end": "23:59"}
         set_(broker.port, {"quiet_hours": always})
         watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "quiet-hours")
