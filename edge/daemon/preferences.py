@@ -6,6 +6,7 @@ Kept in the state folder, written when it changes, as a whole; before the comman
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -94,14 +95,12 @@ class Preferences:
 
     def said(self, calibration: Calibration, answer: SettingsAnswer | None) -> Settings:
         """Return what is retained on `settings`, with how the last calibration went and the last command's answer."""
-        config, hours = self.config, self.config.quiet_hours
+        names = self.names
         return Settings(
             ts=rfc3339(time.time()),
-            sensitivity=config.sensitivity,
-            quiet_hours=hours and Hours(start=hours.start, end=hours.end, time_zone=hours.time_zone),
-            state_interval_s=config.state_interval_s,
-            log_level=config.log_level,
-            set=self.names,
+            **_of(self.config, SETTABLE),
+            set=names,
+            configured=Wanted(**_of(self._own, names)),
             calibration=calibration,
             problem=self.problem,
             answer=answer,
@@ -159,6 +158,14 @@ class Preferences:
             log.error("%s: %s: what was set over MQTT is lost; the configuration holds", self._path, why)
             return Kept()
         return kept
+
+
+def _of(config: EdgeConfig, names: Iterable[str]) -> dict[str, object]:
+    """Return these settings of a configuration, as they are told."""
+    told = {name: getattr(config, name) for name in names}
+    if (hours := told.get("quiet_hours")) is not None:
+        told["quiet_hours"] = Hours(start=hours.start, end=hours.end, time_zone=hours.time_zone)
+    return told
 
 
 def shown(value: object) -> str:

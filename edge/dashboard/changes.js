@@ -1,4 +1,4 @@
-/* The list of changes, newest first. What somebody said can be corrected: see teach.js. */
+/* The list of changes, newest first. What somebody said can be corrected: see lessons.js. */
 "use strict";
 
 const Changes = (() => {

@@ -5,7 +5,7 @@ class Connection {
   static MAX_PACKET_BYTES = 256 * 1024;
   static RETRY_MS = 2000;
   /* Timelines, which are large, are asked for one by one (timelines.js). */
-  static TOPICS = { status: 1, listening: 1, state: 0, health: 0, event: 1, lessons: 1 };
+  static TOPICS = { status: 1, listening: 1, state: 0, health: 0, event: 1, lessons: 1, settings: 1 };
   /* CONNACK codes of MQTT 3 and 5 that a user name and password may cure. */
   static REFUSED = new Set([4, 5, 134, 135, 140]);
 
@@ -124,6 +124,63 @@ class Connection {
   _tell(state, detail) {
     this.link = { state, detail };
     this._onLink(this.link);
+  }
+}
+
+/* Commands that were sent, and what became of them: the last one of each sensor. */
+class Asking {
+  static ANSWER_MS = 10_000;
+  static NOT_AUTHORIZED = 135; // a reason code of MQTT 5
+
+  constructor(connection) {
+    this._connection = connection;
+    this._asked = new Map(); // device -> {atMs, problem, denied} and what was said beside
+  }
+
+  /* The last command to a device, while it is not forgotten: undefined where there is none. */
+  of(device) {
+    return this._asked.get(device);
+  }
+
+  forget(device) {
+    this._asked.delete(device);
+  }
+
+  /* Sends a command; `beside` is remembered with it. */
+  send(device, topic, text, beside = {}) {
+    const asked = { ...beside, atMs: Date.now(), problem: "", denied: false };
+    this._asked.set(device, asked);
+    this._connection.command(device, topic, text).catch((error) => {
+      asked.problem = error.message.toLowerCase();
+      asked.denied = error.code === Asking.NOT_AUTHORIZED;
+      Page.touch();
+    });
+    Page.touch();
+  }
+
+  /* Sends a command whose answer comes in JSON; `answer` is the one that is there already, or null. */
+  sendJson(device, topic, command, answer) {
+    this.send(device, topic, JSON.stringify(command), { before: answer?.ts ?? null });
+  }
+
+  /* What became of the last one: {state, reason}; state is none, pending, silent, refused or done. */
+  outcome(device, answer, nowMs) {
+    const asked = this.of(device);
+    if (!asked) return { state: "none", reason: "" };
+    if (asked.problem) return { state: "refused", reason: asked.problem };
+    if (answer !== null && answer.ts !== asked.before)
+      return answer.done ? { state: "done", reason: "" } : { state: "refused", reason: answer.reason ?? "no reason given" };
+    return { state: Asking.isLate(asked, nowMs) ? "silent" : "pending", reason: "" };
+  }
+
+  /* The same in words; `done` are those for what was done. */
+  static words({ state, reason }, done) {
+    const words = { none: "", pending: "Telling the sensor…", silent: "The sensor does not answer.", done };
+    return words[state] ?? `Not done: ${reason}.`;
+  }
+
+  static isLate(asked, nowMs) {
+    return nowMs - asked.atMs > Asking.ANSWER_MS;
   }
 }
 

@@ -2,13 +2,11 @@
 "use strict";
 
 class MicrophoneCard {
-  static ANSWER_MS = 10_000;
-
   constructor(connection) {
     this._connection = connection;
+    this._asking = new Asking(connection); // remembers {wanted}
     this._figures = new Figures(Dom.byId("ear-figures"));
     this._switch = Dom.byId("listening");
-    this._asked = new Map(); // device -> {wanted, atMs, problem}
     this._sensor = null;
     this._switch.addEventListener("click", () => this._toggle());
   }
@@ -33,10 +31,9 @@ class MicrophoneCard {
   }
 
   _showSwitch(sensor, nowMs) {
-    const asked = this._asked.get(sensor.device);
     const on = this._isOn(sensor);
-    if (asked && (on ? "ON" : "OFF") === asked.wanted) this._asked.delete(sensor.device);
-    const pending = this._asked.get(sensor.device);
+    if (this._asking.of(sensor.device)?.wanted === (on ? "ON" : "OFF")) this._asking.forget(sensor.device);
+    const pending = this._asking.of(sensor.device);
     const able = this._connection.link.state === "up" && sensor.status !== "offline";
     Dom.setAttribute(this._switch, "aria-checked", String(on));
     Dom.setAttribute(this._switch, "aria-disabled", String(!able));
@@ -53,7 +50,7 @@ class MicrophoneCard {
     if (!able) return "Cannot be switched now: no link to the sensor.";
     if (!pending) return "";
     if (pending.problem) return `Not switched: ${pending.problem}.`;
-    if (nowMs - pending.atMs > MicrophoneCard.ANSWER_MS) return "The sensor does not answer.";
+    if (Asking.isLate(pending, nowMs)) return "The sensor does not answer.";
     return pending.wanted === "ON" ? "Switching on…" : "Switching off…";
   }
 
@@ -65,11 +62,8 @@ class MicrophoneCard {
   _toggle() {
     const sensor = this._sensor;
     if (sensor === null || this._switch.getAttribute("aria-disabled") === "true") return;
-    const asked = { wanted: this._isOn(sensor) ? "OFF" : "ON", atMs: Date.now(), problem: "" };
-    this._asked.set(sensor.device, asked);
-    this._connection.command(sensor.device, "listening/set", asked.wanted).catch((error) => {
-      asked.problem = error.message.toLowerCase();
-    });
+    const wanted = this._isOn(sensor) ? "OFF" : "ON";
+    this._asking.send(sensor.device, "listening/set", wanted, { wanted });
   }
 }
 

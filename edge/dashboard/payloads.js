@@ -10,7 +10,10 @@ const Payloads = (() => {
   const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
   /* Control characters, and those that turn the direction of what follows. */
   const UNPRINTABLE = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
-  const MAX_BYTES = { status: 16, listening: 16, state: 8192, event: 4096, health: 8192, timeline: 200_000, lessons: 32_768 };
+  const MAX_BYTES = { status: 16, listening: 16, state: 8192, event: 4096, health: 8192, timeline: 200_000, lessons: 32_768, settings: 4096 };
+  const CLOCK = /^([01]\d|2[0-3]):[0-5]\d$/;
+  const LEVELS = ["debug", "info", "warning", "error"];
+  const SETTINGS = ["sensitivity", "quiet_hours", "state_interval_s", "log_level"];
   const MAX_RUNS = 2000;
   const MAX_SCORES = 16;
   const MAX_TAUGHT = 100;
@@ -136,10 +139,25 @@ const Payloads = (() => {
       };
       return lessons.ts === null ? null : lessons;
     },
+
+    settings(text) {
+      const raw = json(text);
+      const settings = {
+        ts: time(raw.ts),
+        held: held(raw),
+        set: new Set(list(raw.set, MAX_LABELS, (name) => (SETTINGS.includes(name) ? name : null))),
+        configured: held(raw.configured),
+        calibration: calibration(raw.calibration),
+        problem: words(raw.problem, 200),
+        answer: answer(raw.answer),
+      };
+      return settings.ts === null ? null : settings;
+    },
   };
 
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
   const oneOf = (text, ...allowed) => (allowed.includes(text) ? text : null);
+  const between = (value, least, most) => (typeof value === "number" && value >= least && value <= most ? value : null);
   const number = (value) => (typeof value === "number" && Math.abs(value) < 1e15 ? value : null);
   const label = (value) => (typeof value === "string" && value.length <= 32 && LABEL.test(value) ? value : null);
 
@@ -206,11 +224,37 @@ const Payloads = (() => {
     return high === undefined ? null : parseInt(high + low, 16);
   }
 
+  /* What became of a command. */
   function answer(value) {
     if (!isObject(value)) return null;
-    const command = typeof value.command === "string" ? oneOf(value.command, "teach", "forget") : null;
-    const told = { command, label: label(value.label), done: value.done === true, reason: words(value.reason, 200), ts: time(value.ts) };
-    return command === null || told.ts === null ? null : told;
+    const told = { done: value.done === true, reason: words(value.reason, 200), ts: time(value.ts) };
+    return told.ts === null ? null : { ...told, label: label(value.label) };
+  }
+
+  /* Settings by their names on the wire, each null where it is none that can be. */
+  function held(value) {
+    const raw = isObject(value) ? value : {};
+    return {
+      sensitivity: between(raw.sensitivity, 0, 100),
+      quiet_hours: hours(raw.quiet_hours),
+      state_interval_s: between(raw.state_interval_s, 1, 60),
+      log_level: LEVELS.includes(raw.log_level) ? raw.log_level : null,
+    };
+  }
+
+  function hours(value) {
+    if (!isObject(value) || ![value.start, value.end].every((each) => typeof each === "string" && CLOCK.test(each))) return null;
+    return { start: value.start, end: value.end, time_zone: words(value.time_zone, 64) ?? "UTC" };
+  }
+
+  function calibration(value) {
+    const raw = isObject(value) ? value : {};
+    return {
+      state: ["running", "done", "spoken", "interrupted"].includes(raw.state) ? raw.state : "none",
+      ts: time(raw.ts),
+      floorDbfs: number(raw.floor_dbfs),
+      restlessDb: number(raw.restless_db),
+    };
   }
 
   function percentiles(value) {

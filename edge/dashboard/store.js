@@ -15,6 +15,8 @@ class Sensor {
     this.healthAt = 0;
     this.listening = null; // "ON" | "OFF"
     this.lessons = null; // none from sensors that cannot be taught anything
+    this.settings = null; // none from sensors that have none to be set
+    this.calibratesAt = 0; // when it last began to
     this.clockAheadMs = null; // of this page's, told by live messages
     this.late = { count: 0, at: 0 };
     this.past = new Past();
@@ -121,5 +123,12 @@ class Store {
 
   _lessons(sensor, lessons) {
     sensor.lessons = lessons;
+  }
+
+  _settings(sensor, settings, retained, nowMs) {
+    const { state, ts } = settings.calibration;
+    if (state === "running" && ts !== sensor.settings?.calibration.ts)
+      sensor.calibratesAt = retained ? Math.min(nowMs, (ts ?? nowMs) - (sensor.clockAheadMs ?? 0)) : nowMs;
+    sensor.settings = settings;
   }
 }

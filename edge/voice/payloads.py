@@ -187,7 +187,8 @@ class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(Payload, kw_only=True):
-    """What holds now (retained). `set` names what was set over MQTT; the others are the configuration's."""
+    """What holds now (retained). `set` names what was set over MQTT; the others are the configuration's. `configured`:
+    what that has instead of each that was set."""
 
     ts: Time
     sensitivity: Annotated[int, msgspec.Meta(ge=0, le=100)]
@@ -195,6 +196,7 @@ class Settings(Payload, kw_only=True):
     state_interval_s: float
     log_level: LogLevel
     set: list[str]
+    configured: Wanted = Wanted()
     calibration: Calibration = Calibration()
     problem: str | None = None
     answer: SettingsAnswer | None = None

@@ -25,7 +25,7 @@ from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import timed_blocks
 from edge.voice.contract import FOLDER
-from edge.voice.payloads import Settings
+from edge.voice.payloads import Hours, Settings, Wanted
 from tests.support.daemon import Daemon
 from tests.support.subscriber import Subscriber
 
@@ -67,12 +67,15 @@ def test_what_is_set_holds_until_it_is_reset_and_the_file_does_not_change_it(tmp
     now = told(made, said, {"sensitivity": 70, "quiet_hours": None, "state_interval_s": 10, "log_level": "debug"})
     assert (now.sensitivity, now.quiet_hours, now.state_interval_s, now.log_level) == (70, None, 10.0, "debug")
     assert now.set == ["sensitivity", "quiet_hours", "state_interval_s", "log_level"]
+    tokyo = Hours(start="01:00", end="02:00", time_zone="Asia/Tokyo")
+    assert now.configured == Wanted(sensitivity=30, quiet_hours=tokyo, state_interval_s=30.0, log_level="info")
     assert logging.getLogger().level == logging.DEBUG
     _, said = tuned(path, msgspec.structs.replace(own, sensitivity=10))  # another life, with another file
     assert (said[-1].sensitivity, said[-1].quiet_hours) == (70, None)
     made, said = tuned(path, own)
     now = told(made, said, {"reset": ["sensitivity"]})
     assert (now.sensitivity, now.set) == (30, ["quiet_hours", "state_interval_s", "log_level"])
+    assert now.configured.sensitivity is msgspec.UNSET
     now = told(made, said, {"quiet_hours": {"start": "22:00", "end": "07:00"}})
     assert now.quiet_hours.time_zone == "Asia/Tokyo"  # as the configuration has it
     now = told(made, said, {"reset": True, "log_level": "error"})  # and what is set beside it

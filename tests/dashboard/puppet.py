@@ -155,6 +155,24 @@ class Puppet:
         }
         self.send("lessons", payload)
 
+    def settings(self, **fields: Any) -> None:
+        """What is set, as of a sensor of which nothing was."""
+        payload = {
+            "schema": 1,
+            "ts": rfc3339(time.time()),
+            "sensitivity": 50,
+            "quiet_hours": None,
+            "state_interval_s": 30.0,
+            "log_level": "info",
+            "set": [],
+            "configured": {},
+            "calibration": {"state": "none", "ts": None, "floor_dbfs": None, "restless_db": None},
+            "problem": None,
+            "answer": None,
+            **fields,
+        }
+        self.send("settings", payload)
+
     def __enter__(self) -> Self:
         self.send("status", "online")
         self.send("listening", "ON")
@@ -167,7 +185,7 @@ class Puppet:
         self._client.loop_stop()
 
     def _connected(self, client: paho.Client, *_: Any) -> None:
-        client.subscribe([(self.topic(name), 1) for name in ("listening/set", "teach", "forget")])
+        client.subscribe([(self.topic(name), 1) for name in ("listening/set", "settings/set", "teach", "forget")])
         client.publish(self.topic("status"), "online", qos=1, retain=True)
         self._met.set()
 
