@@ -93,8 +93,9 @@ class Sensor:
         if (refusal := self._permission.refusal()) is not None:
             self._microphone = Microphone(state="starting", detail=refusal.detail)
         self._tuning.apply()
-        commands = {"listening/set": self._switch, "settings/set": self._tuning.obey, **self._teaching.commands}
-        self._link.start(commands=commands, on_past=lambda past: self._told.put(partial(self._recall, past)))
+        others = {"settings/set": self._tuning.obey, **self._teaching.commands}
+        first = {"listening/set": self._switch}
+        self._link.start(commands=others, first=first, on_past=lambda past: self._told.put(partial(self._recall, past)))
         self._teaching.tell()
 
     def end(self) -> None:

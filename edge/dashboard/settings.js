@@ -75,10 +75,10 @@ class QuietHours extends Field {
   static USUAL = { start: "22:00", end: "07:00" };
 
   constructor() {
-    super("quiet_hours", "hours", "quiet hours");
+    super("quiet_hours", "quiet", "quiet hours");
     [this.form] = this.elements;
-    this._on = Dom.byId("hours-on");
-    this._parts = { start: Dom.byId("hours-start"), end: Dom.byId("hours-end"), time_zone: Dom.byId("hours-zone") };
+    this._on = Dom.byId("quiet-on");
+    this._parts = { start: Dom.byId("quiet-start"), end: Dom.byId("quiet-end"), time_zone: Dom.byId("quiet-zone") };
     this.elements = [this._on, ...Object.values(this._parts)];
     const zones = ["UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])];
     Dom.byId("zones").replaceChildren(...zones.map((zone) => Dom.make("option", { value: zone })));
@@ -168,7 +168,7 @@ class Settings {
     Dom.byId("calibrate-forget").addEventListener("click", () => this._send({ reset: ["calibration"] }));
     for (const control of this._controls) this._follow(control);
     Page.onLink(({ state }) => {
-      if (state === "up" && this._sensor) this._asking.forget(this._sensor.device); // it is perhaps another name now
+      if (state === "connecting" && this._sensor) this._asking.forget(this._sensor.device); // under another name
     });
   }
 

@@ -61,6 +61,7 @@ class Session:
     """Connects, and connects again, until stopped. `problem` says why there is no connection, None where there is.
 
     lasts_s: for so long after a connection the broker keeps what comes for us, and what we have not acknowledged.
+    resumed: whether it had done so at the last connection. log: where it says what happens.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class Session:
         will: Will | None = None,
         lasts_s: int = 0,
         retry_delay_s: Callable[[float, int], float] | None = None,
+        log: logging.Logger = log,
     ) -> None:
-        self.access = access
+        self.access, self.client_id = access, client_id
         self.problem: str | None = "not connected yet"
         self.last_problem: tuple[str, float] | None = None  # with its Unix time
-        self.connects = 0
-        self._client_id, self._owner, self._will, self._lasts_s = client_id, owner, will, lasts_s
+        self.connects, self.resumed = 0, False
+        self._owner, self._will, self._lasts_s, self._log = owner, will, lasts_s, log
         self._retry_delay_s = retry_delay_s or jittered_delay_s
         self._client: paho.Client | None = None
         self._complaint: str | None = None  # what paho said last of the connection in hand
@@ -108,14 +110,14 @@ class Session:
 
     def note(self, problem: str) -> None:
         """Say, and remember, what does not work although there is a connection."""
-        log.warning("broker %s: %s", self.access.address, problem)
+        self._log.warning("broker %s: %s", self.access.address, problem)
         self.last_problem = problem, time.time()
         self._noted_s = time.monotonic()
 
     def _report(self, problem: str) -> None:
         """Say why there is no connection, each reason once (and then rarely) until one holds."""
         if problem != self.problem and self._said.is_news(problem):
-            log.warning("broker %s: %s; trying again", self.access.address, problem)
+            self._log.warning("broker %s: %s; trying again", self.access.address, problem)
         self.problem = problem
         self.last_problem = problem, time.time()
         self._settled.set()
@@ -165,7 +167,7 @@ class Session:
             if status != paho.MQTT_ERR_SUCCESS:
                 break
             if self.connects > connects and time.monotonic() > stable_s and self._said.settle():
-                log.info("connected to broker %s, and it holds", self.access.address)
+                self._log.info("connected to broker %s, and it holds", self.access.address)
             if self.connects == connects and time.monotonic() > answer_due_s:
                 perhaps = guess(tls=self.access.tls is not None)
                 self._report(f"accepts connections, but gave no MQTT answer within {ANSWER_S:.0f} s: {perhaps}")
@@ -181,7 +183,7 @@ class Session:
     def _new_client(self) -> paho.Client:
         """A client for one connection: a used one would send again what it still holds, older than what we have."""
         client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
         client.connect_timeout = ANSWER_S
         client.max_inflight_messages = 0  # paho queues nothing: the owner keeps within the broker's limit
@@ -212,9 +214,9 @@ class Session:
             self._report(refused(reason))
             return
         self.problem = None
-        self.connects += 1
+        self.connects, self.resumed = self.connects + 1, flags.session_present
         if self._said.is_news("connected"):
-            log.info("connected to broker %s", self.access.address)
+            self._log.info("connected to broker %s", self.access.address)
         self._settled.set()
         self._owner.opened(client, Limits.of(properties))
 

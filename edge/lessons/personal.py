@@ -99,7 +99,13 @@ def fit(lessons: Sequence[Lesson], labels: Sequence[str], usual: Usual) -> Perso
     per_label = {label: int(count) for label, count in zip(labels, counts, strict=True) if count}
     own = np.stack([lesson.log_probs for lesson in lessons]).astype(np.float32)
     own -= np.log(np.exp(own).sum(axis=1, keepdims=True))
-    before = float((own.argmax(axis=1) == truth).mean())
+    weight = (len(truth) / len(per_label) / counts[truth]).astype(np.float32)
+
+    def right(said: np.ndarray) -> float:
+        """Return the share of lessons that is named rightly, a mean over their labels. said: (lessons, labels)."""
+        return float(weight @ (said.argmax(axis=1) == truth) / weight.sum())
+
+    before = right(own)
     if len(per_label) < _FEWEST_LABELS:
         return Personal(per_label=per_label, right_before=before, right_after=before)
     heard = np.stack([lesson.embedding for lesson in lessons]).astype(np.float32)
@@ -107,18 +113,23 @@ def fit(lessons: Sequence[Lesson], labels: Sequence[str], usual: Usual) -> Perso
         usual = Usual(heard.shape[1])
         for embedding in heard:
             usual.hear(embedding)
-    weight = (len(truth) / len(per_label) / counts[truth]).astype(np.float32)
     # Without itself, a label's only lesson leaves the label untaught.
     known = (counts - np.eye(len(labels), dtype=int)[truth]) > 0
     regressions = _regressions(usual.standardize(heard).astype(np.float32), truth, weight, len(labels))
-    chosen = _chosen(regressions, own, truth, weight, known, counts)
-    mean = usual.mean / usual.deviation
-    left_out = _among(chosen.own_share * own + chosen.trust * chosen.regression.left_out, np.exp(own), known)
+    probs, mean = np.exp(own), usual.mean / usual.deviation
+
+    def right_after(choice: _Choice) -> float:
+        return right(_among(choice.own_share * own + choice.trust * choice.regression.left_out, probs, known))
+
+    choices = _choices(regressions, own, truth, weight, known, counts)
+    helping = (each for each in choices if each.gain > -_DOUBT and right_after(each) >= before)
+    chosen = next(helping, None)
+    in_use, chosen = chosen is not None, chosen or choices[0]
     return Personal(
         per_label=per_label,
         right_before=before,
-        right_after=float((left_out.argmax(axis=1) == truth).mean()),
-        in_use=chosen.gain > -_DOUBT,
+        right_after=right_after(chosen),
+        in_use=in_use,
         own_share=chosen.own_share,
         weights=(chosen.trust * chosen.regression.weights / usual.deviation[:, None]).astype(np.float32),
         offset=(chosen.trust * (chosen.regression.offset - mean @ chosen.regression.weights)).astype(np.float32),
@@ -144,12 +155,12 @@ class _Choice(NamedTuple):
     regression: _Regression
 
 
-def _chosen(
+def _choices(
     regressions: Sequence[_Regression], own: np.ndarray, truth: np.ndarray, weight: np.ndarray, known: np.ndarray,
     counts: np.ndarray,
-) -> _Choice:  # fmt: skip
-    """Return what makes the lessons likeliest, drawn towards what is usual. own: the model's log probabilities; known:
-    which labels the other lessons teach; both (lessons, labels)."""
+) -> list[_Choice]:  # fmt: skip
+    """Return what can be chosen, first what makes the lessons likeliest, drawn towards what is usual. own: the model's
+    log probabilities; known: which labels the other lessons teach; both (lessons, labels)."""
     # Of a label that only the lesson itself teaches, the others say nothing: it keeps its chance.
     told = np.flatnonzero(known[np.arange(len(truth)), truth])
     own = np.where(known, own, -np.inf)
@@ -166,16 +177,15 @@ def _chosen(
         return -float(weight[told] @ np.log(np.exp(beside).sum(axis=0)))
 
     own = beside_truth(own)
-    alone, best = likely(own), None
+    alone, found = likely(own), []
     for regression in regressions:
         scores = beside_truth(regression.left_out)
         for own_share, trust in product(_OWN_SHARES, (*_TRUSTS, expected)):
             gain = likely(own_share * own + trust * scores) - alone
             gain -= np.log(regression.penalty / _USUAL_PENALTY) ** 2 + np.log(own_share) ** 2
             gain -= np.log((trust + 1) / (expected + 1)) ** 2
-            if best is None or gain > best.gain:
-                best = _Choice(float(gain), own_share, trust, regression)
-    return best
+            found.append(_Choice(float(gain), own_share, trust, regression))
+    return sorted(found, key=lambda choice: -choice.gain)
 
 
 def _regressions(given: np.ndarray, truth: np.ndarray, weight: np.ndarray, labels: int) -> list[_Regression]:

@@ -13,6 +13,8 @@ from edge.labels import QUIET, UNKNOWN
 from edge.voice.payloads import NO_PROBLEM, ROOT, LogLevel
 
 LEVELS = get_args(LogLevel)
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_NO_HOURS = "off"
 
 
 def topic(config: EdgeConfig, device: str) -> str:
@@ -62,14 +64,17 @@ def discovery(
             entity_category="diagnostic", unit_of_measurement=unit, state_class="measurement", **rest,
         )  # fmt: skip
 
-    def setting(key: str, platform: str, name: str, command: str, **rest: Any):
+    def setting(key: str, platform: str, name: str, command: str, *, shown: str = "", **rest: Any):
         """A setting of `settings`; one that only commands has no value there."""
-        known = {"state_topic": f"{base}/settings", "value_template": f"{{{{ value_json.{key} }}}}"}
+        known = {"state_topic": f"{base}/settings", "value_template": f"{{{{ {shown or f'value_json.{key}'} }}}}"}
         return component(
             key, platform, name, hears=False, entity_category="config", command_topic=f"{base}/settings/set",
             **({"payload_press": command} if platform == "button" else {**known, "command_template": command}), **rest,
         )  # fmt: skip
 
+    # In Home Assistant's own time zone, which is where people read it.
+    hours = '{"start": "{{ value[:5] }}", "end": "{{ value[6:] }}", "time_zone": "{{ now().tzinfo }}"}'
+    hours = f'{{"quiet_hours": {{% if value == "{_NO_HOURS}" %}}null{{% else %}}{hours}{{% endif %}}}}'
     percent = {"unit_of_measurement": "%", "state_class": "measurement"}
     affect = {"state_class": "measurement", "suggested_display_precision": 2}
     decibels = {"state_class": "measurement", "entity_category": "diagnostic"}
@@ -95,6 +100,10 @@ def discovery(
                     step=1, mode="slider", icon="mdi:ear-hearing"),
             setting("state_interval_s", "number", "State interval", '{"state_interval_s": {{ value | float }}}', min=1,
                     max=60, step=1, unit_of_measurement="s"),
+            setting("quiet_hours", "text", "Quiet hours", hours, icon="mdi:weather-night",
+                    pattern=f"^({_CLOCK}-{_CLOCK}|{_NO_HOURS})$", max=len("22:00-07:00"),
+                    shown=f"'{_NO_HOURS}' if value_json.quiet_hours is none else "
+                          "value_json.quiet_hours.start ~ '-' ~ value_json.quiet_hours.end"),
             setting("log_level", "select", "Log level", '{"log_level": "{{ value }}"}', options=list(LEVELS)),
             setting("calibrate", "button", "Calibrate the empty room", '{"calibrate": true}', icon="mdi:tune"),
             setting("reset", "button", "Reset settings", '{"reset": true}'),

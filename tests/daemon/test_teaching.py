@@ -314,6 +314,25 @@ def test_a_flood_on_the_wire_is_counted_and_answered_within_bounds(broker, tmp_p
         assert len(watcher.on("lessons")) <= MOST_AT_ONCE + (time.time() - daemon.began_at) / EVERY_S + 1
 
 
+def test_off_does_not_wait_behind_a_flood(broker, tmp_path):
+    flood = 5_000
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port) as daemon:
+        watcher.wait_for(lambda w: w.on("state") and w.on("state")[-1].json["microphone"] == "ok")
+        sender = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        sender.connect(HOST, broker.port)
+        sender.loop_start()
+        for _ in range(flood):
+            sender.publish("roomtone/room/teach", b'{"event_id": "last", "label": "sad"}', qos=1)
+        sender.publish("roomtone/room/listening/set", b"OFF", qos=1).wait_for_publish(PATIENCE_S)
+        sender.disconnect()
+        sender.loop_stop()
+        watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "off")
+        watcher.wait_for(lambda w: w.on("health")[-1].json["microphone"]["state"] == "off")
+        # As it closed, most of the flood was still to be read.
+        assert watcher.on("health")[-1].json["ignored_commands"] < flood / 2
+        assert json.loads((daemon.state / "listening-room.json").read_text())["listening"] == "OFF"
+
+
 def test_lessons_and_hearing_meet_on_two_threads(told):
     teaching, _ = told
     stop = threading.Event()

@@ -26,6 +26,11 @@ def test_the_page_weighs_at_most_200_kb_compressed():
     assert weight <= LIMIT_BYTES, weight
 
 
+def test_no_two_elements_have_one_id():
+    named = re.findall(r"""\bid="([\w-]+)\"""", (DASHBOARD / "index.html").read_text(encoding="utf-8"))
+    assert len(named) == len(set(named)) > 100
+
+
 def test_every_file_is_used_and_every_used_file_is_there():
     there = {
         str(path.relative_to(DASHBOARD)) for path in DASHBOARD.rglob("*") if path.suffix in {".js", ".css", ".woff2"}

@@ -106,7 +106,7 @@ def test_every_setting_is_set_read_back_and_given_back(
         for name, value in zip(("from", "to", "Time zone"), far.values(), strict=True):
             drawer.get_by_label(name, exact=True).fill(value)
         drawer.get_by_role("button", name="Set the quiet hours").click()
-        expect(page.locator("#hours-holds p")).to_contain_text("set here. The configuration has none.")
+        expect(page.locator("#quiet-holds p")).to_contain_text("set here. The configuration has none.")
         expect(page.locator("#calibrate-result")).to_contain_text("The room is known since")
         told = holds()
         assert told["set"] == ["sensitivity", "quiet_hours", "state_interval_s", "log_level"]
@@ -128,7 +128,7 @@ def test_every_setting_is_set_read_back_and_given_back(
         expect(page.locator("#interval-holds p")).to_have_text("Now 30 s, as configured.")
         drawer.get_by_role("button", name="Reset everything").click()
         expect(page.locator("#calibrate-result")).to_contain_text("Not calibrated")
-        for name, value in (("sensitivity", "50"), ("hours", "none"), ("interval", "30 s"), ("level", "info")):
+        for name, value in (("sensitivity", "50"), ("quiet", "none"), ("interval", "30 s"), ("level", "info")):
             expect(page.locator(f"#{name}-holds p")).to_have_text(f"Now {value}, as configured.")
         assert holds()["set"] == []
 

@@ -3,13 +3,15 @@
 import subprocess
 import sys
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import Mqtt, Tls
 from edge.delivery.link import Link
 from edge.errors import ConfigError, UnavailableError
 from tests.support.broker import HOST, Broker, free_port
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
@@ -105,3 +107,68 @@ def test_a_wrong_password_is_named_and_a_right_one_works(tmp_path, word):
 def test_secrets_that_cannot_be_read_are_named(settings, says):
     with pytest.raises(ConfigError, match=says):
         make_link(1, Mqtt(**settings))
+
+
+FLOOD = 5_000
+
+
+def send(port: int, *messages: tuple[str, str]) -> None:
+    """Publish (topic, payload) each, and wait until the broker has the last one."""
+    sender = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    sender.connect(HOST, port)
+    sender.loop_start()
+    sent = [sender.publish(f"roomtone/attic/{topic}", payload, qos=1) for topic, payload in messages]
+    sent[-1].wait_for_publish(PATIENCE_S)
+    sender.disconnect()
+    sender.loop_stop()
+
+
+def test_what_may_not_wait_passes_a_flood(broker):
+    taught, switched = [], []
+    link = make_link(broker.port)
+    first = {"listening/set": lambda word: switched.append((word, len(taught)))}
+    link.start(commands={"teach": taught.append}, first=first)
+    wait_until(lambda: link._first.hears("listening/set"))
+    send(broker.port, *[("teach", str(number)) for number in range(FLOOD)], ("listening/set", "OFF"))
+    wait_until(lambda: switched)
+    word, before = switched[0]
+    assert word == b"OFF"
+    assert before < FLOOD / 2  # the rest is still to be read
+    send(broker.port, ("listening/set", "ON"))
+    wait_until(lambda: len(switched) == 2)
+    wait_until(lambda: len(taught) == FLOOD)
+    assert [word for word, _ in switched] == [b"OFF", b"ON"]  # once each, though it came on both connections
+    link.stop()
+
+
+def test_what_came_for_a_sensor_that_was_away_comes_in_its_order(broker):
+    heard: list[bytes] = []
+
+    def live() -> Link:
+        link = make_link(broker.port)
+        link.start(commands={"teach": lambda payload: None}, first={"listening/set": heard.append})
+        wait_until(lambda: link._first.hears("listening/set"))
+        return link
+
+    live().stop()
+    words = [b"ON", b"OFF"] * 5
+    send(broker.port, *[("listening/set", word.decode()) for word in words])
+    link = live()
+    wait_until(lambda: len(heard) >= len(words))
+    send(broker.port, ("listening/set", "ON"))
+    wait_until(lambda: heard[-1] == b"ON")
+    assert heard[-len(words) - 1 :] == [*words, b"ON"]
+    link.stop()
+
+
+def test_without_a_connection_of_its_own_it_is_heard_on_the_links(broker):
+    heard: list[bytes] = []
+    link = make_link(broker.port)
+    link.start(commands={}, first={"listening/set": heard.append})
+    wait_until(lambda: link._first.hears("listening/set"))
+    link._first.session.stop()
+    wait_until(lambda: not link._first.hears("listening/set"))
+    send(broker.port, ("listening/set", "OFF"))
+    wait_until(lambda: heard == [b"OFF"])
+    assert link.problem is None
+    link.stop()

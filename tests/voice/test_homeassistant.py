@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from edge.config import Device, EdgeConfig, Mqtt
 from edge.delivery.homeassistant import announce
 from edge.delivery.link import Link
 from edge.voice.homeassistant import discovery
-from edge.voice.payloads import Event, Health, Settings, State
+from edge.voice.payloads import Event, Health, Hours, Settings, SettingsCommand, State
 from edge.voice.teaching import Forget, Lessons, Teach
 from tests.support.broker import HOST, free_port
 from tests.support.patience import PATIENCE_S, wait_until
@@ -56,7 +57,7 @@ def test_every_label_is_an_option_and_every_field_exists_on_the_wire():
         payload = fields.get(component.get("state_topic", "").rpartition("/")[2])
         template = component.get("value_template", "")
         if "value_json." in template:
-            field = template.partition("value_json.")[2].partition(" ")[0].rstrip(")")
+            field = re.search(r"value_json\.(\w+)", template)[1]
             assert field in payload.__struct_fields__, name
 
 
@@ -83,6 +84,20 @@ def test_what_home_assistant_sends_is_a_lesson_and_only_a_model_that_learns_is_s
     plain = discovery(CONFIG.device, LABELS, "model-1")["components"]
     assert set(told) - set(plain) == {"it-was", "undo", "lessons", "right-before", "right-after", "lessons-help"}
     assert {name: told[name] for name in plain} == plain
+
+
+def test_quiet_hours_are_a_text_that_is_read_and_written():
+    told = discovery(CONFIG.device, LABELS, "model-1")["components"]["quiet_hours"]
+    for hours in ("22:00-07:00", "00:00-23:59", "off"):
+        assert re.match(told["pattern"], hours)
+        assert len(hours) <= told["max"]
+    for no_hours in ("", "22:00", "24:00-07:00", "22:00-07:00\n22", "22:0007:00", "OFF"):
+        assert not re.match(told["pattern"], no_hours)
+    sent, rest = told["command_template"].split("{% else %}")
+    assert msgspec.json.decode(sent.partition("{%")[0] + "null}", type=SettingsCommand).quiet_hours is None
+    filled = rest.removesuffix("{% endif %}}").replace("{{ value[:5] }}", "22:00").replace("{{ value[6:] }}", "07:00")
+    hours = filled.replace("{{ now().tzinfo }}", "Europe/Berlin")
+    assert msgspec.json.decode(hours, type=Hours) == Hours(start="22:00", end="07:00", time_zone="Europe/Berlin")
 
 
 def test_it_is_retained_and_sent_again_when_home_assistant_starts(broker):
@@ -117,6 +132,13 @@ def test_remove_clears_the_description(broker, tmp_path):
     with Subscriber(broker.port, "#", "-W", "2") as late:
         late._process.wait()
     assert TOPIC not in {message.topic for message in late.messages}
+
+
+# What there is to be set, and how it is where nothing is configured.
+AT_FIRST = {
+    "number.attic_sensitivity": "50", "text.attic_quiet_hours": "off", "number.attic_state_interval": "30.0",
+    "select.attic_log_level": "info",
+}  # fmt: skip
 
 
 class Home:
@@ -288,16 +310,33 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         home.call("switch", "turn_on", switch)
         watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok")
 
-        # Settings are set, read back, and outlive the sensor.
-        number = "number.attic_sensitivity"
-        home.wait_for(lambda: home.states()[number]["state"] == "50")
-        home.call("number", "set_value", number, value=60)
-        watcher.wait_for(lambda w: w.on("settings")[-1].json["sensitivity"] == 60)
-        home.wait_for(lambda: home.states()[number]["state"] == "60")
-        home.call("select", "select_option", "select.attic_log_level", option="error")
-        watcher.wait_for(lambda w: w.on("settings")[-1].json["set"] == ["sensitivity", "log_level"])
+        # Every setting is set, read back, and outlives the sensor.
+        def holds() -> dict:
+            return watcher.on("settings")[-1].json
+
+        def shown() -> dict[str, str]:
+            known = home.states()
+            return {entity: known[entity]["state"] for entity in AT_FIRST}
+
+        home.wait_for(lambda: shown() == AT_FIRST)
+        far = [f"{(datetime.now(UTC).hour + hours) % 24:02}:00" for hours in (11, 12)]
+        wanted = dict(zip(AT_FIRST, ("60", "-".join(far), "10.0", "error"), strict=True))
+        for entity, value in wanted.items():
+            option = {"option" if entity.startswith("select") else "value": value}
+            service = "select_option" if entity.startswith("select") else "set_value"
+            home.call(entity.partition(".")[0], service, entity, **option)
+            home.wait_for(lambda: shown()[entity] == value)  # noqa: B023
+        told = holds()
+        assert told["set"] == ["sensitivity", "quiet_hours", "state_interval_s", "log_level"]
+        assert (told["sensitivity"], told["state_interval_s"], told["log_level"]) == (60, 10.0, "error")
+        assert told["quiet_hours"] == {"start": far[0], "end": far[1], "time_zone": "UTC"}  # as Home Assistant's is
+        home.call("text", "set_value", "text.attic_quiet_hours", value="off")
+        watcher.wait_for(lambda w: holds()["quiet_hours"] is None)
+        home.wait_for(lambda: shown()["text.attic_quiet_hours"] == "off")
+        wanted["text.attic_quiet_hours"] = "off"
         home.call("button", "press", "button.attic_calibrate_the_empty_room")
-        watcher.wait_for(lambda w: w.on("settings")[-1].json["calibration"]["state"] == "running")
+        watcher.wait_for(lambda w: holds()["calibration"]["state"] == "running")
+        watcher.wait_for(lambda w: holds()["calibration"]["state"] in ("spoken", "done"))
 
         # Killed, it is unavailable; back, it is available.
         sensor.kill()
@@ -305,9 +344,10 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         home.wait_for(lambda: {s["state"] for s in home.states().values()} == {"unavailable"})
         sensor = sense()
         home.wait_for(lambda: home.states()[emotion]["state"] not in ("unavailable", "unknown"))
-        home.wait_for(lambda: home.states()[number]["state"] == "60")
+        home.wait_for(lambda: shown() == wanted)
         home.call("button", "press", "button.attic_reset_settings")
-        home.wait_for(lambda: home.states()[number]["state"] == "50")
+        home.wait_for(lambda: shown() == AT_FIRST)
+        assert (holds()["set"], holds()["calibration"]["state"]) == ([], "none")
         sensor.terminate()
         sensor.wait()
 
