@@ -10,7 +10,7 @@
 #   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
 #   deploy/setup.sh image-builder   what makes the image; image: and what its test runs it with, on arm64, too
 #   deploy/setup.sh make            make itself, nothing else
-#   deploy/setup.sh servers         what only the tests of microphones over a network need: sshd, a camera by RTSP
+#   deploy/setup.sh servers         what only the tests of other microphones need: sshd, a camera by RTSP, PipeWire
 #
 # PYTHON names the interpreter to use; without it, python3 is taken if it fits, else python3.11, 3.12 or 3.13.
 # System packages come through apt, after asking; as root, or where CI is set, without asking.
@@ -75,6 +75,9 @@ servers_for_microphones() {
   need gir1.2-gst-rtsp-server-1.0 compgen -G "/usr/lib*/*/girepository-1.0/GstRtspServer-1.0.typelib"
   need gstreamer1.0-plugins-base compgen -G "/usr/lib/*/gstreamer-1.0/libgstaudioconvert.so"
   need gstreamer1.0-plugins-good compgen -G "/usr/lib/*/gstreamer-1.0/libgstrtp.so"
+  need pipewire-bin command -v pw-record
+  need wireplumber command -v wireplumber
+  need dbus-daemon command -v dbus-run-session
   install_missing
 }
 

@@ -21,13 +21,15 @@ from tests.support.broker import free_port
 from tests.support.daemon import RECORDING
 from tests.support.ears import listening
 from tests.support.patience import wait_until
+from tests.support.pipewire import PipeWire
 from tests.support.rtsp_server import PACKAGES, Camera, serves_here
 from tests.support.sounds import ROOT, to_int16
 from tests.support.system import lacking, require_program
 from tests.support.virtual_microphone import VirtualMicrophone
 
 PAGE = (ROOT / "deploy" / "microphones.md").read_text()
-PACKAGE_OF = {"arecord": "alsa-utils", "nc": "netcat-openbsd", "parec": "pulseaudio-utils", "ssh": "openssh-client"}
+PACKAGE_OF = {"arecord": "alsa-utils", "nc": "netcat-openbsd", "parec": "pulseaudio-utils",
+              "pw-record": "pipewire-bin", "ssh": "openssh-client"}
 WORD = "p@ss/w:rd%"
 
 
@@ -58,6 +60,24 @@ def test_a_sound_card_and_a_sound_server(virtual_microphone: VirtualMicrophone, 
         virtual_microphone.start()
         ears.until_block(time.monotonic())
     np.testing.assert_array_equal(trimmed(to_int16(ears.heard()))[: len(sound)], sound)
+
+
+def test_a_sound_server_pipewire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = recipe(tmp_path, "A sound server, PipeWire")
+    sound = noise(2.0)
+    with PipeWire(tmp_path / "pipewire") as server:
+        for name, value in server.variables.items():
+            monkeypatch.setenv(name, value)
+        with listening(settings, keep_blocks=True) as ears:
+            ears.until_block(0.0)
+            server.play(sound)
+            parts = [part.tobytes() for part in np.split(sound, 40)]  # a busy core may cost it some
+            wait_until(lambda: any(part in to_int16(ears.heard()).tobytes() for part in parts), "what was played")
+            lost_s = time.monotonic()
+            server.stop()
+            ears.until_fault(lost_s, "ended")
+            server.start()
+            ears.until_block(time.monotonic())
 
 
 def test_a_satellite_over_tcp(tmp_path: Path):
