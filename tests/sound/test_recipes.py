@@ -63,7 +63,9 @@ def test_a_sound_card_and_a_sound_server(virtual_microphone: VirtualMicrophone, 
 
 
 def test_a_sound_server_pipewire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    settings = recipe(tmp_path, "A sound server, PipeWire")
+    known = subprocess.run([require_program("pw-record", "pipewire-bin"), "--help"], capture_output=True, text=True)
+    older = {} if "--raw" in known.stdout + known.stderr else {"--raw, ": ""}
+    settings = recipe(tmp_path, "A sound server, PipeWire", **older)
     sound = noise(2.0)
     with PipeWire(tmp_path / "pipewire") as server:
         for name, value in server.variables.items():
