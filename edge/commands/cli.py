@@ -147,12 +147,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from edge.commands.doctor import examine, examine_all, told
+    from edge.commands.doctor import examine, examine_all, printed
 
     options.log_level = options.log_level or "error"  # its own lines say the rest
     logging.basicConfig(level=options.log_level.upper())
     anyway = options.anyway
-    return told(examine_all(anyway=anyway) if options.all else examine(*_configured(options), anyway=anyway))
+    return printed(examine_all(anyway=anyway) if options.all else examine(*_configured(options), anyway=anyway))
 
 
 def _health(options: argparse.Namespace) -> int:

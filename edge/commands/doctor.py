@@ -102,7 +102,7 @@ def examine_all(*, anyway: bool = False) -> Iterator[Finding]:
             yield Finding(subject="configuration", words=str(error), exit_status=error.exit_status)
 
 
-def told(findings: Iterable[Finding]) -> int:
+def printed(findings: Iterable[Finding]) -> int:
     """Print them as they are found; return the exit status, that of the first failure."""
     status = 0
     for finding in findings:

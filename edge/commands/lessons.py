@@ -51,10 +51,11 @@ def in_words(teacher: Teacher) -> Iterator[str]:
         return
     labels = ", ".join(f"{label} {number}" for label, number in layer.per_label.items())
     yield f"{counted(count, 'lesson')}: {labels}"
-    use = "the sensor answers by them" if layer.in_use else "they do not help yet: the sensor answers as the model does"
+    use = "the sensor answers by them" if layer.in_use else "the sensor answers without them"
+    before, after = layer.before, layer.after
     yield (
-        f"of these, each left out in turn: right before {100 * layer.right_before:.0f} %, "
-        f"after {100 * layer.right_after:.0f} %; {use}"
+        f"of these, each left out in turn: right before {100 * before.right:.0f} %, after {100 * after.right:.0f} %; "
+        f"what was said has a chance of {100 * before.chance:.0f} % before, {100 * after.chance:.0f} % after: {use}"
     )
 
 

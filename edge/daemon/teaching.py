@@ -10,6 +10,7 @@ import msgspec
 from edge.delivery.link import Command
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET
+from edge.lessons.personal import Figures
 from edge.lessons.shelf import book_of
 from edge.lessons.teacher import RefusedError, Teacher
 from edge.model.artifact import Artifact
@@ -92,8 +93,8 @@ class Teaching:
             labels=self._labels,
             per_label=dict(layer.per_label),
             count=len(lessons),
-            right_before=_rounded(layer.right_before),
-            right_after=_rounded(layer.right_after),
+            **_told("before", layer.before),
+            **_told("after", layer.after),
             in_use=bool(layer.in_use),
             recent=recent,
             of_other_models=teacher.of_other_models,
@@ -154,5 +155,6 @@ def _named(event_id: str) -> str | float:
         return event_id
 
 
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(float(share), 4)
+def _told(when: str, figures: Figures | None) -> dict[str, float]:
+    """Return figures as they are published."""
+    return {} if figures is None else {f"{name}_{when}": round(share, 4) for name, share in figures._asdict().items()}

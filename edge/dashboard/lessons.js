@@ -4,6 +4,7 @@
 const Lessons = (() => {
   /* An event's id and the line of its change are of the same moment, but for roundings. */
   const SAME_MS = 5;
+  const share = (ratio) => (ratio === null ? "–" : Format.percent(ratio));
   const figures = new Figures(Dom.byId("lessons-figures"));
 
   /* Whether somebody said something at a change, to a sensor that can be taught what it was. */
@@ -25,7 +26,6 @@ const Lessons = (() => {
     Dom.setHidden(Dom.byId("lessons-use"), !some);
     Dom.setHidden(Dom.byId("lessons-forget"), !some);
     if (!some) return;
-    const share = (ratio) => (ratio === null ? "–" : Format.percent(ratio));
     figures.show([
       ...Labels.inOrder(lessons.perLabel.keys()).map((label) => [label, String(lessons.perLabel.get(label))]),
       ["Right before", share(lessons.rightBefore)],
@@ -41,9 +41,11 @@ const Lessons = (() => {
     return `${Lessons.counted(lessons.count)}.${others}`;
   }
 
-  function use(lessons) {
-    if (lessons.inUse) return "The sensor answers by them. Right: of these lessons, each left out in turn.";
-    return "They do not help yet, so the sensor answers without them. Right: of these lessons, each left out in turn.";
+  function use({ inUse, chanceBefore, chanceAfter }) {
+    const how = inUse ? "The sensor answers by them" : "The sensor answers without them";
+    if (chanceBefore === null || chanceAfter === null) return `${how}.`;
+    const chances = `what was said has a chance of ${share(chanceAfter)} with them, of ${share(chanceBefore)} without`;
+    return `${how}: ${chances}. All of it of these lessons, each left out in turn.`;
   }
 
   return { canTeach, of, update, counted: (count) => (count === 1 ? "1 lesson" : `${count} lessons`) };

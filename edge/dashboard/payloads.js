@@ -131,6 +131,8 @@ const Payloads = (() => {
         count: number(raw.count) ?? 0,
         rightBefore: ratio(raw.right_before),
         rightAfter: ratio(raw.right_after),
+        chanceBefore: ratio(raw.chance_before),
+        chanceAfter: ratio(raw.chance_after),
         inUse: raw.in_use === true,
         taught: list(raw.recent, MAX_TAUGHT, taught),
         ofOtherModels: number(raw.of_other_models) ?? 0,

@@ -20,7 +20,6 @@ _PENALTIES, _USUAL_PENALTY = (1.0, 3.0, 10.0), 3.0  # on weights, per dimension
 _OWN_SHARES = (0.3, 0.5, 1.0)  # of the model's log probabilities
 _TRUSTS = (3.0, 5.0, 8.0, 12.0, 20.0)  # in the regression, whose scores are shares of a label
 _MOST_TRUST, _HALF_TRUST = 10.0, 2.5  # expected of many lessons, and the lessons per label of which half of it is
-_DOUBT = 1.0  # by so much the model alone must be likelier (natural logarithm) before the layer is not used
 _SCORES = (-2.0, 3.0)  # beyond them a lesson that is left out says no more
 _MARGIN = 0.99  # how near a taught label comes to one that nobody taught, where the model was surest of that
 _SHARED_UTTERANCES = 2.0  # for how many utterances the mean deviation of all numbers counts beside each one's own
@@ -54,14 +53,29 @@ class Usual:
         return (embedding - self.mean) / self.deviation
 
 
+class Figures(NamedTuple):
+    """How answers to lessons agree with what they teach. right: the share that is named rightly. chance: what is taught
+    was given this probability, geometric mean, every label weighing alike."""
+
+    right: float
+    chance: float
+
+    @classmethod
+    def of(cls, probs: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> "Figures":
+        """Return those of answers, (lessons, labels)."""
+        told = np.maximum(probs[np.arange(len(truth)), truth], _LEAST_PROBABILITY)
+        chance = np.exp(weight @ np.log(told) / weight.sum())
+        return cls(float((probs.argmax(axis=1) == truth).mean()), round(float(chance), 6))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Personal:
-    """A fitted layer. per_label: lessons by label. right_before, right_after: of the lessons, leaving each one out,
-    None where there are none. in_use: whether it helps."""
+    """A fitted layer. per_label: lessons by label. before, after: how the model and the taught sensor answer to the
+    lessons, leaving each one out, None where there are none. in_use: whether what was taught has become likelier."""
 
     per_label: dict[str, int]
-    right_before: float | None = None
-    right_after: float | None = None
+    before: Figures | None = None
+    after: Figures | None = None
     in_use: bool = False
     own_share: float = 1.0  # of the model's log probabilities
     weights: np.ndarray | None = None  # float32 (dims, labels), of an embedding as the model gives it
@@ -100,14 +114,9 @@ def fit(lessons: Sequence[Lesson], labels: Sequence[str], usual: Usual) -> Perso
     own = np.stack([lesson.log_probs for lesson in lessons]).astype(np.float32)
     own -= np.log(np.exp(own).sum(axis=1, keepdims=True))
     weight = (len(truth) / len(per_label) / counts[truth]).astype(np.float32)
-
-    def right(said: np.ndarray) -> float:
-        """Return the share of lessons that is named rightly, a mean over their labels. said: (lessons, labels)."""
-        return float(weight @ (said.argmax(axis=1) == truth) / weight.sum())
-
-    before = right(own)
+    before = Figures.of(np.exp(own), truth, weight)
     if len(per_label) < _FEWEST_LABELS:
-        return Personal(per_label=per_label, right_before=before, right_after=before)
+        return Personal(per_label=per_label, before=before, after=before)
     heard = np.stack([lesson.embedding for lesson in lessons]).astype(np.float32)
     if usual.count < _FEWEST_LABELS:  # of the room nothing is known but its lessons, made elsewhere
         usual = Usual(heard.shape[1])
@@ -116,20 +125,15 @@ def fit(lessons: Sequence[Lesson], labels: Sequence[str], usual: Usual) -> Perso
     # Without itself, a label's only lesson leaves the label untaught.
     known = (counts - np.eye(len(labels), dtype=int)[truth]) > 0
     regressions = _regressions(usual.standardize(heard).astype(np.float32), truth, weight, len(labels))
-    probs, mean = np.exp(own), usual.mean / usual.deviation
-
-    def right_after(choice: _Choice) -> float:
-        return right(_among(choice.own_share * own + choice.trust * choice.regression.left_out, probs, known))
-
-    choices = _choices(regressions, own, truth, weight, known, counts)
-    helping = (each for each in choices if each.gain > -_DOUBT and right_after(each) >= before)
-    chosen = next(helping, None)
-    in_use, chosen = chosen is not None, chosen or choices[0]
+    chosen = _chosen(regressions, own, truth, weight, known, counts)
+    mean = usual.mean / usual.deviation
+    left_out = _among(chosen.own_share * own + chosen.trust * chosen.regression.left_out, np.exp(own), known)
+    after = Figures.of(left_out, truth, weight)
     return Personal(
         per_label=per_label,
-        right_before=before,
-        right_after=right_after(chosen),
-        in_use=in_use,
+        before=before,
+        after=after,
+        in_use=after.chance >= before.chance,
         own_share=chosen.own_share,
         weights=(chosen.trust * chosen.regression.weights / usual.deviation[:, None]).astype(np.float32),
         offset=(chosen.trust * (chosen.regression.offset - mean @ chosen.regression.weights)).astype(np.float32),
@@ -155,12 +159,12 @@ class _Choice(NamedTuple):
     regression: _Regression
 
 
-def _choices(
+def _chosen(
     regressions: Sequence[_Regression], own: np.ndarray, truth: np.ndarray, weight: np.ndarray, known: np.ndarray,
     counts: np.ndarray,
-) -> list[_Choice]:  # fmt: skip
-    """Return what can be chosen, first what makes the lessons likeliest, drawn towards what is usual. own: the model's
-    log probabilities; known: which labels the other lessons teach; both (lessons, labels)."""
+) -> _Choice:  # fmt: skip
+    """Return what makes the lessons likeliest, drawn towards what is usual. own: the model's log probabilities; known:
+    which labels the other lessons teach; both (lessons, labels)."""
     # Of a label that only the lesson itself teaches, the others say nothing: it keeps its chance.
     told = np.flatnonzero(known[np.arange(len(truth)), truth])
     own = np.where(known, own, -np.inf)
@@ -177,15 +181,16 @@ def _choices(
         return -float(weight[told] @ np.log(np.exp(beside).sum(axis=0)))
 
     own = beside_truth(own)
-    alone, found = likely(own), []
+    alone, best = likely(own), None
     for regression in regressions:
         scores = beside_truth(regression.left_out)
         for own_share, trust in product(_OWN_SHARES, (*_TRUSTS, expected)):
             gain = likely(own_share * own + trust * scores) - alone
             gain -= np.log(regression.penalty / _USUAL_PENALTY) ** 2 + np.log(own_share) ** 2
             gain -= np.log((trust + 1) / (expected + 1)) ** 2
-            found.append(_Choice(float(gain), own_share, trust, regression))
-    return sorted(found, key=lambda choice: -choice.gain)
+            if best is None or gain > best.gain:
+                best = _Choice(float(gain), own_share, trust, regression)
+    return best
 
 
 def _regressions(given: np.ndarray, truth: np.ndarray, weight: np.ndarray, labels: int) -> list[_Regression]:

@@ -128,7 +128,7 @@ def discovery(
         asked = {"state_topic": f"{base}/event", "value_template": "{{ none }}", "optimistic": True}
         now = "{{ utcnow().strftime('%Y-%m-%dT%H:%M:%SZ') }}"
         command = f'{{"event_id": "last", "label": "{{{{ value }}}}", "ts": "{now}"}}'
-        share = "(value_json.{0} * 100) | round(0) if value_json.{0} is not none else none"
+        share = "(value_json.{0} * 100) | round(0) if value_json.{0} | default(none) is not none else none"
         components |= [
             component("it-was", "select", "It was", hears=False, command_topic=f"{base}/teach",
                       command_template=command, options=labels, icon="mdi:school", **asked),
@@ -136,10 +136,9 @@ def discovery(
                       payload_press='{"event_id": "last"}', icon="mdi:undo"),
             component("lessons", "sensor", "Lessons", value_template="{{ value_json.count }}",
                       unit_of_measurement="lessons", state_class="measurement", icon="mdi:school", **told),
-            component("right-before", "sensor", "Right before lessons",
-                      value_template="{{ " + share.format("right_before") + " }}", **percent, **told),
-            component("right-after", "sensor", "Right after lessons",
-                      value_template="{{ " + share.format("right_after") + " }}", **percent, **told),
+            *(component(f"{of}-{when}", "sensor", f"{of.title()} {when} lessons",
+                        value_template=f"{{{{ {share.format(f'{of}_{when}')} }}}}", **percent, **told)
+              for of in ("right", "chance") for when in ("before", "after")),
             component("lessons-help", "binary_sensor", "Lessons help",
                       value_template="{{ 'ON' if value_json.in_use else 'OFF' }}", **told),
         ]  # fmt: skip

@@ -30,8 +30,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lessons(Payload, kw_only=True):
-    """What the sensor was taught (retained). `right_before` and `right_after`: the share of lessons that the model and
-    the taught sensor name rightly, each lesson left out of those that its answer is made from."""
+    """What the sensor was taught (retained). How the model (`_before`) and the taught sensor (`_after`) answer to the
+    lessons, each left out of those that its answer is made from: `right` is the share that is named rightly, `chance`
+    the probability given to what they teach (geometric mean, labels weighing alike). It is in use where that rose."""
 
     ts: Time
     model: str
@@ -41,6 +42,8 @@ class Lessons(Payload, kw_only=True):
     count: Count = 0
     right_before: Ratio | None = None
     right_after: Ratio | None = None
+    chance_before: Ratio | None = None
+    chance_after: Ratio | None = None
     in_use: bool = False
     recent: Annotated[list[Taught], msgspec.Meta(max_length=100)] = []  # noqa: RUF012
     of_other_models: Count = 0

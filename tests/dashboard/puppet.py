@@ -146,6 +146,8 @@ class Puppet:
             "count": len(taught),
             "right_before": 0.4286 if taught else None,
             "right_after": 0.8571 if taught else None,
+            "chance_before": 0.1812 if taught else None,
+            "chance_after": (0.3407 if len(taught) > 1 else 0.1513) if taught else None,
             "in_use": len(taught) > 1,
             "recent": recent,
             "of_other_models": 0,

@@ -39,6 +39,7 @@ def good(name: str) -> dict:
         "lessons": {
             "ts": now, "teachable": True, "labels": ["happy", "sad"], "per_label": {"sad": 1}, "count": 1,
             "right_before": 0.0, "right_after": 1.0, "in_use": True, "of_other_models": 0, "problem": None,
+            "chance_before": 0.0, "chance_after": 1.0,
             "recent": [{"event_id": "1", "label": "sad", "ts": now}],
             "answer": {"command": "teach", "event_id": "1", "label": "sad", "done": True, "reason": None, "ts": now},
         },

@@ -57,7 +57,8 @@ def test_a_change_is_corrected_and_the_lesson_forgotten(room: Broker, visit):
         expect(page.locator("#changes .chip")).to_have_text("it was sad")
         expect(page.locator("#lessons-text")).to_have_text("1 lesson.")
         expect(page.locator("#lessons-figures")).to_contain_text("Right before43 %")
-        expect(page.locator("#lessons-use")).to_contain_text("do not help yet")
+        without = "The sensor answers without them: what was said has a chance of 15 % with them, of 18 % without."
+        expect(page.locator("#lessons-use")).to_contain_text(without)
         row(page, "neutral").click()
         expect(dialog.get_by_role("button", name="sad")).to_have_attribute("aria-pressed", "true")
         dialog.get_by_role("button", name="Forget this lesson").click()
@@ -95,7 +96,7 @@ def test_all_lessons_are_forgotten_after_a_question(room: Broker, visit):
         sensor.lessons([(time.time() - 9, "sad"), (time.time() - 5, "sad"), (time.time(), "happy")])
         sensor.state("quiet")
         expect(page.locator("#lessons-text")).to_have_text("3 lessons.")
-        expect(page.locator("#lessons-use")).to_contain_text("The sensor answers by them.")
+        expect(page.locator("#lessons-use")).to_contain_text("answers by them: what was said has a chance of 34 % with")
         page.get_by_role("button", name="Forget all").click()
         dialog = page.get_by_role("dialog", name="Forget 3 lessons?")
         dialog.get_by_role("button", name="Cancel").click()

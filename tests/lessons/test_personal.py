@@ -86,7 +86,7 @@ def test_without_lessons_it_is_the_model_bit_for_bit():
     embedding, probs = room.said(2)
     layer = fit([], LABELS, room.usual)
     assert layer.answer(embedding, probs) is probs
-    assert (layer.per_label, layer.right_before, layer.right_after, layer.in_use) == ({}, None, None, False)
+    assert (layer.per_label, layer.before, layer.after, layer.in_use) == ({}, None, None, False)
 
 
 def test_lessons_of_one_label_change_nothing():
@@ -95,7 +95,7 @@ def test_lessons_of_one_label_change_nothing():
     embedding, probs = room.said(2)
     assert layer.answer(embedding, probs) is probs
     assert layer.per_label == {"angry": 4}
-    assert layer.right_before == layer.right_after
+    assert layer.before == layer.after
 
 
 @pytest.mark.parametrize(("each", "gain"), [(1, 0.1), (3, 0.3), (10, 0.45)])
@@ -112,7 +112,7 @@ def test_what_it_says_of_itself_is_true():
         room = Room(apart=0.5, seed=seed)
         layer = fit(room.lessons(*[12] * 7), LABELS, room.usual)
         found.append(
-            (layer.right_before, room.right(fit([], LABELS, room.usual)), layer.right_after, room.right(layer))
+            (layer.before.right, room.right(fit([], LABELS, room.usual)), layer.after.right, room.right(layer))
         )
     before, truly_before, after, truly_after = np.mean(found, axis=0)
     assert abs(before - truly_before) < 0.05
@@ -156,7 +156,7 @@ def test_lessons_that_do_not_help_are_not_used():
                enumerate(room.lessons(*[6] * 7))]  # fmt: skip
     layer = fit(lessons, LABELS, room.usual)  # what sounds alike was every label once
     assert not layer.in_use
-    assert layer.right_after <= layer.right_before
+    assert layer.after.chance < layer.before.chance
     embedding, probs = room.said(1)
     assert layer.answer(embedding, probs) is probs
 

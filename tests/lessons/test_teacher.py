@@ -39,7 +39,8 @@ def test_what_is_taught_changes_answers_and_forgetting_gives_them_back_bit_for_b
     taught(teacher, 4)
     layer = fitted[-1]
     assert layer.in_use
-    assert layer.right_after > layer.right_before
+    assert layer.after.right > layer.before.right
+    assert layer.after.chance > layer.before.chance
     assert layer.per_label == {"angry": 4, "happy": 4, "sad": 4}
     answer = layer.answer(embedding_of("sad", 99), PROBS)
     assert LABELS[answer.argmax()] == "sad"

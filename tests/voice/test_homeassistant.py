@@ -82,7 +82,8 @@ def test_what_home_assistant_sends_is_a_lesson_and_only_a_model_that_learns_is_s
     assert msgspec.json.decode(told["undo"]["payload_press"], type=Forget) == Forget(event_id="last")
     assert told["it-was"]["options"] == LABELS
     plain = discovery(CONFIG.device, LABELS, "model-1")["components"]
-    assert set(told) - set(plain) == {"it-was", "undo", "lessons", "right-before", "right-after", "lessons-help"}
+    figures = {f"{of}-{when}" for of in ("right", "chance") for when in ("before", "after")}
+    assert set(told) - set(plain) == {"it-was", "undo", "lessons", "lessons-help"} | figures
     assert {name: told[name] for name in plain} == plain
 
 
@@ -293,7 +294,8 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         home.call("select", "select_option", select, option="sad")
         home.wait_for(lambda: home.states()["sensor.attic_lessons"]["state"] == "1")
         assert watcher.on("lessons")[-1].json["per_label"] == {"sad": 1}
-        home.wait_for(lambda: home.states()["sensor.attic_right_after_lessons"]["state"].isdecimal())
+        for figure in ("right_before", "right_after", "chance_before", "chance_after"):
+            home.wait_for(lambda: home.states()[f"sensor.attic_{figure}_lessons"]["state"].isdecimal())  # noqa: B023
         home.wait_for(lambda: home.states()[select]["state"] == "unknown")
         assert home.states()["binary_sensor.attic_lessons_help"]["state"] == "off"
         for card in CARDS.glob("*card.yaml"):
