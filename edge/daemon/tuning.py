@@ -48,7 +48,7 @@ class Tuning:
         self._spoken = 0
         self._asked = False
         self._answer: SettingsAnswer | None = None
-        self._due = False
+        self._answered = self._taken = False  # since the last turn
         if self._calibration.floor_dbfs is not None:
             pipeline.believe(self._calibration.floor_dbfs)
 
@@ -61,14 +61,19 @@ class Tuning:
         puts it into effect, and says what became of it."""
         why = self._refusal(payload)
         self._answer = SettingsAnswer(done=why is None, reason=why, ts=rfc3339(time.time()))
-        self._due = True
+        self._taken = self._taken or why is None
+        self._answered = True
         return why and f"refused: {why}"
 
     def turn(self) -> None:
         """Put into effect what was obeyed since the last time: however much that was, once."""
-        if self._due:
-            self._due = False
+        if not self._answered:
+            return
+        self._answered, taken, self._taken = False, self._taken, False
+        if taken:
             self.apply()
+        else:
+            self._tell()
 
     def _refusal(self, payload: bytes) -> str | None:
         if len(payload) > MOST_BYTES:
