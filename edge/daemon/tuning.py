@@ -69,8 +69,9 @@ class Tuning:
         """Put into effect what was obeyed since the last time: however much that was, once."""
         if not self._answered:
             return
-        self._answered, taken, self._taken = False, self._taken, False
-        if taken:
+        self._answered = False  # first: what is obeyed meanwhile is for the next turn, if it is not seen in this one
+        if self._taken:
+            self._taken = False
             self.apply()
         else:
             self._tell()
