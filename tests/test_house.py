@@ -25,7 +25,8 @@ HOUSES = {
     ),
     "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages", "loading",
               "commands", "__main__"),
-    "convert": ("config", "graph", "verification", "make", "report", "unheard", "strangers", "taught", "__main__"),
+    "convert": ("config", "graph", "verification", "make", "report", "unheard", "yardsticks", "strangers", "taught",
+                "__main__"),
 }  # fmt: skip
 # Side by side on the path of a sound: these know less than their floor would allow.
 STRANGERS = {

@@ -9,7 +9,7 @@ from edge.features.mfcc import MfccSpec
 from edge.files import output
 from edge.section import load_section
 from train.config import TrainConfig
-from train.data import index
+from train.data import index, table
 from train.data.clip import counted, reasons
 from train.data.features import Cache
 from train.data.functionals import with_functionals
@@ -30,7 +30,7 @@ def run_index(options: argparse.Namespace) -> int:
     from train.pages import index_report
 
     out.mkdir(parents=True, exist_ok=True)
-    index.write(out / "index.csv", found.clips)
+    table.write(out / "index.csv", found.clips)
     findings = index_report.examine(found, config.cache)
     page = index_report.write(out, findings, found.clips, spec)
     print(f"{counted(findings.clips, 'clip')}, {findings.hours} hours. {index.counts(found.clips)}")

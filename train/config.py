@@ -33,6 +33,7 @@ class Recipe(Section, kw_only=True):
     contrast: weight of the loss that draws the same emotion of different voices together (train/fitting/contrast.py);
         for networks that answer all along.
     least_steps: of the optimizer; of few clips there are as many more epochs.
+    most_steps: likewise; of many clips there are as many fewer epochs. 0: as many as there are.
     choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
     window_frames: of the windows it is trained on; None: train.window_frames.
     precision: `mixed_bfloat16` multiplies in 16 bits while it trains, half again as fast where the processor can; what
@@ -42,6 +43,7 @@ class Recipe(Section, kw_only=True):
 
     epochs: Count = 100
     least_steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
+    most_steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
     batch_size: Count = 32
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Positive = 1e-3
@@ -106,13 +108,15 @@ class Scenes(Section, kw_only=True):
 
 
 class Protocols(Section, kw_only=True):
-    """What is fixed about the splits. `speech_test`: speakers whom the speech gate is tested on, by corpus; in their
+    """What is fixed about the splits. `yardsticks`: corpora of which other voices are heard, in how many folds, besides
+    every corpus as a whole. `speech_test`: speakers whom the speech gate is tested on, by corpus; in their
     names * and ? stand for any letters. `speech_test_rooms`: measured rooms (files) that it does not hear."""
 
     random_ratios: tuple[Ratio, Ratio, Ratio] = (0.8, 0.1, 0.1)
     random_seed: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
     folds: Count = 4
     unheard_folds: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 6
+    yardsticks: dict[str, Annotated[int, msgspec.Meta(ge=2, le=1_000)]] = msgspec.field(default_factory=dict)
     default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
     default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
     speech_test: dict[str, list[str]] = msgspec.field(default_factory=dict)

@@ -1,6 +1,5 @@
 """The report on unheard voices: its figures by hand, and the whole way from trainings to artifacts on a tiny corpus."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from convert.verification.calibrate import calibrate
 from tests.support.lab import run_train, write_config
 from tests.support.tiny_corpus import write_corpus
 from train.config import LABELS
+from train.data import table
 from train.data.clip import Clip
-from train.data.index import COLUMNS
 from train.fitting import runs
 
 
@@ -86,10 +85,7 @@ def finished(folder: Path, fold: str, sure: float) -> runs.Run:
     clips = [
         Clip(path=f"{fold}/{place}", corpus=fold[0], speaker="", label=LABELS[of]) for place, of in enumerate(truth)
     ]
-    with open(there / runs.SPLIT, "w", newline="") as file:
-        rows = csv.DictWriter(file, [*COLUMNS, "side"])
-        rows.writeheader()
-        rows.writerows(msgspec.to_builtins(clip) | {"side": "test"} for clip in clips)
+    table.write(there / runs.SPLIT, clips, side=["test"] * len(clips))
     return runs.Run(folder=there, record=Record(fold=fold, seed=0, labels=list(LABELS)))
 
 

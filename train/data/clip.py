@@ -11,7 +11,9 @@ from edge.errors import printable
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
     """One recording: what is said by whom, and how it feels.
 
-    sha256: of the file; sound_sha256: of its samples as the sensor hears them, whatever holds them.
+    sha256: of the file; sound_sha256: of its samples as the sensor hears them, whatever holds them. What may be known
+    besides: `sex` (f or m) and `age` (in years) of the speaker, `intensity` with which it was meant, and `votes`, how
+    many listeners heard which label.
     """
 
     path: str
@@ -23,9 +25,12 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     rate_hz: int = 0
     sha256: str = ""
     sound_sha256: str = ""
+    sex: str = ""
+    age: str = ""
+    intensity: str = ""
+    votes: dict[str, float] = {}
 
 
-COLUMNS = Clip.__struct_fields__
 LEAST_WORDS = 3  # of a split by words: a side each
 
 

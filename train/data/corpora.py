@@ -1,16 +1,20 @@
 """What the file names of known corpora say: one row each."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
     """A corpus and its file names.
 
-    pattern: searched in a path without its suffix, with groups `speaker`, `label` and `text` (what is said).
+    pattern: searched in a path without its suffix, with groups `speaker`, `label` and `text` (what is said), and
+        `intensity` where the corpus has such.
     words: the corpus's codes for labels, in its own words; a code that is not here is its own word.
     speaker: how a speaker is written, from the pattern's group.
+    intensities: the corpus's codes for how strongly a label was meant.
+    sex, age: of a speaker as it is written: f or m, and years; "" where the corpus does not say.
     """
 
     name: str
@@ -18,6 +22,9 @@ class Scheme:
     pattern: re.Pattern[str]
     words: dict[str, str]
     speaker: str = "{}"
+    intensities: dict[str, str] = field(default_factory=dict)
+    sex: Callable[[str], str] = lambda speaker: ""
+    age: dict[str, str] = field(default_factory=dict)
 
 
 def _names(pattern: str) -> re.Pattern[str]:
@@ -32,12 +39,14 @@ SCHEMES = (
         pattern=_names(r"(?P<speaker>[OY]A)F?_(?P<text>[a-z]+)_(?P<label>angry|disgust|fear|happy|neutral|ps|sad)"),
         words={},
         speaker="{}F",
+        sex=lambda speaker: "f",
+        age={"OAF": "64", "YAF": "26"},
     ),
     Scheme(
         name="RAVDESS",
         licence="CC BY-NC-SA 4.0",
         # Audio only (03), speech (01), emotion, intensity, statement, repetition, actor.
-        pattern=_names(r"03-01-(?P<label>0[1-8])-\d\d-(?P<text>\d\d)-\d\d-(?P<speaker>\d\d)"),
+        pattern=_names(r"03-01-(?P<label>0[1-8])-(?P<intensity>\d\d)-(?P<text>\d\d)-\d\d-(?P<speaker>\d\d)"),
         words={
             "01": "neutral",
             "02": "calm",
@@ -48,12 +57,17 @@ SCHEMES = (
             "07": "disgust",
             "08": "surprised",
         },
+        intensities={"01": "normal", "02": "strong"},
+        sex=lambda speaker: "m" if int(speaker) % 2 else "f",
     ),
     Scheme(
         name="CREMA-D",
         licence="ODbL 1.0",
-        pattern=_names(r"(?P<speaker>1\d{3})_(?P<text>[A-Z]{3})_(?P<label>ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX?)"),
+        pattern=_names(
+            r"(?P<speaker>1\d{3})_(?P<text>[A-Z]{3})_(?P<label>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX?)"
+        ),
         words={"ang": "anger", "dis": "disgust", "fea": "fear", "hap": "happy", "neu": "neutral", "sad": "sad"},
+        intensities={"lo": "low", "md": "medium", "hi": "high"},
     ),
     Scheme(
         name="SAVEE",
@@ -69,6 +83,7 @@ SCHEMES = (
             "sa": "sadness",
             "su": "surprise",
         },
+        sex=lambda speaker: "m",
     ),
     Scheme(
         name="EMO-DB",
@@ -97,6 +112,7 @@ SCHEMES = (
             "sor": "surprise",
             "tri": "sadness",
         },
+        sex=lambda speaker: speaker[0].lower(),
     ),
 )
 
@@ -125,6 +141,9 @@ class Named:
     speaker: str
     word: str
     text: str
+    sex: str = ""
+    age: str = ""
+    intensity: str = ""
 
 
 def parse(path: str) -> Named | None:
@@ -132,12 +151,15 @@ def parse(path: str) -> Named | None:
     stem = path.rpartition(".")[0] or path
     for scheme in SCHEMES:
         if found := scheme.pattern.search(stem):
-            code = found["label"].lower()
+            code, speaker = found["label"].lower(), scheme.speaker.format(found["speaker"].upper())
             return Named(
                 corpus=scheme.name,
-                speaker=scheme.speaker.format(found["speaker"].upper()),
+                speaker=speaker,
                 word=scheme.words.get(code, code),
                 text=found["text"].lower(),
+                sex=scheme.sex(speaker),
+                age=scheme.age.get(speaker, ""),
+                intensity=scheme.intensities.get(found.groupdict().get("intensity", "").lower(), ""),
             )
     return None
 

@@ -1,6 +1,5 @@
 """The index: a table of clips, made from folders of known corpora, a folder per label, or anyone's CSV."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,12 +9,12 @@ import msgspec
 from edge.errors import InputError
 from train.config import TrainConfig
 from train.data import corpora, table
-from train.data.clip import COLUMNS, LEAST_WORDS, Clip, LeftOut, counted, left_out, reasons, words_of
+from train.data.clip import LEAST_WORDS, Clip, LeftOut, counted, left_out, reasons, words_of
 from train.data.folders import named_by_folder, recordings
 from train.data.measure import Tell, measured
 from train.data.twins import once, said
 
-OWN_INDEX = "index.csv"  # of a corpus whose file names do not say everything
+OWN_INDEXES = ("index.csv", "votes.csv")  # of a corpus whose file names do not say everything
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +59,8 @@ def scan(
 ) -> Index:
     """Return the clips of folders and CSV files, each sound once, with what was left out.
 
-    A folder with an index.csv of its own is read by that. labelled: False takes tables without labels, too; their
-    clips have "" for one.
+    A folder with an index.csv (or votes.csv) of its own is read by that. labelled: False takes tables without labels,
+    too; their clips have "" for one.
 
     Raises InputError where a folder or table is missing, has no sound, or has names that fit no scheme.
     """
@@ -69,8 +68,8 @@ def scan(
     for given in data:
         path = Path(given)
         if path.is_dir():
-            own = path / OWN_INDEX
-            clips, other = (_table(own, config, labelled), []) if own.is_file() else _folder(path, config)
+            own = next((path / name for name in OWN_INDEXES if (path / name).is_file()), None)
+            clips, other = (_table(own, config, labelled), []) if own else _folder(path, config)
         elif path.exists():
             clips, other = _table(path, config, labelled), []
         else:
@@ -127,14 +126,6 @@ def _checked(listed: list[tuple[Path, list[Clip]]], passed: list[LeftOut], confi
     return Index(clips=distinct.clips, left_out=passed + distinct.left_out, twins=distinct.twins, in_part=in_part)
 
 
-def write(path: str | Path, clips: Iterable[Clip]) -> None:
-    """Write the index as CSV. The bytes of a file's name stay what they are."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        rows.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
-
-
 def counts(clips: Iterable[Clip]) -> str:
     """Return clips per corpus and label in one line."""
     per = Counter((clip.corpus, clip.label) for clip in clips)
@@ -150,7 +141,18 @@ def _table(path: Path, config: TrainConfig, labelled: bool) -> list[Clip]:
     def label(where: object, word: str) -> str | None:
         return _label(where, word, config) if word or labelled else ""
 
-    return list(table.read(path, label, needed=table.NEEDED if labelled else {"path"}))
+    clips = table.read(path, label, needed=table.NEEDED if labelled else {"path"})
+    return [_also_by_name(clip) for clip in clips]
+
+
+def _also_by_name(clip: Clip) -> Clip:
+    """Return the clip of a table with what its file's name says besides."""
+    named = corpora.parse(Path(clip.path).as_posix())
+    if named is None or named.corpus != clip.corpus:
+        return clip
+    return msgspec.structs.replace(
+        clip, sex=clip.sex or named.sex, age=clip.age or named.age, intensity=clip.intensity or named.intensity
+    )
 
 
 def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut]]:
@@ -178,7 +180,10 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
         if label is None:
             passed.append(LeftOut(path=str(path), why=f"{one.word}, which train.words leaves out"))
         else:
-            clips.append(Clip(path=str(path), corpus=one.corpus, speaker=one.speaker, label=label, text=one.text))
+            clips.append(Clip(
+                path=str(path), corpus=one.corpus, speaker=one.speaker, label=label, text=one.text, sex=one.sex,
+                age=one.age, intensity=one.intensity,
+            ))  # fmt: skip
     if not clips:
         reason = f": {'; '.join(line.removeprefix('left out: ') for line in reasons(passed))}" if passed else ""
         raise InputError(f"{folder}: no sound files in it{' that can be used' if passed else ''}{reason}")

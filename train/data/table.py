@@ -1,17 +1,23 @@
-"""Tables of clips: CSV as people and spreadsheets write it."""
+"""Tables of clips: CSV as people and spreadsheets write it, and as it is written here."""
 
 import csv
 import io
+import math
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
+
+import msgspec
 
 from edge.errors import InputError, printable
 from train.data.clip import Clip
 
 NEEDED = frozenset({"path", "label"})
+COLUMNS = tuple(name for name in Clip.__struct_fields__ if name != "votes")
+VOTES = "votes_"  # how many listeners heard the label that follows: a column for each
+_SEXES = {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -26,8 +32,8 @@ def read(
 
     Separators are commas, semicolons, tabs or bars, whichever the header has; blanks around cells and a byte order
     mark do not count. label_of: (where, word) -> label, or None to leave the clip out. side: only such rows.
-    Only `needed` columns must be there: who speaks, for one, may not be known. Raises InputError, with the line, for
-    what is no such table.
+    Only `needed` columns must be there: who speaks, for one, may not be known. Votes for words that label_of leaves
+    out are no votes. Raises InputError, with the line, for what is no such table.
     """
     needed = needed | ({"side"} if side else set())
     for line, row in _rows(path, needed):
@@ -43,7 +49,48 @@ def read(
         yield Clip(
             path=_found(path, row["path"]), corpus=row.get("corpus") or printable(path.stem),
             speaker=row.get("speaker", ""), label=label, text=row.get("text", ""),
+            sex=_SEXES.get(row.get("sex", "").lower(), ""), age=row.get("age", ""),
+            intensity=row.get("intensity", ""), votes=_votes(row, where, label_of),
         )  # fmt: skip
+
+
+def write(path: Path | str, clips: Sequence[Clip], **more: Sequence[str]) -> None:
+    """Write a table of clips with what is known of them, votes too, and `more` columns of a cell per clip.
+
+    The bytes of a file's name stay what they are.
+    """
+    voted = sorted({label for clip in clips for label in clip.votes})
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow([*COLUMNS, *(f"{VOTES}{label}" for label in voted), *more])
+        for clip, *cells in zip(clips, *more.values(), strict=True):
+            votes = [f"{clip.votes[label]:g}" if label in clip.votes else "" for label in voted]
+            rows.writerow([*(getattr(clip, column) for column in COLUMNS), *votes, *cells])
+
+
+def written(row: Mapping[str, str]) -> Clip:
+    """Return the clip of a row that `write` wrote."""
+    votes = {name.removeprefix(VOTES): cell for name, cell in row.items() if name.startswith(VOTES) and cell}
+    return msgspec.convert(
+        {name: cell for name, cell in row.items() if name in COLUMNS} | {"votes": votes}, Clip, strict=False
+    )
+
+
+def _votes(row: dict[str, str], where: str, label_of: Callable[[object, str], str | None]) -> dict[str, float]:
+    votes: dict[str, float] = {}
+    for column, cell in row.items():
+        if not column.startswith(VOTES) or not cell:
+            continue
+        try:
+            count = float(cell)
+        except ValueError:
+            count = -1.0
+        if not 0 <= count < math.inf:
+            raise InputError(f"{where}: {column} is {cell!r}, expected how many listeners heard it")
+        label = label_of(f"{where}: {column}", column.removeprefix(VOTES))
+        if count and label is not None:
+            votes[label] = votes.get(label, 0.0) + count
+    return votes
 
 
 def _rows(path: Path, needed: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:

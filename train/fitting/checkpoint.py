@@ -14,13 +14,15 @@ STATE, BEST = "checkpoint/state.npz", "checkpoint/best.npz"
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """epochs done, a value per epoch in each curve, the epoch of the best validation, and seconds spent."""
+    """epochs done, a value per epoch in each curve, the epoch of the best validation, and seconds spent:
+    by the clock in epochs, and of CPU in all, preparation too."""
 
     fingerprint: str
     epochs: int = 0
     best_epoch: int = 0
     curves: dict[str, list[float]] = {}
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def save(folder: Path, model: Any, progress: Progress) -> None:

@@ -53,6 +53,7 @@ def finished(
         chosen_epoch=progress.best_epoch or progress.epochs,
         curves=progress.curves,
         seconds=round(progress.seconds, 1),
+        cpu_seconds=round(progress.cpu_seconds, 1),
         metrics=figures,
         device=device(),
         augmentation=augmentation if job.recipe.augment else None,

@@ -50,7 +50,7 @@ def fit(
 
     Raises ConfigError where `folder` holds a training of other settings or data.
     """
-    recipe = job.recipe
+    recipe, counted = job.recipe, time.process_time()
     data = Prepared(
         clips, job.split, recipe, config, spec, cache or Cache(config.cache), seed=job.seed, network=job.network
     )
@@ -69,6 +69,7 @@ def fit(
         if len(validation[1]):
             figures |= _validated(model, *validation, config.labels)
         progress.seconds += time.monotonic() - began
+        progress.cpu_seconds, counted = progress.cpu_seconds + time.process_time() - counted, time.process_time()
         figures = {name: round(value, 7) for name, value in figures.items()}
         for name, value in figures.items():
             progress.curves.setdefault(name, []).append(value)

@@ -41,6 +41,8 @@ def job_of(
     found, settings = config.recipe(recipe, network)
     if epochs is None:
         epochs = max(found.epochs, math.ceil(found.least_steps / steps_of(split, found)))
+        if found.most_steps:
+            epochs = max(1, min(epochs, found.most_steps // steps_of(split, found)))
     found = msgspec.structs.replace(found, epochs=epochs)
     if found.choose == "validation" and not split.validation:
         raise InputError(

@@ -19,9 +19,9 @@ from edge.features.normalize import Normalization
 from edge.model.artifact import write_atomically
 from edge.model.manifest import Corpus
 from train.config import Augmentation, Recipe
+from train.data import table
 from train.data.clip import Clip
 from train.data.corpora import LICENCES
-from train.data.index import COLUMNS
 from train.data.split import SIDES, Split
 from train.networks import registry
 
@@ -30,7 +30,8 @@ _PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "torch", "jax", "numpy", "
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a network came to be. `curves` have a value per epoch; `metrics` are those of the sides, test above all;
+    """How a network came to be. `curves` have a value per epoch; `seconds` are those of its epochs by the clock,
+    `cpu_seconds` all that its process spent (0: not measured); `metrics` are those of the sides, test above all;
     `augmentation` (None where there was none) says which noise the network has heard. A network of frames has
     `normalization` and `window_frames`, one of utterances `functionals` and `baseline`."""
 
@@ -56,6 +57,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     chosen_epoch: int
     curves: dict[str, list[float]]
     seconds: float
+    cpu_seconds: float = 0.0
     metrics: dict[str, Any]
     device: str
     augmentation: Augmentation | None = None
@@ -88,7 +90,7 @@ class Run:
         path = self.folder / SPLIT
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = [row for row in csv.DictReader(file) if row.pop("side") == side]
-        return [msgspec.convert(row, Clip, strict=False) for row in rows]
+        return [table.written(row) for row in rows]
 
 
 def load_runs(folder: str | Path) -> list["Run"]:
@@ -121,12 +123,8 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 def write_split(folder: Path, clips: Sequence[Clip], split: Split) -> None:
     """Write every clip of the split with its side."""
-    with open(folder / SPLIT, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        table = csv.writer(file)
-        table.writerow([*COLUMNS, "side"])
-        for side in SIDES:
-            for index in split.side(side):
-                table.writerow([*(getattr(clips[index], column) for column in COLUMNS), side])
+    members = [(clips[index], side) for side in SIDES for index in split.side(side)]
+    table.write(folder / SPLIT, [clip for clip, _ in members], side=[side for _, side in members])
 
 
 def corpora_of(clips: Sequence[Clip]) -> list[Corpus]:

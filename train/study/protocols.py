@@ -162,24 +162,34 @@ def _default(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
 
 
 def _unheard(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
-    """The sensor's model on voices it has not heard: speakers of each corpus in turn, with all the rest to train on,
-    then each corpus as a whole; one that never trains only so. Nobody validates: the folds calibrate each other
-    (convert/unheard.py, convert/strangers.py)."""
+    """The sensor's model on voices it has not heard, those of every corpus in turn."""
+    return _voices_then_corpora("unheard", clips, lambda corpus: config.protocols.unheard_folds)
+
+
+def _yardsticks(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
+    """What a recipe is chosen by: the same, with the voices of some corpora only, in fewer folds."""
+    return _voices_then_corpora("yardsticks", clips, lambda corpus: config.protocols.yardsticks.get(corpus, 0))
+
+
+def _voices_then_corpora(protocol: str, clips: Sequence[Clip], folds_of: Callable[[str], int]) -> list[Split]:
+    """Speakers of each corpus in turn (in so many folds), with all the rest to train on, then each corpus as a whole;
+    one that never trains only so. Nobody validates: the folds calibrate each other (convert/unheard.py,
+    convert/strangers.py, convert/yardsticks.py)."""
     names = list(dict.fromkeys(clip.corpus for clip in clips))
     among = {name: [index for index, clip in enumerate(clips) if clip.corpus == name] for name in names}
-    speakers = {name: speakers_of(clips, mine, "unheard") for name, mine in among.items()}
+    speakers = {name: speakers_of(clips, mine, protocol) for name, mine in among.items()}
     folds = []
     for name, mine in speakers.items():
-        if name in corpora.NEVER_TRAINED:
+        count = min(folds_of(name), len(mine))
+        if name in corpora.NEVER_TRAINED or not count:
             continue
-        count = min(config.protocols.unheard_folds, len(mine))
         for group in ([str(speaker) for speaker in part] for part in np.array_split(mine, count)):
             rest = [speaker for speaker in mine if speaker not in group]
             fold = speakers_fold(name, rest, group, both=len(mine) == 2)
-            folds.append(all_but(fold, clips, {(name, speaker) for speaker in group}))
+            folds.append(all_but(protocol, fold, clips, {(name, speaker) for speaker in group}))
     if len(names) > 1:
         for name, mine in speakers.items():
-            folds.append(all_but(unseen_fold(name), clips, {(name, speaker) for speaker in mine}))
+            folds.append(all_but(protocol, unseen_fold(name), clips, {(name, speaker) for speaker in mine}))
     return folds
 
 
@@ -203,6 +213,7 @@ _PROTOCOLS: dict[str, tuple[Callable[..., list[Split]], Callable[[Clip], object]
     "corpus": (_corpus_folds, None),
     "default": (_default, _speaker),
     "unheard": (_unheard, _speaker),
+    "yardsticks": (_yardsticks, _speaker),
     "speech": (_speech, _speaker),
 }
 NAMES = tuple(_PROTOCOLS)

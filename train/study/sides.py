@@ -8,7 +8,7 @@ from train.data.corpora import NEVER_TRAINED
 from train.data.split import SIDES, Split
 
 
-def all_but(fold: str, clips: Sequence[Clip], tested: set[tuple[str, str]]) -> Split:
+def all_but(protocol: str, fold: str, clips: Sequence[Clip], tested: set[tuple[str, str]]) -> Split:
     """Some speakers (corpus, name) are tested, all the others train, but for those of corpora that only judge."""
     training, test = [], []
     for index, clip in enumerate(clips):
@@ -16,7 +16,7 @@ def all_but(fold: str, clips: Sequence[Clip], tested: set[tuple[str, str]]) -> S
             test.append(index)
         elif clip.corpus not in NEVER_TRAINED:
             training.append(index)
-    return split_of("unheard", fold, 0, training, [], test)
+    return split_of(protocol, fold, 0, training, [], test)
 
 
 def named(protocol: str, clips: Sequence[Clip], test: dict[str, list[str]], validation: dict[str, list[str]]) -> Split:

@@ -12,7 +12,7 @@ import soundfile
 from edge.errors import InputError
 from train.__main__ import main
 from train.config import TrainConfig
-from train.data import index
+from train.data import index, table
 from train.data.clip import reasons
 from train.data.folders import recordings
 
@@ -212,7 +212,7 @@ def test_a_name_of_any_bytes_is_a_recording_s(tmp_path, config):
     (folder / os.fsdecode(b"bad\xff\xfe.wav")).write_text("no sound")
     found = index.scan([tmp_path / "mine"], config)
     assert len(found.clips) == 2
-    index.write(tmp_path / "index.csv", found.clips)
+    table.write(tmp_path / "index.csv", found.clips)
     assert index.scan([tmp_path / "index.csv"], config).clips == found.clips
     (line,) = reasons(found.left_out)
     assert r"bad\xff\xfe.wav: not a readable sound file" in line

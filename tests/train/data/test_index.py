@@ -18,7 +18,7 @@ from tests.support.sounds import chirp
 from tests.support.tiny_corpus import write_corpus
 from train.__main__ import main
 from train.config import TrainConfig
-from train.data import index
+from train.data import index, table
 from train.data.clip import Clip
 from train.pages import index_report
 from train.study.protocols import NAMES, splits
@@ -55,7 +55,7 @@ def test_a_folder_per_label_with_and_without_speakers(tmp_path, corpus):
 
 def test_the_table_reads_back_what_was_written(tmp_path, corpus):
     clips = scanned(corpus).clips
-    index.write(tmp_path / "index.csv", clips)
+    table.write(tmp_path / "index.csv", clips)
     assert scanned(tmp_path / "index.csv").clips == clips
 
 
