@@ -107,6 +107,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
         print(few)
     for label, recall in found["recall"].items():
         print(f"  {label:10} {'-' if recall is None else f'{recall:.3f}'} of {found['counts'][label]}")
+    if person := found["listener"]:
+        print(f"of {counted(person['clips'], 'clip')} with votes: a single listener UAR {person['uar']:.4f}, "
+              f"the model {person['model_uar']:.4f}")  # fmt: skip
     for label, lacking in found["lacking"].items():
         print(f"  {label}: {lacking['n']} clips of a label the model lacks, not counted")
     warn(found["remarks"])

@@ -34,6 +34,11 @@ class Recipe(Section, kw_only=True):
         for networks that answer all along.
     least_steps: of the optimizer; of few clips there are as many more epochs.
     most_steps: likewise; of many clips there are as many fewer epochs. 0: as many as there are.
+    balance: draw clips such that corpora count alike and labels alike within a corpus; with `voices` above 0, a corpus
+        counts by that power of the number of its voices (1: by their number, 0.5: by its root), and within a label of
+        it voices are drawn alike, and within a voice what is said.
+    votes: how much of what is learned of a clip is what its listeners heard, where there are votes; the rest is the
+        label that was meant.
     choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
     window_frames: of the windows it is trained on; None: train.window_frames.
     precision: `mixed_bfloat16` multiplies in 16 bits while it trains, half again as fast where the processor can; what
@@ -56,10 +61,16 @@ class Recipe(Section, kw_only=True):
     normalization: Literal["global", "running"] = "global"
     trim: bool = False
     balance: bool = False
+    voices: Ratio = 0.0
+    votes: Ratio = 0.0
     augment: bool = False
     choose: Literal["last", "validation"] = "last"
     window_frames: Count | None = None
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.voices and not self.balance:
+            raise ValueError("voices: counts only where balance is true")
 
 
 class RecipeFor(Recipe, kw_only=True):

@@ -19,6 +19,7 @@ LEAST_SPEAKERS = 4  # to draw from
 LEAST_CLIPS = 20  # of a part: fewer say nothing
 AGES = ((0, 30, "under 30"), (30, 50, "30 to 49"), (50, 200, "50 and older"))
 SEXES = {"f": "women", "m": "men"}
+INTENSITIES = ("low", "medium", "high", "normal", "strong")
 THIRDS = ("quietest third", "middle third", "loudest third")
 
 
@@ -113,16 +114,16 @@ def _by(clips: Sequence[Clip], truth: np.ndarray, said: np.ndarray, loudness: Ma
     levels = np.array([loudness[clip.path] for clip in clips])
     third = np.searchsorted(np.percentile(levels, [100 / 3, 200 / 3]), levels)
     parts = {
-        "sex": [SEXES.get(clip.sex, "") for clip in clips],
-        "age": [_age(clip.age) for clip in clips],
-        "intensity": [clip.intensity for clip in clips],
-        "level": [THIRDS[place] for place in third],
+        "sex": (SEXES.values(), [SEXES.get(clip.sex, "") for clip in clips]),
+        "age": ([name for _, _, name in AGES], [_age(clip.age) for clip in clips]),
+        "intensity": (INTENSITIES, [clip.intensity for clip in clips]),
+        "level": (THIRDS, [THIRDS[place] for place in third]),
     }
     found: dict[str, Any] = {}
-    for kind, of in parts.items():
-        for part in sorted(set(of) - {""}, key=of.index):
+    for kind, (names, of) in parts.items():
+        for part in names:
             those = np.array([one == part for one in of])
-            if those.sum() >= LEAST_CLIPS and len(set(of)) > 1:
+            if LEAST_CLIPS <= those.sum() < len(clips):
                 uar = metrics.uar(truth[those], said[those])
                 found.setdefault(kind, {})[part] = {"clips": int(those.sum()), "uar": uar}
     return found

@@ -87,7 +87,7 @@ def _votes(row: dict[str, str], where: str, label_of: Callable[[object, str], st
             count = -1.0
         if not 0 <= count < math.inf:
             raise InputError(f"{where}: {column} is {cell!r}, expected how many listeners heard it")
-        label = label_of(f"{where}: {column}", column.removeprefix(VOTES))
+        label = label_of(f"{where}: column {column}", column.removeprefix(VOTES))
         if count and label is not None:
             votes[label] = votes.get(label, 0.0) + count
     return votes

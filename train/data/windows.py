@@ -70,7 +70,8 @@ def windows_of(
 
 
 def along(truth: np.ndarray, windows: np.ndarray, step_s: float, step_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return truth and weight of every step of windows, both (n, steps): the sooner, the less is asked of an answer.
+    """Return truth (n, steps, ...) and weight (n, steps) of every step of windows, from the truth (n, ...) of each:
+    the sooner, the less is asked of an answer.
 
     Nothing is asked of the padding, nor of the first UNASKED_S unless there is no more; from ASKED_S on, all. Every
     utterance counts the same.

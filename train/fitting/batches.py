@@ -27,9 +27,8 @@ class Batches(keras.utils.PyDataset):
         """Return the inputs, the truth and its weights (none where every window counts the same) of a batch."""
         began = time.thread_time()
         those = self._order[number * self._size : (number + 1) * self._size]
-        windows, truth, weight, voices = self._data.batch(those, self._epoch, number)
+        windows, truth, weight, keys = self._data.batch(those, self._epoch, number)
         if self._contrast:
-            keys = np.stack([truth[:, -1], voices], axis=1)
             truth, weight = (truth, keys), (weight, np.ones(len(keys), np.float32))
         self.seconds += time.thread_time() - began
         return (windows, truth) if weight is None else (windows, truth, weight)

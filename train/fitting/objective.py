@@ -26,7 +26,8 @@ def compiled(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.Model:
     # XLA on a CPU measured twelve times slower on convolutions and no faster on recurrent layers.
     jit = "auto" if gpus() else False
     # Weighted: where a network answers all along, padding and the first moment count nothing.
-    loss, shares, measured = _loss(model, recipe), None, [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    right = keras.metrics.CategoricalAccuracy if recipe.votes else keras.metrics.SparseCategoricalAccuracy
+    loss, shares, measured = _loss(model, recipe), None, [right(name="accuracy")]
     if recipe.contrast:
         loss, shares, measured = [loss, contrast.loss], [1.0, recipe.contrast], [measured, []]
     model.compile(optimizer, loss=loss, loss_weights=shares, weighted_metrics=measured, jit_compile=jit)
@@ -57,13 +58,15 @@ def optimizer_of(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.opt
 
 
 def _loss(model: keras.Model, recipe: Recipe) -> Any:
-    if not recipe.label_smoothing:
+    if not recipe.label_smoothing and not recipe.votes:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     labels = model.outputs[0].shape[-1]
 
     def loss(truth, logits):  # per answer, so that weights of answers count
-        shape = keras.ops.shape(logits)[:-1]
-        wanted = keras.ops.one_hot(keras.ops.reshape(truth, shape), labels)
+        wanted = truth  # a share of each label
+        if not recipe.votes:
+            shape = keras.ops.shape(logits)[:-1]
+            wanted = keras.ops.one_hot(keras.ops.reshape(truth, shape), labels)
         return keras.losses.categorical_crossentropy(
             wanted, logits, from_logits=True, label_smoothing=recipe.label_smoothing
         )

@@ -1,6 +1,6 @@
 """A fold's sides as arrays: what a network sees in each epoch, and what it is judged on."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,10 +45,12 @@ class Prepared:
             self._variants = [[frames] for frames in self.utterances("train")]
         everything = [frames for variants in self._variants for frames in variants]
         self.normalization: Normalization = normalization_of(everything, recipe.normalization, spec)
+        training = [clips[index] for index in split.train]
         self._truth = self.truth("train")
-        voices = [(clips[index].corpus, clips[index].speaker or "") for index in split.train]
+        self._heard = heard(training, config.labels, recipe.votes) if recipe.votes else self._truth
+        voices = [(clip.corpus, clip.speaker or "") for clip in training]
         self._voices = np.unique(voices, axis=0, return_inverse=True)[1].astype(np.int32)
-        self._shares = balanced([clips[index] for index in split.train]) if recipe.balance else None
+        self._shares = balanced(training, voices=recipe.voices) if recipe.balance else None
         self._fixed = None if recipe.augment else self.windows("train")
 
     def utterances(self, side: str) -> list[np.ndarray]:
@@ -74,16 +76,19 @@ class Prepared:
         return rng.permutation(count) if self._shares is None else rng.choice(count, count, p=self._shares)
 
     def batch(self, those: np.ndarray, *draw: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-        """Return windows, labels, their weights and the numbers of their voices, drawn anew for each `draw`.
+        """Return windows, what is to be answered, its weights, and label and voice of each as numbers (n, 2), drawn
+        anew for each `draw`.
 
-        A label and no weights per window; where the network answers all along, both for each of its answers.
+        To be answered is a label as an index, or a share of each label where the recipe goes by votes: per window
+        without weights; where the network answers all along, with a weight for each of its answers.
         """
         windows = self._drawn(those, np.random.default_rng([self._seed, *draw]))
-        truth, voices = self._truth[those], self._voices[those]
+        keys = np.stack([self._truth[those], self._voices[those]], axis=1)
         if self._step_frames is None:
-            return windows, truth, None, voices
-        truth, weight = along(truth, windows, self._step_frames / self._spec.frames_per_s, self._step_frames)
-        return windows, truth, weight, voices
+            return windows, self._heard[those], None, keys
+        step_s = self._step_frames / self._spec.frames_per_s
+        truth, weight = along(self._heard[those], windows, step_s, self._step_frames)
+        return windows, truth, weight, keys
 
     def _drawn(self, those: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self._fixed is not None:
@@ -95,9 +100,35 @@ class Prepared:
         return masked(windows, settings, rng)
 
 
-def balanced(clips: Sequence[Clip]) -> np.ndarray:
-    """Return how often each clip is drawn: corpora alike, and labels alike within a corpus."""
-    cells = Counter((clip.corpus, clip.label) for clip in clips)
-    labels = Counter(corpus for corpus, _ in cells)
-    shares = np.array([1.0 / (labels[clip.corpus] * cells[clip.corpus, clip.label]) for clip in clips])
+def balanced(clips: Sequence[Clip], *, voices: float = 0.0) -> np.ndarray:
+    """Return how often each clip is drawn: float (n,), 1 in all.
+
+    Corpora alike, labels alike within a corpus, clips alike within a label. With `voices` above 0, a corpus counts by
+    that power of the number of its voices; within a label voices are drawn alike, within a voice what is said (the same
+    sentence at three intensities is one), and then clips.
+    """
+    ways = [
+        (clip.corpus, clip.label, *((clip.speaker, clip.text) if voices else ()), number)
+        for number, clip in enumerate(clips)
+    ]
+    inside: dict[tuple, set] = defaultdict(set)  # what there is to choose among, after what was chosen before
+    for way in ways:
+        for depth in range(1, len(way)):
+            inside[way[:depth]].add(way[depth])
+    speakers = {corpus: {clip.speaker for clip in clips if clip.corpus == corpus} for corpus, *_ in ways}
+    shares = np.array([
+        len(speakers[way[0]]) ** voices / np.prod([len(inside[way[:depth]]) for depth in range(1, len(way))])
+        for way in ways
+    ])  # fmt: skip
     return shares / shares.sum()
+
+
+def heard(clips: Sequence[Clip], labels: Sequence[str], share: float) -> np.ndarray:
+    """Return what is learned of each clip, a share of each label: float32 (n, labels), 1 in all.
+
+    `share` of it is what listeners heard, where they were asked about labels of these; the rest is what was meant.
+    """
+    meant = np.eye(len(labels), dtype=np.float32)[[labels.index(clip.label) for clip in clips]]
+    votes = np.array([[clip.votes.get(label, 0.0) for label in labels] for clip in clips], np.float32)
+    asked = votes.sum(axis=1, keepdims=True)
+    return np.where(asked > 0, (1 - share) * meant + share * votes / np.maximum(asked, 1e-9), meant)

@@ -38,7 +38,8 @@ _GAIN_DB = (-10.0, 10.0)
 _COLOUR_DB, _COLOUR_KNOTS = 4.0, 6
 _FIRST_BLOCKS = (0, 0, 8, 16, 24)
 _NOT_DONE_HERE = (  # of a recipe
-    "least_steps", "most_steps", "contrast", "trim", "balance", "augment", "choose", "window_frames", "precision",
+    "least_steps", "most_steps", "contrast", "trim", "balance", "voices", "votes", "augment", "choose", "window_frames",
+    "precision",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from train.data.windows import speech_bounds, standardized, windowed
 from train.fitting import metrics
 from train.fitting.runs import MODEL, load_run
 from train.networks import registry
+from train.study.listener import listener
 
 Reading = Literal["mean", "last"]
 
@@ -69,12 +70,13 @@ def evaluate(
     reading: `last` is the answer at an utterance's end, which a run's record gives too; `mean` is over its answers
     block by block, as the sensor's summary does. side: only rows of this side, where the table is a run's split.csv.
     Clips of labels the model lacks and unreadable ones are counted and named, and not in the figures; a sound that
-    stands there twice counts once (`twins`). `remarks` says it in lines.
+    stands there twice counts once (`twins`). `listener` is a single person beside the model, where the table has
+    votes. `remarks` says it in lines.
     """
     found = scan_table(table, config, side=side)
     lacking: dict[str, list[str]] = {}
     unreadable = list(found.left_out)
-    truth, rows, speakers = [], [], []
+    truth, rows, speakers, heard = [], [], [], []
     cache = Cache(config.cache)
     for clip in found.clips:
         if clip.label not in model.labels:
@@ -87,6 +89,7 @@ def evaluate(
             continue
         truth.append(model.labels.index(clip.label))
         speakers.append(f"{clip.corpus}/{clip.speaker}")
+        heard.append(clip)
     if not rows:
         raise InputError(f"{table}: {_nothing(lacking, unreadable, model.labels)}")
     answers = np.array(rows)
@@ -100,6 +103,7 @@ def evaluate(
         **metrics.intervals(np.array(truth), answers.argmax(axis=1), np.array(speakers)),
         "recall": {label: values["recall"] if values["n"] else None for label, values in per_class.items()},
         "counts": {label: values["n"] for label, values in per_class.items()},
+        "listener": listener(heard, model.labels, np.array(truth), answers.argmax(axis=1)),
         "lacking": {label: {"n": len(paths), "clips": paths} for label, paths in sorted(lacking.items())},
         "unreadable": [str(one) for one in unreadable],
         "twins": found.twins,

@@ -7,7 +7,7 @@ import pytest
 from tests.support.sounds import CORPORA, corpus_clips
 from train.config import TrainConfig
 from train.data.corpora import parse
-from train.data.index import scan
+from train.data.index import _table, scan
 
 NAMES = [
     ("OAF_Fear/OAF_back_fear.wav", ("TESS", "OAF", "fear", "back")),
@@ -38,6 +38,34 @@ def test_names(path, expected):
 @pytest.mark.parametrize("path", ["03-02-01-01-01-01-01.wav", "hello.wav", "OAF_back_bored.wav", "notes/03a01Xa.wav"])
 def test_other_names_are_not_guessed(path):
     assert parse(path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("OAF_Fear/OAF_back_fear.wav", ("f", "64", "")),
+        ("Actor_01/03-01-02-01-01-02-01.wav", ("m", "", "normal")),
+        ("Actor_24/03-01-08-02-02-01-24.flac", ("f", "", "strong")),
+        ("AudioWAV/1091_IEO_HAP_HI.wav", ("", "", "high")),
+        ("AudioWAV/1001_DFA_ANG_XX.wav", ("", "", "")),
+        ("SAVEE/DC/sa05.wav", ("m", "", "")),
+        ("EMOVO/f1/dis-f1-b1.wav", ("f", "", "")),
+    ],
+)
+def test_who_speaks_and_how_strongly(path, expected):
+    named = parse(path)
+    assert (named.sex, named.age, named.intensity) == expected
+
+
+def test_crema_d_has_what_its_listeners_heard():
+    corpus_clips(1, folders=("CREMA-D",))
+    listed = _table(CORPORA / "CREMA-D" / "votes.csv", TrainConfig(), True)
+    assert len(listed) == 7_435
+    assert {len(clip.votes) > 0 for clip in listed} == {True}
+    assert Counter(clip.sex for clip in listed).keys() == {"f", "m"}
+    assert {clip.intensity for clip in listed} == {"", "low", "medium", "high"}
+    by_intention = [clip.votes.get(clip.label, 0) / sum(clip.votes.values()) for clip in listed]
+    assert sum(by_intention) / len(by_intention) == pytest.approx(0.40, abs=0.01)  # of single listeners
 
 
 @pytest.mark.heavy

@@ -1,13 +1,15 @@
 """Tables as people, editors and spreadsheets write them."""
 
+import csv
 import os
+import re
 
 import pytest
 
 from edge.errors import InputError
 from tests.train.data.test_folders import record
 from train.config import TrainConfig
-from train.data import index
+from train.data import index, table
 
 ROWS = [("path", "label", "speaker"), ("a.wav", "sad", "me"), ("b.wav", "happy", "you")]
 
@@ -125,3 +127,31 @@ def test_a_recording_given_for_a_table_is_one_line(tmp_path):
     sound = record(tmp_path / "a.wav")
     with pytest.raises(InputError, match=r"a\.wav: not a CSV table in UTF-8"):
         index.scan([sound], TrainConfig(cache=str(tmp_path / "cache")))
+
+
+def test_what_is_known_of_a_voice_and_what_listeners_heard(scanned, tmp_path):
+    found = scanned(
+        b"path,label,speaker,sex,age,intensity,votes_anger,votes_angry,votes_sad,votes_boredom\n"
+        b"a.wav,sad,me,Female,51,strong,1,2,,5\nb.wav,happy,you,?,,,0,0,0,\n"
+    ).clips
+    assert [(clip.sex, clip.age, clip.intensity) for clip in found] == [("f", "51", "strong"), ("", "", "")]
+    assert [clip.votes for clip in found] == [{"angry": 3.0}, {}]  # boredom is left out by train.words
+    table.write(tmp_path / "again.csv", found, side=["train", "test"])
+    with open(tmp_path / "again.csv", newline="") as file:
+        assert [table.written(row) for row in csv.DictReader(file)] == found
+    assert index.scan([tmp_path / "again.csv"], TrainConfig(cache=str(tmp_path / "cache"))).clips == found
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("votes_sad,many", "votes_sad is 'many', expected how many listeners heard it"),
+        ("votes_sad,-1", "votes_sad is '-1', expected how many"),
+        ("votes_sad,inf", "votes_sad is 'inf', expected how many"),
+        ("votes_bored,1", "column votes_bored: label 'bored' is neither one of"),
+    ],
+)
+def test_votes_that_are_none_are_one_line(scanned, cells, message):
+    column, cell = cells.split(",")
+    with pytest.raises(InputError, match=f"t.csv:2: {re.escape(message)}"):
+        scanned(f"path,label,{column}\na.wav,sad,{cell}\n".encode())
