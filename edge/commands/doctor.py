@@ -10,19 +10,24 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import msgspec
+
 from edge.commands.check import broker_answers, rooms, settings
 from edge.commands.devices import exposed, require_source
 from edge.commands.ear import Leave, leave, listen, told
 from edge.config import EdgeConfig, load_edge
 from edge.credentials import located
 from edge.daemon.run import model_path
+from edge.delivery.past import Retained
 from edge.errors import ConfigError, RoomtoneError, UnavailableError
 from edge.files import nearest, unwritable
+from edge.hearing.reach import faint
 from edge.instances import Instance, instances, neighbours
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
 from edge.state_folder import state_folder
+from edge.voice.payloads import ROOT, Health
 
 MADE_AT_LEAST_UNIX_S = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # this program is younger
 SPARE_BYTES = 50_000_000
@@ -66,6 +71,7 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
         ("clock", _clock),
         ("disk", _disk),
         ("broker", _broker),
+        ("day", _day),
         ("secrets", _secrets),
     ]
     if others := neighbours(where):
@@ -225,6 +231,28 @@ def _broker(config: EdgeConfig) -> Finding:
             subject="broker", words="mosquitto is not installed", remedy="`sudo apt install mosquitto`", exit_status=69
         )
     return Finding(subject="broker", words=broker_answers(config, live=True).removeprefix("broker").lstrip(" :"))
+
+
+def _day(config: EdgeConfig) -> Finding:
+    """What the running sensor has heard of a whole day: what a moment of listening cannot tell."""
+    if config.mqtt.host == "embedded":
+        return Finding(subject="day", words="what a day told the sensor is on its page (the broker is its own)")
+    topic = f"{ROOT}/{config.device.id}/health"
+    try:
+        with Retained(config.mqtt, f"{ROOT}-{config.device.id}-day") as broker:
+            told = broker.read([topic]).get(topic)
+    except RoomtoneError:  # as `broker` tells
+        return Finding(subject="day", words="what a day told the sensor is not known: the broker does not say")
+    try:
+        db = msgspec.json.decode(told.word, type=Health).loudest_minute_db if told else None
+    except msgspec.DecodeError:
+        db = None
+    if db is None:
+        return Finding(subject="day", words="no sensor here has listened for a day yet")
+    if why := faint(db):
+        words, _, remedy = why.partition("; ")
+        return Finding(subject="day", words=words, remedy=remedy)
+    return Finding(subject="day", words=f"the loudest minute of a day was {db} dB above the noise")
 
 
 def _secrets(config: EdgeConfig) -> Finding:

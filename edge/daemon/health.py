@@ -9,15 +9,18 @@ from pathlib import Path
 
 from edge import __version__
 from edge.delivery.link import Link
+from edge.hearing.observation import Observation
+from edge.hearing.reach import Reach
 from edge.sound.bandwidth import Bandwidth
-from edge.sound.blocks import BLOCK_S
+from edge.sound.blocks import BLOCK_S, Block
 from edge.voice.payloads import Health, Microphone, Percentiles, rfc3339
 
 _START_S = 10.0
 
 
 class HealthMeter:
-    """Collects timings between two reports. bandwidth: of what was spoken since the microphone was opened.
+    """Collects timings between two reports. bandwidth: of what was spoken since the microphone was opened; reach: of
+    all that was heard since the start.
 
     holds_s: for how long what was last reported is worth telling: figures of the start are not those of a minute.
     """
@@ -29,6 +32,7 @@ class HealthMeter:
         self._blocks_ms: list[float] = []
         self._latency_ms: list[float] = []
         self.bandwidth = Bandwidth()
+        self.reach = Reach()
 
     @contextmanager
     def block(self, captured_at: float):
@@ -37,6 +41,12 @@ class HealthMeter:
         yield
         self._blocks_ms.append(1_000 * (time.perf_counter() - start_s))
         self._latency_ms.append(1_000 * (time.time() - captured_at))
+
+    def hear(self, block: Block, observation: Observation) -> None:
+        """Take what was heard in a block, for what it tells of the microphone."""
+        self.reach.add(observation.above_floor_db)
+        if observation.speech:
+            self.bandwidth.add(block.samples)
 
     def report(
         self, *, microphone: Microphone, dropped_blocks: int, link: Link, room_utterances: int | None
@@ -65,6 +75,7 @@ class HealthMeter:
             broker=link.condition(),
             bandwidth_hz=self.bandwidth.hz,
             room_utterances=room_utterances,
+            loudest_minute_db=self.reach.db,
         )
         self.holds_s = _START_S if now_s - self._born_s < _START_S else math.inf
         self._mark_s, self._cpu_s = now_s, cpu_s

@@ -131,8 +131,7 @@ class Sensor:
     def _listen(self, block: Block) -> None:
         observation = self._pipeline.process(block)
         self._tuning.hear(observation)
-        if observation.speech:
-            self._meter.bandwidth.add(block.samples)
+        self._meter.hear(block, observation)
         began_at = block.captured_at - block.end_s
         if not self._flowed:
             self._timeline.add(block.captured_at, observation.label, observation.confidence)

@@ -1,7 +1,8 @@
-/* The lines above everything: no link, late events, the demo. */
+/* The lines above everything: no link, a microphone that reaches nobody, late events, the demo. */
 "use strict";
 
 const Notices = (() => {
+  const LITTLE_DB = 10; // as the sensor's own doctor has it
   const shown = new Map(); // key -> the line
 
   /* Shows exactly these notices: a list of {key, drawing, text, kind}. */
@@ -33,6 +34,15 @@ const Notices = (() => {
     return [{ key: "link", drawing: "offline", kind: "bad", text }];
   }
 
+  function ofMicrophone({ health }) {
+    const db = health?.loudestMinuteDb ?? null;
+    if (db === null || db >= LITTLE_DB) return [];
+    const text =
+      `In a day of listening the loudest minute was ${db} dB above the noise: if anybody spoke, the microphone is too ` +
+      "far away or turned down too far, or a fan or its own hiss drowns them.";
+    return [{ key: "faint", drawing: "stale", kind: "hint", text }];
+  }
+
   function ofSensor(sensor, nowMs) {
     if (sensor.late.count === 0 || nowMs - sensor.late.at > Sensor.LATE_MS) return [];
     const count = sensor.late.count === 1 ? "1 event" : `${sensor.late.count} events`;
@@ -41,7 +51,7 @@ const Notices = (() => {
   }
 
   function update({ link, sensor, nowMs }) {
-    show([...ofLink(link), ...(sensor ? ofSensor(sensor, nowMs) : [])]);
+    show([...ofLink(link), ...(sensor ? [...ofMicrophone(sensor), ...ofSensor(sensor, nowMs)] : [])]);
   }
 
   return { update };

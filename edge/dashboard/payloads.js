@@ -112,6 +112,7 @@ const Payloads = (() => {
         outboxDropped: number(raw.outbox_dropped),
         outboxProblem: words(raw.outbox_problem, 200),
         roomUtterances: number(raw.room_utterances),
+        loudestMinuteDb: number(raw.loudest_minute_db),
         reconnects: number(raw.reconnects),
         problem: words(broker.problem, 200),
         lastProblem: words(broker.last_problem, 200),

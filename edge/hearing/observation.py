@@ -11,7 +11,7 @@ from edge.sound.level import SILENCE_DBFS
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """The room at the end of a block. `scores` are smoothed, None without speech; `probs` are the model's own,
     or what lessons make of them; `onset_s` is where the utterance under way began, which is before it was recognised as
-    one."""
+    one; `above_floor_db` how far the block stands above the noise floor."""
 
     at_s: float
     label: str
@@ -27,6 +27,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     level_dbfs: float
     clipped_ratio: float
     onset_s: float | None = None
+    above_floor_db: float = 0.0
 
     def scores_of(self, labels: list[str]) -> dict[str, float]:
         """Return the smoothed scores by label; empty while nobody speaks."""

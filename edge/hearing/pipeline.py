@@ -145,6 +145,7 @@ class Pipeline:
             level_dbfs=level,
             clipped_ratio=self._clipped.mean_with(clipped(samples, block.offset)) / BLOCK_SAMPLES,
             onset_s=self._onset_s,
+            above_floor_db=self._level_gate.above_floor_db,
         )
 
     def take_up(self, personal: Personal) -> None:

@@ -131,6 +131,7 @@ class Health(Payload, kw_only=True):
     broker: BrokerLink = BrokerLink()
     bandwidth_hz: Count | None = None
     room_utterances: Count | None = None
+    loudest_minute_db: Count | None = None
 
 
 class Timeline(Payload, kw_only=True):

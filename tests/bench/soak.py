@@ -28,6 +28,7 @@ from edge.sound.recording import load_recording
 from edge.voice.payloads import Event
 from tests.support.broker import HOST, Broker
 from tests.support.sounds import CORPORA
+from train.data.folders import recordings
 
 HOUR_S = 3_600.0
 HEALTH_S = 1.0  # about a minute of sound, at this pace
@@ -47,8 +48,8 @@ def day(hours: float, seed: int) -> Iterator[np.ndarray]:
     """Yield float32 chunks at 16 kHz, the same ones for a seed; a few seconds each, so that they weigh little."""
     chance = random.Random(seed)
     noise = np.random.default_rng(seed)
-    speech = sorted(path for corpus in ("TESS", "RAVDESS") for path in (CORPORA / corpus).glob("*/*.flac"))
-    ambience = sorted((CORPORA / "ESC-10").glob("*/*.ogg"))
+    speech = [path for corpus in ("TESS", "RAVDESS") for path in recordings(CORPORA / corpus).files]
+    ambience = recordings(CORPORA / "ESC-10").files
     left = round(hours * HOUR_S * RATE_HZ)
     while left > 0:
         kind = chance.random()

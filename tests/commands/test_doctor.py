@@ -1,5 +1,6 @@
 """The doctor before patients whose illness is known."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import yaml
 
 from edge.commands.doctor import _secrets, _sound_cards
 from edge.config import EdgeConfig, Mqtt
+from tests.dashboard.puppet import Puppet
 from tests.support.broker import HOST, free_port
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT, chirp, to_int16
@@ -38,7 +40,7 @@ def test_a_healthy_sensor(tmp_path, broker, virtual_microphone):
     assert status == 0, lines
     assert set(lines) == {
         "configuration", "settings", "model", "microphone", "listening", "level", "sound cards", "clock", "disk",
-        "broker", "secrets",
+        "broker", "day", "secrets",
     }  # fmt: skip
     assert all(line.startswith(("ok   ", "warn ")) for line in lines.values()), lines
     assert lines["level"].startswith("ok")
@@ -77,6 +79,37 @@ def test_a_secret_that_is_not_there_is_named_with_no_remedy_of_another_trouble(t
     why = f"edge.mqtt.password_file: {tmp_path}/password: cannot be read (No such file or directory)"
     assert lines["broker"] == f"FAIL  broker: {why}"
     assert lines["secrets"] == "ok    secrets: none are there"
+
+
+@pytest.mark.parametrize(
+    ("health", "line"),
+    [
+        (None, "ok    day: no sensor here has listened for a day yet"),
+        ({"loudest_minute_db": None}, "ok    day: no sensor here has listened for a day yet"),
+        ({"loudest_minute_db": 31}, "ok    day: the loudest minute of a day was 31 dB above the noise"),
+        (
+            {"loudest_minute_db": 4},
+            "warn  day: in a day of listening the loudest minute was 4 dB above the noise: if anybody spoke, the "
+            "microphone is too far away or turned down too far, or a fan or its own hiss drowns them: put it nearer, "
+            "turn it up (alsamixer), or take another",
+        ),
+    ],
+    ids=["never heard of", "not a day yet", "near", "far"],
+)
+def test_what_a_day_told_the_sensor(tmp_path, broker, health, line):
+    recorded = ROOT / "tests" / "data" / "payloads" / "2026-11-26-health.jsonl"
+    if health is not None:
+        payload = json.loads(recorded.read_text().splitlines()[-1]) | health
+        with Puppet(broker.port, "room") as sensor:
+            sensor.send("health", payload)
+    status, lines = doctor(tmp_path, settings(broker.port, tmp_path), PULSE_SERVER="unix:/nowhere")
+    assert lines["day"] == line
+    assert status == 69  # the microphone's
+
+
+def test_what_a_day_told_is_not_asked_where_no_broker_answers(tmp_path):
+    _, lines = doctor(tmp_path, settings(free_port(), tmp_path), PULSE_SERVER="unix:/nowhere")
+    assert lines["day"] == "ok    day: what a day told the sensor is not known: the broker does not say"
 
 
 def test_a_bad_model_and_a_bad_state_folder(tmp_path, broker):

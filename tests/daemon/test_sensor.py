@@ -16,6 +16,7 @@ from edge.daemon import sensor as sensors
 from edge.daemon.sensor import Sensor
 from edge.delivery.link import Link
 from edge.hearing.pipeline import Pipeline
+from edge.hearing.reach import Reach
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import Fault, timed_blocks
 from edge.sound.faults import explain
@@ -169,6 +170,22 @@ def test_a_model_that_hears_frames_knows_nothing_of_rooms(broker):
         sensor.process(next(blocks))
         watcher.wait_for(lambda w: w.on("health"))
         assert watcher.on("health")[0].json["room_utterances"] is None
+
+
+def test_health_says_how_far_above_the_noise_a_day_s_loudest_minute_was(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port, health_interval_s=1) as (sensor, blocks):
+        sensor._meter.reach = Reach(day_s=20.0)
+
+        def told() -> list[int | None]:
+            return [message.json["loudest_minute_db"] for message in watcher.on("health")]
+
+        def known() -> bool:
+            sensor.process(next(blocks))
+            return told() != [] and told()[-1] is not None
+
+        wait_until(known)
+        assert told()[0] is None
+        assert told()[-1] > 10  # the bundled recording is of somebody near
 
 
 def test_an_event_says_how_well_it_was_heard(broker):

@@ -68,6 +68,19 @@ def test_without_news_the_page_stops_claiming(room: Broker, visit):
         expect(word(page)).to_have_text("sad")
 
 
+def test_a_microphone_that_hears_little_above_its_noise_for_a_day_is_told(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet")
+        sensor.health(loudest_minute_db=4)
+        expect(page.locator("[data-notice=faint]")).to_contain_text("the loudest minute was 4 dB above the noise")
+        for well in ({"loudest_minute_db": 31}, {"loudest_minute_db": None}, {}):
+            sensor.health(loudest_minute_db=4)
+            expect(page.locator("[data-notice=faint]")).to_have_count(1)
+            sensor.health(**well)
+            expect(page.locator("[data-notice=faint]")).to_have_count(0)
+
+
 def test_an_old_retained_state_is_no_news(room: Broker, visit):
     with Puppet(room.port) as sensor:
         sensor.state("happy", at_s=time.time() - 300)

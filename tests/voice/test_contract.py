@@ -62,6 +62,7 @@ def test_there_are_payloads_of_old_for_every_topic():
         ("timeline", {"runs": [["2026-01-31T12:00:00Z", "happy"]]}),
         ("health", {"outbox_depth": "none"}),
         ("health", {"room_utterances": -1}),
+        ("health", {"loudest_minute_db": -1}),
         ("lessons", {"count": -1}),
         ("lessons", {"recent": [{"event_id": "", "label": "sad", "ts": "2026-01-31T12:00:00Z"}]}),
         ("lessons", {"answer": {"command": "learn"}}),

@@ -89,6 +89,10 @@ class Variants:
         weights = [0.3, 0.7] if files else [1.0]
         self._noise = aug.OneOf([coloured, *recorded], p=settings.noise_share, weights=weights)
 
+    def of(self, clip: Clip) -> Sequence[np.ndarray]:
+        """Return the variants of a clip, each read (or made) when it is looked at: all of them fit in no memory."""
+        return _Variants(self, clip, self._settings.variants)
+
     def frames(self, clip: Clip, variant: int) -> np.ndarray:
         """Return the frames of one variant, the same ones whenever asked; variant 0 is the clip itself."""
         settings, spec = self._settings, self._spec
@@ -99,8 +103,11 @@ class Variants:
             settings.speed, settings.snr_db, settings.noise_share, settings.reverb_share, self._sources, self._trim
         )  # fmt: skip
         return self._cache.get(
-            key_of("variant", clip.sha256, spec, variant, *sound), lambda: mfcc(self._sound(clip, variant), spec)
+            key_of("variant", clip.sha256, spec, variant, *sound), lambda: self._made(clip, variant)
         )
+
+    def _made(self, clip: Clip, variant: int) -> np.ndarray:
+        return mfcc(self._sound(clip, variant), self._spec)
 
     def _sound(self, clip: Clip, variant: int) -> np.ndarray:
         samples = load_recording(clip.path)
@@ -118,6 +125,19 @@ class Variants:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a stretch of digital silence in a noise file: no noise is added
             return self._noise(faster.astype(np.float32), sample_rate=SAMPLE_RATE_HZ)
+
+
+class _Variants(Sequence[np.ndarray]):
+    def __init__(self, made: Variants, clip: Clip, count: int) -> None:
+        self._made, self._clip, self._count = made, clip, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, variant: int) -> np.ndarray:
+        if not 0 <= variant < self._count:
+            raise IndexError(variant)
+        return self._made.frames(self._clip, variant)
 
 
 def drawn(

@@ -44,7 +44,8 @@ class Cache:
 
 
 class Shipped:
-    """Arrays sent along with a job, for a machine that has no corpora; what is not among them is made, not kept.
+    """Arrays sent along with a job, for a machine that has no corpora; what is not among them is made once, and kept
+    here only.
 
     folder: where recordings' measures are kept nevertheless (train/data/measure.py).
     """
@@ -52,11 +53,13 @@ class Shipped:
     folder = Path("runs/cache")
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self._arrays = arrays
+        self._arrays = dict(arrays)
 
     def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array under `key`, or make it."""
-        return self._arrays[key] if key in self._arrays else make()
+        if key not in self._arrays:
+            self._arrays[key] = make()
+        return self._arrays[key]
 
 
 def key_of(*parts: object) -> str:

@@ -23,6 +23,7 @@ _RECORD = np.dtype(
 )  # fmt: skip
 _ALIGNED = 16  # bytes
 _MOST_FILES = 1_000
+_MAPPED_BYTES = 64_000_000  # handed out, after which the process lets go of the pages: the system keeps them as it can
 
 
 class _Part(NamedTuple):
@@ -42,6 +43,7 @@ class Store:
         self._read: dict[str, int] = {}  # records known of each pair
         self._ours: dict[bytes, np.void] = {}  # written by this object, and in no part
         self._maps: dict[str, mmap.mmap] = {}
+        self._handed_out = 0  # bytes, since the pages were let go of
         self._writing: tuple[str, BinaryIO, BinaryIO] | None = None
 
     def __getstate__(self) -> Path:
@@ -160,4 +162,9 @@ class Store:
                 return None
             if offset + count > len(self._maps[name]):
                 return None
+        self._handed_out += count
+        if self._handed_out > _MAPPED_BYTES:
+            self._handed_out = 0
+            for mapped in self._maps.values():
+                mapped.madvise(mmap.MADV_DONTNEED)  # what is still in use comes back when it is looked at
         return memoryview(self._maps[name])[offset : offset + count]

@@ -1,6 +1,6 @@
 """Frames of clips as the arrays a network sees: cut, standardized by edge, the last W frames, zeros in front."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,8 +26,9 @@ def speech_bounds(frames: np.ndarray, spec: MfccSpec) -> tuple[int, int]:
     return max(0, int(speech[0]) - before), min(len(frames), int(speech[-1]) + 1 + after)
 
 
-def normalization_of(utterances: Sequence[np.ndarray], kind: Kind, spec: MfccSpec) -> Normalization:
-    """Return the normalization measured on the training side's frames, which need not fit into memory together."""
+def normalization_of(utterances: Iterable[np.ndarray], kind: Kind, spec: MfccSpec) -> Normalization:
+    """Return the normalization measured on the training side's frames, which need not fit into memory together: they
+    are gone through three times."""
     count = sum(map(len, utterances))
     mean = sum(np.sum(frames, axis=0, dtype=np.float64) for frames in utterances) / count
     std = np.sqrt(sum(np.sum((frames - mean) ** 2, axis=0) for frames in utterances) / count)

@@ -197,8 +197,9 @@ def _finish(
     """Measure the network and return its finished run."""
     figures: dict[str, Any] = {"parameters": model.count_params(), "multiply_adds": multiply_adds(model)}
     logits = {
-        side: logits_of(model, data.windows(side)) for side in ("train", "validation", "test") if job.split.side(side)
-    }
+        side: np.concatenate([logits_of(model, windows) for windows in data.parts(side)])
+        for side in ("train", "validation", "test") if job.split.side(side)
+    }  # fmt: skip
     for side, values in logits.items():
         figures[side] = metrics.measures(data.truth(side), values, config.labels)
     if "validation" in logits:

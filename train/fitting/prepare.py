@@ -1,7 +1,7 @@
 """A fold's sides as arrays: what a network sees in each epoch, and what it is judged on."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -14,6 +14,20 @@ from train.data.features import Cache, Shipped, clip_frames
 from train.data.split import Split
 from train.data.windows import along, normalization_of, speech_bounds, standardized, windowed, windows_of
 from train.networks import registry
+
+_AT_ONCE = 1_000  # clips
+_MOST_FIXED = 10_000  # clips whose windows are kept, where they stay the same in every epoch
+_MEASURED = 100_000  # variants of clips of which the normalization is measured, where there are more
+
+
+class _Anew(Iterable[np.ndarray]):
+    """Arrays that are read anew whenever they are gone through."""
+
+    def __init__(self, read: Callable[[], Iterator[np.ndarray]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self._read()
 
 
 class Prepared:
@@ -35,35 +49,29 @@ class Prepared:
         self.window_frames = recipe.window_frames or config.window_frames
         self._recipe, self._config, self._spec, self._seed = recipe, config, spec, seed
         self._clips, self._split, self._cache = clips, split, cache
-        settings = config.augmentation
-        if recipe.augment:
-            made = Variants(settings, spec, cache, trim=recipe.trim)
-            self._variants = [
-                [made.frames(clips[index], variant) for variant in range(settings.variants)] for index in split.train
-            ]
-        else:
-            self._variants = [[frames] for frames in self.utterances("train")]
-        everything = [frames for variants in self._variants for frames in variants]
-        self.normalization: Normalization = normalization_of(everything, recipe.normalization, spec)
+        self._variants = Variants(config.augmentation, spec, cache, trim=recipe.trim) if recipe.augment else None
+        made = sum(1 for _ in self._training(1))
+        every = _Anew(lambda: self._training(-(-made // _MEASURED)))
+        self.normalization: Normalization = normalization_of(every, recipe.normalization, spec)
         training = [clips[index] for index in split.train]
         self._truth = self.truth("train")
         self._heard = heard(training, config.labels, recipe.votes) if recipe.votes else self._truth
         voices = [(clip.corpus, clip.speaker or "") for clip in training]
         self._voices = np.unique(voices, axis=0, return_inverse=True)[1].astype(np.int32)
         self._shares = balanced(training, voices=recipe.voices) if recipe.balance else None
-        self._fixed = None if recipe.augment else self.windows("train")
-
-    def utterances(self, side: str) -> list[np.ndarray]:
-        """Return raw frames of a side's clips, trimmed where the recipe says so."""
-        found = [clip_frames(self._clips[index], self._spec, self._cache) for index in self._split.side(side)]
-        return [frames[slice(*speech_bounds(frames, self._spec))] for frames in found] if self._recipe.trim else found
+        few = len(split.train) <= _MOST_FIXED
+        self._fixed = self.windows("train") if few and not recipe.augment else None
 
     def windows(self, side: str) -> np.ndarray:
         """Return a side's standardized windows, not augmented: float32 (n, window, coefficients)."""
-        utterances = self.utterances(side)
-        if not utterances:
-            return np.zeros((0, self.window_frames, self._spec.coefficients), np.float32)
-        return windows_of(utterances, self.normalization, self.window_frames, self._step_frames or 1)
+        none = np.zeros((0, self.window_frames, self._spec.coefficients), np.float32)
+        return np.concatenate([none, *self.parts(side)])
+
+    def parts(self, side: str) -> Iterator[np.ndarray]:
+        """Yield the windows of a side, some clips at a time: a hundred thousand fit in no memory."""
+        those = self._split.side(side)
+        for start in range(0, len(those), _AT_ONCE):
+            yield self._windows(those[start : start + _AT_ONCE])
 
     def truth(self, side: str) -> np.ndarray:
         """Return a side's labels as int32 indices."""
@@ -90,11 +98,32 @@ class Prepared:
         truth, weight = along(self._heard[those], windows, step_s, self._step_frames)
         return windows, truth, weight, keys
 
+    def _windows(self, clips: Sequence[int]) -> np.ndarray:
+        utterances = [self._utterance(self._clips[index]) for index in clips]
+        return windows_of(utterances, self.normalization, self.window_frames, self._step_frames or 1)
+
+    def _training(self, every: int) -> Iterator[np.ndarray]:
+        """Yield the frames of the training side, one of so many, variants too; what is not in the cache yet is made."""
+        variants = 1 if self._variants is None else self._config.augmentation.variants
+        for place in range(0, len(self._split.train) * variants, every):
+            clip = self._clips[self._split.train[place // variants]]
+            yield self._utterance(clip) if self._variants is None else self._variants.frames(clip, place % variants)
+
+    def _utterance(self, clip: Clip) -> np.ndarray:
+        """Return a clip's raw frames, trimmed where the recipe says so."""
+        frames = clip_frames(clip, self._spec, self._cache)
+        return frames[slice(*speech_bounds(frames, self._spec))] if self._recipe.trim else frames
+
     def _drawn(self, those: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self._fixed is not None:
             return self._fixed[those]
+        clips = [self._split.train[index] for index in those]
+        if self._variants is None:
+            return self._windows(clips)
         settings = self._config.augmentation
-        utterances = [drawn(self._variants[index], settings, self._spec, rng) for index in those]
+        utterances = [
+            drawn(self._variants.of(self._clips[index]), settings, self._spec, rng) for index in clips
+        ]  # fmt: skip
         windows = windowed(standardized(utterances, self.normalization), self.window_frames, self._step_frames or 1)
         windows = shifted(windows, self.normalization.std, settings, rng)
         return masked(windows, settings, rng)
