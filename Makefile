@@ -1,6 +1,6 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard strangers taught compare convert bench \
+.PHONY: help setup setup-dev demo run test check train train-speech train-default train-rooms unheard yardsticks strangers taught compare convert bench \
   mutants deploy bundle image lock ears ears-everybody soak \
   test-systemd test-install test-instances test-make-deploy test-arm64 test-image test-homeassistant
 SHELL := bash
@@ -13,8 +13,8 @@ TFLITE := .venv-tflite-runtime/.ready
 PYTHON_DEV := .venv/bin/python
 needs = $(if $($(1)),,$(error make $(firstword $(MAKECMDGOALS)) needs $(1)=$(2)))
 # Said before anything is installed for it.
-$(if $(filter train train-speech train-default train-rooms unheard strangers taught compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
-$(if $(filter train-speech train-default unheard taught,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
+$(if $(filter train train-speech train-default train-rooms unheard yardsticks strangers taught compare,$(MAKECMDGOALS)),$(call needs,DATA,folder))
+$(if $(filter train-speech train-default unheard yardsticks taught,$(MAKECMDGOALS)),$(call needs,NOISE,folder))
 $(if $(filter deploy,$(MAKECMDGOALS)),$(call needs,HOST,pi@sensor))
 
 help:  ## this list
@@ -52,6 +52,10 @@ unheard: $(DEV) $(TFLITE)  ## what its recipe is worth on voices and corpora nev
 	@$(PYTHON_DEV) -m train compare --protocol unheard --networks causal_cnn --recipe default --data $(DATA) --noise $(NOISE) \
 	  --name unheard
 	@$(PYTHON_DEV) -m convert.unheard runs/unheard --noise $(NOISE) --out train/reports/unheard
+
+yardsticks: $(DEV)  ## what a recipe is worth to every corpus unseen, resumable (5 core hours; FAST=1: a quarter) DATA=folders NOISE=folder [ARGS=--recipe mine]
+	@$(PYTHON_DEV) -m convert.yardsticks --data $(DATA) --noise $(NOISE) $(if $(FAST),--fast) \
+	  --work runs/yardsticks/$(if $(FAST),fast,whole) --out train/reports/yardsticks$(if $(FAST),-fast) $(ARGS)
 
 train-rooms: $(DEV) $(TFLITE)  ## the network of utterances, heard against the room: runs/room.tflite (half an hour) DATA=folders
 	@$(PYTHON_DEV) -m train rooms --data $(DATA) --out runs/room
