@@ -89,7 +89,7 @@ def features(folder: Path) -> dict[str, float]:
 
     began = time.process_time()
     for number, clip in enumerate(clips):
-        cache.get(_key(clip, spec), lambda number=number: _array(number, spec))
+        cache.of(clip.corpus).get(_key(clip, spec), lambda number=number: _array(number, spec))
         for variant in range(1, config.augmentation.variants):
             variants.frames(clip, variant)
     filled = time.process_time() - began

@@ -175,6 +175,21 @@ def our_mfcc() -> AbstractContextManager[Hear]:
     return nullcontext(hear)
 
 
+def speech_gate() -> AbstractContextManager[Hear]:
+    """Ours and the speech gate on each block of it, as if all of it were worth a look."""
+    from edge.features.mfcc import MfccExtractor, MfccSpec
+    from edge.hearing.gate import load_speech_gate
+
+    extractor, gate = MfccExtractor(MfccSpec()), load_speech_gate(MfccSpec())
+
+    def hear(samples: np.ndarray) -> None:
+        for start in range(0, len(samples) - BLOCK + 1, BLOCK):
+            block = samples[start : start + BLOCK]
+            gate.process(block, extractor.process(block))
+
+    return nullcontext(hear)
+
+
 def kaldi_mfcc() -> AbstractContextManager[Hear]:
     """kaldi-native-fbank's online MFCC, fed the same blocks, as many coefficients as ours."""
     import kaldi_native_fbank as knf
@@ -238,6 +253,7 @@ PEERS = {
     "Light-SERNet-shaped int8": Peer(light_sernet, "463 k-parameter CNN, 3 s every 0.5 s"),
     "floor": Peer(floor, "per block an rfft and an invoke of each graph, nothing else"),
     "MFCC: ours": Peer(our_mfcc, "edge/features/mfcc.py, by block"),
+    "MFCC: ours, and the speech gate": Peer(speech_gate, "edge/hearing/gate.py, by block"),
     "MFCC: kaldi-native-fbank": Peer(kaldi_mfcc, "online, by block"),
     "MFCC: librosa": Peer(librosa_per_hop, "librosa.feature.mfcc, by frame"),
 }

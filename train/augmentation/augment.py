@@ -102,7 +102,7 @@ class Variants:
         sound = (
             settings.speed, settings.snr_db, settings.noise_share, settings.reverb_share, self._sources, self._trim
         )  # fmt: skip
-        return self._cache.get(
+        return self._cache.of(clip.corpus).get(
             key_of("variant", clip.sha256, spec, variant, *sound), lambda: self._made(clip, variant)
         )
 
@@ -137,7 +137,7 @@ class _Variants(Sequence[np.ndarray]):
     def __getitem__(self, variant: int) -> np.ndarray:
         if not 0 <= variant < self._count:
             raise IndexError(variant)
-        return self._made.frames(self._clip, variant)
+        return self._made.frames(self._clip, int(variant))
 
 
 def drawn(

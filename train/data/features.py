@@ -1,6 +1,7 @@
 """MFCC frames of clips, computed by edge's own front end and kept on disk, keyed by content and feature spec."""
 
 import hashlib
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,21 +15,32 @@ from train.data.clip import Clip, LeftOut, left_out
 from train.data.store import Store
 
 VERSION = 2  # of what edge computes: raise it when features change for the same spec
-
+_LONGEST_SLUG = 100  # file systems take names of 255 bytes
 
 SHORT = "shorter than one frame of features (features.window_samples): leave it out"
 
 
 class Cache:
-    """Arrays by key in a folder (train/data/store.py). What is not whole is made again."""
+    """Arrays by key in a folder (train/data/store.py), those of a corpus in a store of their own inside it. What is not
+    whole is made again."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, around: "Cache | None" = None) -> None:
         self.folder = Path(folder)
         self._store = Store(self.folder)
+        self._around = around
+        self._corpora: dict[str, Cache] = {}
+
+    def of(self, corpus: str) -> "Cache":
+        """Return the store of a corpus."""
+        if corpus not in self._corpora:
+            self._corpora[corpus] = Cache(self.folder / f"of-{slug(corpus)}", around=self)
+        return self._corpora[corpus]
 
     def kept(self, key: str) -> np.ndarray | None:
         """Return the array kept under `key`, None where there is none."""
-        return self._store.get(key)
+        found = self._store.get(key)
+        # Before corpora had stores of their own, everything was in the one around them.
+        return self._around.kept(key) if found is None and self._around else found
 
     def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array kept under `key`, or make and keep it. Raises UnavailableError where it cannot be kept."""
@@ -38,7 +50,8 @@ class Cache:
         try:
             self._store.put(key, array)
         except OSError as error:
-            raise UnavailableError(f"{self.folder}: the feature cache cannot be written ({error.strerror})") from error
+            named = self._around.folder if self._around else self.folder
+            raise UnavailableError(f"{named}: the feature cache cannot be written ({error.strerror})") from error
         kept = self.kept(key)  # from the disk: thousands of arrays are held at once
         return array if kept is None else kept
 
@@ -55,11 +68,21 @@ class Shipped:
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = dict(arrays)
 
+    def of(self, corpus: str) -> "Shipped":
+        """Return the arrays of a corpus, which are among all."""
+        return self
+
     def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array under `key`, or make it."""
         if key not in self._arrays:
             self._arrays[key] = make()
         return self._arrays[key]
+
+
+def slug(text: str) -> str:
+    """Return a text as a part of a folder's name; of a very long one its beginning and a sum."""
+    short = "".join(letter if letter.isalnum() else "-" for letter in text.lower()).strip("-")
+    return short if len(short) <= _LONGEST_SLUG else f"{short[: _LONGEST_SLUG - 9]}-{zlib.crc32(text.encode()):08x}"
 
 
 def key_of(*parts: object) -> str:
@@ -81,7 +104,7 @@ def clip_frames(clip: Clip, spec: MfccSpec, cache: Cache | Shipped) -> np.ndarra
             raise InputError(f"{clip.path}: {SHORT}")
         return frames
 
-    return cache.get(clip_key(clip, spec), make)
+    return cache.of(clip.corpus).get(clip_key(clip, spec), make)
 
 
 def utterance_frames(clips: Sequence[Clip], spec: MfccSpec, cache: Cache | None = None) -> list[np.ndarray]:

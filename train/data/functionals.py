@@ -24,7 +24,7 @@ def clip_functionals(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
         heard.process(frames)
         return heard.values()
 
-    return cache.get(key_of("functionals", clip.sha256, spec), make)
+    return cache.of(clip.corpus).get(key_of("functionals", clip.sha256, spec), make)
 
 
 def with_functionals(

@@ -11,9 +11,8 @@ from edge.errors import InputError
 from edge.section import Section
 from train.config import Recipe, TrainConfig
 from train.data.clip import Clip
+from train.data.features import slug
 from train.data.split import Split
-
-_LONGEST_SLUG = 100  # file systems take names of 255 bytes
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +48,7 @@ def job_of(
             f"recipe {recipe}: chooses on the validation side, which {split.where} lacks: take another --recipe, or "
             "add recordings of other speakers"
         )
-    made = f"{network}-{split.protocol}-{_slug(split.fold)}-seed{seed}"
+    made = f"{network}-{split.protocol}-{slug(split.fold)}-seed{seed}"
     return Job(name=name or made, network=network, recipe=found, settings=settings, split=split, seed=seed)
 
 
@@ -66,9 +65,3 @@ def share_of(split: Split, clips: Sequence[Clip], share: float) -> Split:
         mine = [index for index in split.train if clips[index].label == label]
         kept += [mine[place] for place in rng.permutation(len(mine))[: max(1, round(share * len(mine)))]]
     return msgspec.structs.replace(split, train=sorted(kept))
-
-
-def _slug(text: str) -> str:
-    """Return a fold's name as a part of a folder's; of one that names very many speakers, its beginning and a sum."""
-    slug = "".join(letter if letter.isalnum() else "-" for letter in text.lower()).strip("-")
-    return slug if len(slug) <= _LONGEST_SLUG else f"{slug[: _LONGEST_SLUG - 9]}-{zlib.crc32(text.encode()):08x}"

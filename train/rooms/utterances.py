@@ -53,7 +53,7 @@ def utterances(
 def _along(clip: Clip, spec: MfccSpec, cache: Cache, place: int) -> np.ndarray:
     # What else they depend on is code: a change of it changes the names.
     key = key_of("utterance", clip.sha256, spec, names(spec), ANSWER_BLOCKS, *([clip.speaker, place] if place else []))
-    return cache.get(key, lambda: _made(clip, spec, place))
+    return cache.of(clip.corpus).get(key, lambda: _made(clip, spec, place))
 
 
 def _made(clip: Clip, spec: MfccSpec, place: int) -> np.ndarray:

@@ -97,9 +97,10 @@ class UtteranceEar:
             return functionals_along(sound, spec)[-1]
 
         room = made_of(condition, self._noises)
+        keys = [key_of("utterance in", clip.sha256, spec, condition, room) for clip in self._clips]
         return np.array([
-            cache.get(key_of("utterance in", clip.sha256, spec, condition, room), lambda clip=clip: made(clip))
-            for clip in self._clips
+            cache.of(clip.corpus).get(key, lambda clip=clip: made(clip))
+            for key, clip in zip(keys, self._clips, strict=True)
         ])  # fmt: skip
 
 

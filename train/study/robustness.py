@@ -44,7 +44,7 @@ def degraded(
     if condition == CLEAN:
         return [clip_frames(clip, spec, cache) for clip in clips]
     return [
-        cache.get(
+        cache.of(clip.corpus).get(
             key_of("degraded", clip.sha256, spec, condition, made_of(condition, noises)),
             lambda clip=clip: mfcc(heard_in(clip, condition, noises), spec),
         )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -83,3 +84,16 @@ def test_a_full_disk_while_caching(tmp_path):
     (error,) = [line for line in done.stderr.splitlines() if not line.startswith(("listening", "features"))]
     assert error.startswith(f"error: {tmp_path}/small/cache")  # what is measured, or the features: whichever comes last
     assert "(No space left on device)" in error or "(database or disk is full)" in error
+
+
+def test_a_corpus_has_a_store_of_its_own(tmp_path, clips):
+    kept = [msgspec.structs.replace(clip, corpus=corpus) for clip, corpus in zip(clips, ("A/1", "B"), strict=False)]
+    utterance_frames(kept, SPEC, Cache(tmp_path / "cache"))
+    stores = [path.relative_to(tmp_path / "cache").as_posix() for path in stored(tmp_path / "cache")]
+    assert stores == ["of-a-1/000.data", "of-a-1/000.keys", "of-b/000.data", "of-b/000.keys"]
+
+
+def test_what_was_kept_before_corpora_had_stores_is_found(tmp_path, clips):
+    Cache(tmp_path / "cache").get(clip_key(clips[0], SPEC), lambda: np.full((3, 40), 7.0, np.float32))
+    (found,) = utterance_frames(clips[:1], SPEC, Cache(tmp_path / "cache"))
+    assert np.all(found == 7.0)

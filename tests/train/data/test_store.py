@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,3 +86,29 @@ def test_it_travels_to_another_process(tmp_path):
 def test_too_many_dimensions_are_refused(tmp_path):
     with pytest.raises(ValueError, match="5 dimensions"):
         Store(tmp_path).put(key_of(0), np.zeros((1,) * 5))
+
+
+def resident_mb(path) -> float:
+    """How much of a mapped file this process holds, by the kernel's own account."""
+    held, of_it = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            of_it = line.endswith(str(path))
+        elif of_it and line.startswith("Rss:"):
+            held += int(line.split()[1])
+    return held / 1_000
+
+
+def test_a_process_does_not_hold_all_that_it_looked_at(tmp_path, monkeypatch):
+    """Of a store larger than the memory, the pages that were read before are the system's to keep or to forget."""
+    monkeypatch.setattr("train.data.store._MAPPED_BYTES", 4_000_000)
+    store = Store(tmp_path)
+    for number in range(40):
+        store.put(key_of(number), np.full(250_000, number, np.float32))
+    held, arrays = [], []
+    for number in range(40):
+        arrays.append(store.get(key_of(number)))
+        held.append(resident_mb(tmp_path / "000.data"))
+    assert max(held) > 0
+    assert max(held) < 10  # of 40
+    assert [float(array[-1]) for array in arrays] == list(range(40))  # what was let go of is still what it was
