@@ -6,6 +6,7 @@ The clips are a second of noise each, made in a temporary folder, no two alike; 
 variants that training hears, arrays of the right size stand in (to compute a million would take a day, and is timed by
 itself). Everything else is the laboratory's own: the index as `train index` makes it, the store, and batches of an
 epoch by the recipe of the bundled network. Each step is a process of its own; times are of its CPU, memory is its peak.
+Sizes that were measured before stay in the report.
 """
 
 import argparse
@@ -232,15 +233,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         step, folder = options.step
         print(json.dumps({"features": features, "epoch": epoch}[step](Path(folder))))
         return 0
-    found = {}
+    options.out.mkdir(parents=True, exist_ok=True)
+    report = options.out / REPORT.name
+    found = json.loads(report.read_text()) if report.exists() else {}
     for count in sorted(options.clips):
         with tempfile.TemporaryDirectory(prefix="roomtone-laboratory-") as folder:
             found[str(count)] = of_size(count, Path(folder))
+        found = {size: found[size] for size in sorted(found, key=int)}
+        report.write_text(json.dumps(found, indent=1) + "\n")
+        picture(found, report.with_suffix(".png"))
         print(table(found), flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / REPORT.name).write_text(json.dumps(found, indent=1) + "\n")
-    (options.out / "laboratory.md").write_text(table(found))
-    picture(found, options.out / "laboratory.png")
     return 0
 
 

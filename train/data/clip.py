@@ -30,6 +30,9 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     intensity: str = ""
     votes: dict[str, float] = {}
 
+    def __hash__(self) -> int:
+        return hash((self.path, self.sha256))  # votes have none
+
 
 LEAST_WORDS = 3  # of a split by words: a side each
 
