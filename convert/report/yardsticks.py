@@ -93,7 +93,7 @@ def _figures(
         "interval_over": "clips" if groups is None else "speakers",
         "uar_over_all_labels": metrics.uar(truth, probs.argmax(axis=1)),
         "recall": {labels[label]: float((said[truth == label] == label).mean()) for label in np.unique(truth)},
-        "by": _by(clips, truth, said, loudness),
+        "by": _by_way(members, truth, said) | _by(clips, truth, said, loudness),
         "listener": listener(clips, labels, truth, said),
     }
     if all(calibrated):
@@ -107,6 +107,18 @@ def _figures(
             "right_where_said": float(right[told].mean()) if told.any() else None,
         }
     return found
+
+
+def _by_way(members: Sequence[Answers], truth: np.ndarray, said: np.ndarray) -> dict[str, Any]:
+    """Return UAR and clips of each fold where two voices train and are tested in turn."""
+    found, last = {}, 0
+    for one in members:
+        those, last = slice(last, last + len(one.clips)), last + len(one.clips)
+        if "->" in one.fold:
+            found[one.fold.partition(":")[2]] = {
+                "clips": len(one.clips), "uar": metrics.uar(truth[those], said[those])
+            }  # fmt: skip
+    return {"way": found} if found else {}
 
 
 def _by(clips: Sequence[Clip], truth: np.ndarray, said: np.ndarray, loudness: Mapping[str, float]) -> dict[str, Any]:

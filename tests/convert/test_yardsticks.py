@@ -92,6 +92,16 @@ def test_parts_by_sex_age_intensity_and_level():
     assert [row["uar"] for row in by["level"].values()] == [1.0, 0.75, 0.5]
 
 
+def test_two_voices_both_ways():
+    there, back = clips("TESS", "asas"), clips("TESS", "aass")
+    right, wrong = [0.9, 0, 0, 0.1], [0.1, 0, 0, 0.9]
+    made = [answers("TESS:YAF->OAF", there, [right, wrong, right, wrong]),
+            answers("TESS:OAF->YAF", back, [right, right, right, wrong])]  # fmt: skip
+    one = report(made, levels(there), 0.8)["yardsticks"]["TESS"]
+    assert one["by"]["way"] == {"YAF->OAF": {"clips": 4, "uar": 1.0}, "OAF->YAF": {"clips": 4, "uar": 0.75}}
+    assert one["uar"] == pytest.approx((1 + 0.75) / 2)
+
+
 def levels(given: list[Clip]) -> dict[str, float]:
     return {clip.path: 0.0 for clip in given}
 
