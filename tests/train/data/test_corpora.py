@@ -58,13 +58,15 @@ def test_who_speaks_and_how_strongly(path, expected):
 
 
 def test_crema_d_has_what_its_listeners_heard():
-    corpus_clips(1, folders=("CREMA-D",))
-    listed = _table(CORPORA / "CREMA-D" / "votes.csv", TrainConfig(), True)
+    if not (table := CORPORA / "CREMA-D" / "votes.csv").exists():
+        pytest.skip("needs the corpus CREMA-D (ROOMTONE_CORPORA)")
+    listed = _table(table, TrainConfig(), True)
     assert len(listed) == 7_435
-    assert {len(clip.votes) > 0 for clip in listed} == {True}
+    heard = [clip for clip in listed if clip.votes]
+    assert len(heard) == 7_434  # nobody was asked about one of them
     assert Counter(clip.sex for clip in listed).keys() == {"f", "m"}
     assert {clip.intensity for clip in listed} == {"", "low", "medium", "high"}
-    by_intention = [clip.votes.get(clip.label, 0) / sum(clip.votes.values()) for clip in listed]
+    by_intention = [clip.votes.get(clip.label, 0) / sum(clip.votes.values()) for clip in heard]
     assert sum(by_intention) / len(by_intention) == pytest.approx(0.40, abs=0.01)  # of single listeners
 
 
