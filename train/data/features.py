@@ -38,9 +38,13 @@ class Cache:
 
     def kept(self, key: str) -> np.ndarray | None:
         """Return the array kept under `key`, None where there is none."""
-        found = self._store.get(key)
         # Before corpora had stores of their own, everything was in the one around them.
-        return self._around.kept(key) if found is None and self._around else found
+        stores = [self._store, self._around._store] if self._around else [self._store]
+        for look in (Store.known, Store.get):  # to look into folders costs more than what is found there
+            for store in stores:
+                if (found := look(store, key)) is not None:
+                    return found
+        return None
 
     def get(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array kept under `key`, or make and keep it. Raises UnavailableError where it cannot be kept."""

@@ -54,11 +54,15 @@ class Store:
 
     def get(self, key: str) -> np.ndarray | None:
         """Return the array under a key (40 hexadecimal digits), or None where there is none that is whole."""
-        wanted = bytes.fromhex(key)
+        if (found := self.known(key)) is not None:
+            return found
         with self._lock:
-            if (found := self._found(wanted)) is not None:
-                return found
-            return self._found(wanted) if self._refresh() else None
+            return self._found(bytes.fromhex(key)) if self._refresh() else None
+
+    def known(self, key: str) -> np.ndarray | None:
+        """Return the same, of what was there when this object last looked into the folder."""
+        with self._lock:
+            return self._found(bytes.fromhex(key))
 
     def put(self, key: str, array: np.ndarray) -> None:
         """Keep an array under a key. Raises OSError where it cannot be written; then nothing of it is there."""
