@@ -1,5 +1,6 @@
 """A fold's sides as arrays: what a network sees in each epoch, and what it is judged on."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -144,9 +145,11 @@ def balanced(clips: Sequence[Clip], *, voices: float = 0.0) -> np.ndarray:
     for way in ways:
         for depth in range(1, len(way)):
             inside[way[:depth]].add(way[depth])
-    speakers = {corpus: {clip.speaker for clip in clips if clip.corpus == corpus} for corpus, *_ in ways}
+    speakers: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        speakers[clip.corpus].add(clip.speaker)
     shares = np.array([
-        len(speakers[way[0]]) ** voices / np.prod([len(inside[way[:depth]]) for depth in range(1, len(way))])
+        len(speakers[way[0]]) ** voices / math.prod(len(inside[way[:depth]]) for depth in range(1, len(way)))
         for way in ways
     ])  # fmt: skip
     return shares / shares.sum()
