@@ -1,6 +1,7 @@
-"""Where a broker is and what its topics are called, as a configuration may write them."""
+"""Where a broker and a store are and what topics are called, as a configuration may write them."""
 
 import ipaddress
+import os
 import re
 from typing import Annotated
 
@@ -45,3 +46,20 @@ def host_name(text: str) -> str:
 
 
 Host = Annotated[str, looked_at(host_name)]
+
+
+def store_place(text: str) -> str:
+    """Return where a history is, as it is named. Raises ValueError in words."""
+    if not text.strip() or not text.isprintable():
+        raise ValueError("expected a file, or a postgresql:// address")
+    if (scheme := re.match(r"[\w.+-]+://", text)) and scheme[0] not in ("postgresql://", "postgres://"):
+        raise ValueError(f"expected a file, or a postgresql:// address, without {scheme[0]}")
+    return text if scheme else os.path.expanduser(text)
+
+
+def store_in(folder: str, name: str) -> str:
+    """Return where a store is that a file in `folder` names."""
+    return name if "://" in name else os.path.join(folder, name)
+
+
+Store = Annotated[str, looked_at(store_place, of="store")]  # of a history

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
-from edge.addresses import Host, Port, Topic
+from edge.addresses import Host, Port, Store, Topic, store_in
 from edge.credentials import beside
 from edge.errors import ConfigError
 from edge.section import File, Line, Ratio, Secret, Section, load_section, written
@@ -16,6 +16,7 @@ from edge.section import File, Line, Ratio, Secret, Section, load_section, writt
 Identifier = Annotated[str, written("[a-z0-9-]{1,64}", "a-z, 0-9 and - only (at most 64 of them)")]
 Decibels = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Clock = Annotated[str, written(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'hours and minutes such as "07:00"')]
+Days = Annotated[int, msgspec.Meta(ge=2, le=36_500)]  # of two, for a timeline may bring a day
 PASSWORD = "{password}"
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -25,6 +26,10 @@ class Device(Section, kw_only=True):
 
     id: Identifier = "room"
     name: Line = "Room"
+
+    def __post_init__(self) -> None:
+        if self.id == "history":
+            raise ValueError("expected another id: on roomtone/history/ a recorder answers (deploy/contract.md)")
 
 
 class Pcm(Section, kw_only=True):
@@ -137,6 +142,19 @@ class ModelStore(Section, kw_only=True):
     allow_older: bool = False
 
 
+class History(Section, kw_only=True):
+    """What `roomtone history record` keeps, and where: a file or a postgresql:// address; None: in the state folder.
+
+    `password_file` holds a database's password. After so many days events, minutes and hours are deleted.
+    """
+
+    store: Store | None = None
+    password_file: Secret | None = None
+    events_days: Days = 90
+    minutes_days: Days = 400
+    hours_days: Days = 1_100
+
+
 class HomeAssistant(Section, kw_only=True):
     """Whether the sensor announces itself to Home Assistant, and under which discovery prefix."""
 
@@ -182,6 +200,7 @@ class EdgeConfig(Section, kw_only=True):
     mqtt: Mqtt = Mqtt()
     homeassistant: HomeAssistant = HomeAssistant()
     outbox: OutboxLimits = OutboxLimits()
+    history: History = History()
     state_folder: File | None = None
     model: File | None = None
     model_store: ModelStore = ModelStore()
@@ -198,7 +217,7 @@ def load_edge(path: str | Path | None) -> EdgeConfig:
     Relative paths in it are meant from the file's folder, wherever the program is run. Raises ConfigError.
     """
     folder = os.getcwd() if path is None else os.path.dirname(os.path.abspath(path))
-    places = {"file": os.path.join, "secret": beside}
+    places = {"file": os.path.join, "secret": beside, "store": store_in}
     config = load_section(path, "edge", EdgeConfig, place=lambda name, of: places[of](folder, name), environ=os.environ)
     try:
         if config.quiet_hours is not None:

@@ -21,7 +21,7 @@ HOUSES = {
     "edge": (
         "errors", "pulse", "entry", "chatter", "labels", "files", "credentials", "strict_yaml", "environment",
         "section", "addresses", "config", "state_folder", "instances", "sound", "features", "model", "lessons",
-        "hearing", "voice", "delivery", "daemon", "commands", "__main__",
+        "hearing", "voice", "delivery", "history", "daemon", "commands", "__main__",
     ),
     "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages", "loading",
               "commands", "__main__"),
@@ -35,6 +35,7 @@ STRANGERS = {
     "edge.lessons": {"edge.sound", "edge.features"},
     "edge.voice": {"edge.sound", "edge.features", "edge.model", "edge.lessons", "edge.hearing"},
     "edge.delivery": {"edge.sound", "edge.features", "edge.model", "edge.lessons", "edge.hearing"},
+    "edge.history": {"edge.sound", "edge.features", "edge.model", "edge.lessons", "edge.hearing"},
 }
 MOST_FILES, MOST_LINES = 16, 250
 

@@ -38,9 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if logging.getLogger().isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        return complained(
-            f"a fault of roomtone's own: {type(error).__name__}: {error} (--log-level debug shows where)", FAULT_OF_OURS
-        )
+        said = f"a fault of roomtone's own: {type(error).__name__}: {error} (--log-level debug shows where)"
+        return complained(said, FAULT_OF_OURS)
 
 
 def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[EdgeConfig, str]:
@@ -230,6 +229,12 @@ def _lessons(options: argparse.Namespace) -> int:
     return say(verbs[options.verb]())
 
 
+def _history(options: argparse.Namespace) -> int:
+    from edge.commands.history.verbs import history
+
+    return say(history(_configured(options)[0], options))
+
+
 _COMMANDS = {
     "run": _run,
     "demo": _demo,
@@ -244,6 +249,7 @@ _COMMANDS = {
     "model": _model,
     "teach": _teach,
     "lessons": _lessons,
+    "history": _history,
 }
 
 if __name__ == "__main__":

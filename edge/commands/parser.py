@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from edge import __version__
 from edge.addresses import host_name
+from edge.commands.history.words import history_parser
 from edge.errors import printable
 from edge.instances import is_name
 
@@ -95,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--anyway", action="store_true", help=ANYWAY)
     made.set_defaults(complain=made.error)
     _lessons_parser(command("lessons", "list what the sensor was taught, forget, export, import"))
+    history_parser(_verbs(command("history", "keep the past of every room, look at it, forget it")))
     return whole
 
 

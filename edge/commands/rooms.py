@@ -94,6 +94,11 @@ class Rooms:
         return table
 
 
+def colour(label: str) -> str:
+    """Return the colour of a label in a terminal."""
+    return _COLOURS.get(label, "white")
+
+
 def _decode(kind: str, payload: bytes) -> object:
     if kind == "state":
         return msgspec.json.decode(payload, type=State) if payload else None
@@ -116,7 +121,7 @@ def _cells(room: Room, now: float) -> list[Text | ProgressBar | Table]:
     if _off(room) and not gone:
         return [Text("off", style="dim"), Text("-"), _microphone(room), Text(_age(age_s))]
     label = _plain(state.emotion)
-    emotion = Text(label, style="dim" if gone else f"bold {_COLOURS.get(label, 'white')}")
+    emotion = Text(label, style="dim" if gone else f"bold {colour(label)}")
     if room.status == "offline":
         emotion.append(" (offline)")
     bar = Table.grid(padding=(0, 1))

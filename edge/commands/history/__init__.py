@@ -1,0 +1,1 @@
+"""`roomtone history`: its words, its verbs, and how a past looks in a terminal."""

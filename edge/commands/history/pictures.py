@@ -1,0 +1,109 @@
+"""How a room's past looks in a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edge.commands.rooms import colour
+from edge.history.looking import Steps
+from edge.labels import QUIET
+from edge.voice.history import Course, RoomPast
+
+_DAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
+_BARS = " ▁▂▃▄▅▆▇█"
+_BAR_WIDTH = 24
+_GAP = "·"
+
+
+def rooms_table(rooms: list[RoomPast], steps: Steps) -> Table:
+    """Return a row per room: how long anybody listened, what was heard, and the course of it."""
+    step = {1: "hour", 24: "day"}.get(steps.hours, "week")
+    table = Table(box=None, pad_edge=False)
+    for column in ("room", "heard", "spoken", "mostly", "pleasant", "excited", "spoken, by " + step):
+        table.add_column(column, justify="right" if column in ("heard", "spoken", "pleasant", "excited") else "left")
+    for room in rooms:
+        whole = room.whole
+        table.add_row(room.room, _percent(whole.heard[0]), _percent(_spoken(whole, 0)), _most(whole),
+                      _signed(whole.valence[0]), _signed(whole.arousal[0]), _line(room.course))  # fmt: skip
+    return table
+
+
+def room_in_full(room: RoomPast, steps: Steps) -> RenderableType:
+    """Return a room's labels, its hours of the week, and its days."""
+    parts: list[RenderableType] = [Text(room.room, style="bold"), *_labels(room.whole), Text()]
+    if room.hours_of_week is not None:
+        parts += [Text("spoken, by the hour of the week (the colour: what was said most)"), _week(room.hours_of_week)]
+    parts += [Text(), _days(room.course, steps)]
+    return Group(*parts)
+
+
+def _labels(whole: Course) -> Iterator[Text]:
+    yield Text(f"listened to {_percent(whole.heard[0])} of the time; of what was heard:")
+    shares = {QUIET: 1.0 - _spoken(whole, 0), **{label: held[0] for label, held in whole.labels.items()}}
+    for label, share in sorted(shares.items(), key=lambda item: -item[1]) if whole.heard[0] else ():
+        bar = Text("█" * round(_BAR_WIDTH * share) or "▏", style=colour(label))
+        yield Text(f"  {label:<12}{share:6.1%}  ") + bar
+
+
+def _week(hours: Course) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 0))
+    table.add_column("")
+    for hour in range(24):
+        table.add_column(f"{hour:02d}" if hour % 3 == 0 else "  ")
+    highest = max(_spoken(hours, at) for at in range(7 * 24)) or 1.0
+    for day, name in enumerate(_DAYS):
+        table.add_row(name + " ", *(_cell(hours, 24 * day + hour, highest) for hour in range(24)))
+    return table
+
+
+def _cell(course: Course, at: int, highest: float) -> Text:
+    if not course.heard[at]:
+        return Text(_GAP * 2, style="bright_black")
+    spoken = _spoken(course, at)
+    height = round((len(_BARS) - 1) * spoken / highest)
+    return Text(_BARS[max(height, 1 if spoken else 0)] * 2, style=colour(_most(course, at)))
+
+
+def _days(course: Course, steps: Steps) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("from", "heard", "spoken", "mostly", "pleasant", "excited", "level"):
+        table.add_column(column, justify="left" if column in ("from", "mostly") else "right")
+    for at, start in enumerate(steps.local_starts()):
+        level = course.level_dbfs[at]
+        table.add_row(start, _percent(course.heard[at]) if course.heard[at] else "nobody listened",
+                      _percent(_spoken(course, at)) if course.heard[at] else "", _most(course, at),
+                      _signed(course.valence[at]), _signed(course.arousal[at]),
+                      "" if level is None else f"{level:.0f} dB")  # fmt: skip
+    return table
+
+
+def _line(course: Course) -> Text:
+    highest = max((_spoken(course, at) for at in range(len(course.heard))), default=0.0) or 1.0
+    line = Text()
+    for at, heard in enumerate(course.heard):
+        if not heard:
+            line.append(_GAP, style="bright_black")
+        else:
+            height = round((len(_BARS) - 1) * _spoken(course, at) / highest)
+            line.append(_BARS[max(height, 1)], style=colour(_most(course, at)))
+    return line
+
+
+def _spoken(course: Course, at: int) -> float:
+    return min(1.0, sum(held[at] for held in course.labels.values()))
+
+
+def _most(course: Course, at: int = 0) -> str:
+    """Return the label that held longest, besides quiet; empty where nobody spoke."""
+    held = {label: shares[at] for label, shares in course.labels.items() if shares[at]}
+    return max(held, key=held.__getitem__) if held else ""
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2f}"

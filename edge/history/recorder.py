@@ -1,0 +1,220 @@
+"""The recorder: a subscriber whose session outlives its connections, and who acknowledges an event when it is on disk.
+
+Events come at least once, because what is not acknowledged comes again, and are kept exactly once, by their event_id.
+Timelines and states are not queued for whoever is away: the broker retains the newest, and a timeline tells of a day.
+"""
+
+import logging
+import queue
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge import config
+from edge.delivery.access import Access
+from edge.delivery.packets import Limits
+from edge.delivery.paho_client import paho
+from edge.delivery.session import Owner, Session
+from edge.errors import printable
+from edge.history.engine import StoreError
+from edge.history.minutes import HOLDS_MS, HOUR_MS, Day, Sample, day_of, sample_of
+from edge.history.store import History
+from edge.history.taken import Taken, taken
+from edge.voice.payloads import ROOT
+
+log = logging.getLogger("roomtone.history")
+
+AWAY_S = 14 * 86_400  # for so long a broker keeps events for a recorder that is away
+TOPICS = {"event": 1, "timeline": 0, "state": 0}
+_DEVICE = re.compile(r"[a-z0-9-]{1,64}")
+_MOST_ROOMS = 5_000
+_MOST_SAMPLES = 4_000  # of a room, between two timelines: an hour of speech
+_TOGETHER, _LONGEST_WAIT_S = 16, 1.0  # events are committed when so many wait, or one for so long
+_MINUTES_S = 60.0  # between two commits of minutes
+_EXPIRE_S = 3_600.0
+_AGAIN_S = 2.0  # after a store that failed
+_AHEAD_MS = 120_000  # by which a sensor's clock may be before ours
+_MOST_SAID = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A message that is not acknowledged yet, with what it brought: nothing, where that cannot be kept."""
+
+    client: paho.Client
+    mid: int
+    event: tuple[str, Taken] | None
+
+
+class Recorder(Owner):
+    """Keeps what sensors say. open_store: opens the store, and again after it failed.
+
+    kept: events that were new.
+    """
+
+    def __init__(self, open_store: Callable[[], History], access: Access, settings: config.History) -> None:
+        self.kept = 0
+        self._keep_days = {
+            "event": settings.events_days, "minute": settings.minutes_days, "minute_label": settings.minutes_days,
+            "hour": settings.hours_days, "hour_label": settings.hours_days,
+        }  # fmt: skip
+        self._open_store = open_store
+        self._history: History | None = open_store()
+        self._inbox: queue.SimpleQueue[tuple[paho.Client, paho.MQTTMessage]] = queue.SimpleQueue()
+        self._client: paho.Client | None = None
+        self._subscribed = False
+        self._waiting: list[_Delivery] = []
+        self._since_s = 0.0  # the oldest of them
+        self._days: dict[str, Day] = {}  # that are not kept yet
+        self._samples: dict[str, deque[Sample]] = {}
+        self._minutes_due_s = self._expire_due_s = time.monotonic()
+        self._again_s = 0.0
+        self._problem: str | None = None
+        self._said: set[tuple[str, str]] = set()
+        self._session = Session(access, self._history.client_id, self, lasts_s=AWAY_S)
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Record until told to stop; then what has come is committed, as far as the store lets it."""
+        log.info("keeping history in %s", self._history.engine.place)
+        self._session.start()
+        try:
+            while not stopping():
+                self._step(timeout_s=0.2)
+        finally:
+            self._drain()
+            self._again_s = 0.0
+            self._commit()
+            self._commit_minutes()
+            self._session.stop()
+            if self._history is not None:
+                self._history.engine.close()
+
+    def _step(self, timeout_s: float) -> None:
+        try:
+            self._take(*self._inbox.get(timeout=timeout_s))
+            self._drain()
+        except queue.Empty:
+            pass
+        now_s = time.monotonic()
+        if self._waiting and (len(self._waiting) >= _TOGETHER or now_s - self._since_s >= _LONGEST_WAIT_S):
+            self._commit()
+        if now_s >= self._minutes_due_s:
+            self._commit_minutes()
+        if now_s >= self._expire_due_s:
+            self._expire()
+
+    def _drain(self) -> None:
+        while not self._inbox.empty() and len(self._waiting) < _TOGETHER:
+            self._take(*self._inbox.get())
+
+    def _take(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        _, device, kind = message.topic.split("/")
+        if kind == "event":
+            found = taken(message.payload) if _DEVICE.fullmatch(device) else "no device's name"
+            if isinstance(found, str):
+                self._ignore(message.topic, found)
+            if not self._waiting:
+                self._since_s = time.monotonic()
+            self._waiting.append(_Delivery(client, message.mid, None if isinstance(found, str) else (device, found)))
+        elif _DEVICE.fullmatch(device) and (device in self._samples or len(self._samples) < _MOST_ROOMS):
+            samples = self._samples.setdefault(device, deque(maxlen=_MOST_SAMPLES))
+            if kind == "state":
+                if (sample := sample_of(message.payload)) and (not samples or sample.ts_ms > samples[-1].ts_ms):
+                    samples.append(sample)
+            elif (day := day_of(message.payload)) is not None:
+                if day.until_ms <= 1_000 * time.time() + _AHEAD_MS:
+                    self._days[device] = day
+                else:
+                    self._ignore(message.topic, "a day that is still to come: is a clock wrong, there or here?")
+
+    def _ignore(self, topic: str, why: str) -> None:
+        if (topic, why) not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add((topic, why))
+            log.warning("%s: not kept: %s", topic, printable(why))
+
+    def _commit(self) -> None:
+        """Commit the events that wait, and only then acknowledge them."""
+        events = [each.event for each in self._waiting if each.event is not None]
+        if self._waiting and self._done(lambda history: self._count(history.take(events))):
+            for each in self._waiting:
+                if each.client is self._client:  # on a connection that is over it would say nothing: it comes again
+                    each.client.ack(each.mid, 1)
+            self._waiting.clear()
+
+    def _count(self, new: int) -> None:
+        self.kept += new
+
+    def _commit_minutes(self) -> None:
+        self._minutes_due_s = time.monotonic() + _MINUTES_S
+        days = {device: (day, list(self._samples[device])) for device, day in self._days.items()}
+
+        def keep(history: History) -> None:
+            history.take_days(days)
+            history.sum_up(int(time.time()) // 3_600)
+
+        if self._done(keep):
+            for device, (day, _) in days.items():
+                samples = self._samples[device]
+                while len(samples) > 1 and samples[0].ts_ms < day.until_ms - 2 * HOLDS_MS:
+                    samples.popleft()
+            self._days.clear()
+
+    def _expire(self) -> None:
+        """Delete what is older than it may be."""
+        self._expire_due_s = time.monotonic() + _EXPIRE_S
+        now_ms = round(1_000 * time.time())
+        before_ms = {table: now_ms - days * 24 * HOUR_MS for table, days in self._keep_days.items()}
+        self._done(lambda history: history.expire(before_ms))
+
+    def _done(self, work: Callable[[History], None]) -> bool:
+        """Have a store that may fail do something; return whether it did. What failed is tried again, and said once."""
+        if time.monotonic() < self._again_s:
+            return False
+        try:
+            if self._history is None:
+                self._history = self._open_store()
+            work(self._history)
+        except StoreError as error:
+            if str(error) != self._problem:
+                log.warning("%s: what comes now waits at the broker; trying again", error)
+            self._problem = str(error)
+            self._again_s = time.monotonic() + _AGAIN_S
+            self._reopen_later()
+            return False
+        if self._problem is not None:
+            log.info("%s: keeps history again", self._history.engine.place)
+        self._problem = None
+        return True
+
+    def _reopen_later(self) -> None:
+        history, self._history = self._history, None
+        try:
+            if history is not None:
+                history.engine.close()
+        except StoreError as error:
+            log.debug("%s", error)
+
+    # What the session tells, on its thread.
+
+    def opened(self, client: paho.Client, limits: Limits) -> None:
+        client.manual_ack_set(True)
+        self._client = client
+        client.subscribe([(f"{ROOT}/+/{kind}", qos) for kind, qos in TOPICS.items()])
+
+    def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
+        refused = [reason for reason in reasons if reason.is_failure]
+        if refused:
+            self._session.note(f"a subscription is refused ({refused[0]}): not everything is kept")
+        elif not self._subscribed:
+            self._subscribed = True
+            log.info("broker %s: hears every room", self._session.access.address)
+
+    def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        self._inbox.put((client, message))
+
+    def closed(self, client: paho.Client) -> None:
+        self._client = None

@@ -1,0 +1,68 @@
+"""What a store holds, and how one of an older version becomes one of this.
+
+`event`: every event as it came, by its event_id. `minute` and `hour`: what was heard of a room in them, where anybody
+listened at all; a minute without a row is a gap. heard_ms is how long anybody listened, `minute_label` and `hour_label`
+how long each label but quiet held. Means are over heard_ms, arousal's and valence's over voiced_ms; null where nothing
+was told. Times are UTC: milliseconds, minutes and hours since 1970. Hours before `kept.rolled_hour` are summed up.
+"""
+
+from edge.history.engine import Engine, StoreError
+
+_MEANS = """heard_ms BIGINT NOT NULL, voiced_ms BIGINT NOT NULL, level_dbfs INTEGER, speech_permille INTEGER,
+    arousal_permille INTEGER, valence_permille INTEGER"""
+
+# One entry a version: what makes it of the one before.
+VERSIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE kept (one INTEGER PRIMARY KEY, client_id TEXT NOT NULL, rolled_hour INTEGER NOT NULL)",
+        # What is told of a room up to until_minute is kept.
+        """CREATE TABLE room (
+            room INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, until_minute INTEGER NOT NULL DEFAULT 0
+        )""",
+        """CREATE TABLE event (
+            event_id {bytes} PRIMARY KEY, room INTEGER NOT NULL, ts_ms BIGINT NOT NULL, seq BIGINT NOT NULL,
+            label TEXT NOT NULL, previous TEXT NOT NULL, previous_ms BIGINT NOT NULL, confidence {real} NOT NULL,
+            mood TEXT, mood_confidence {real}, arousal {real}, valence {real}, speech_ratio {real}, snr_db {real},
+            level_dbfs {real}, bandwidth_hz INTEGER, late INTEGER NOT NULL, model TEXT NOT NULL
+        ) {clustered}""",
+        "CREATE INDEX event_of_room ON event (room, ts_ms)",
+        # Rows of one minute lie together: what is written each minute are few pages.
+        f"CREATE TABLE minute (minute INTEGER, room INTEGER, {_MEANS}, PRIMARY KEY (minute, room)) {{clustered}}",
+        """CREATE TABLE minute_label (
+            minute INTEGER, room INTEGER, label TEXT, ms BIGINT NOT NULL, PRIMARY KEY (minute, room, label)
+        ) {clustered}""",
+        # Rows of one room lie together: what is asked for is a room's year.
+        f"CREATE TABLE hour (room INTEGER, hour INTEGER, {_MEANS}, PRIMARY KEY (room, hour)) {{clustered}}",
+        """CREATE TABLE hour_label (
+            room INTEGER, hour INTEGER, label TEXT, ms BIGINT NOT NULL, PRIMARY KEY (room, hour, label)
+        ) {clustered}""",
+    ),
+    # What was before from_ms was forgotten, and is not taken in again, though a broker or a sensor still has it.
+    ("ALTER TABLE room ADD COLUMN from_ms BIGINT NOT NULL DEFAULT 0",),
+)
+_VERSION = "CREATE TABLE IF NOT EXISTS roomtone_history (version INTEGER NOT NULL)"
+
+
+def prepare(engine: Engine, versions: tuple[tuple[str, ...], ...] = VERSIONS) -> None:
+    """Make a store of the newest version: of an empty one, or of one of any version before.
+
+    Raises StoreError for a store of a later version.
+    """
+    with engine.writing() as work:
+        work.do(_VERSION)
+        found = work.ask("SELECT version FROM roomtone_history")
+        version = found[0][0] if found else 0
+        _require_known(engine, version)
+        if not found:
+            work.do("INSERT INTO roomtone_history (version) VALUES (0)")
+        for statements in versions[version:]:
+            for statement in statements:
+                work.do(statement.format(**engine.words))
+        if version < len(versions):
+            work.do("UPDATE roomtone_history SET version = ?", (len(versions),))
+
+
+def _require_known(engine: Engine, version: int) -> None:
+    if version > len(VERSIONS):
+        raise StoreError(f"{engine.place}: a history of version {version}, and this roomtone knows {len(VERSIONS)}: "
+                         "install the newer one")  # fmt: skip

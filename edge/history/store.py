@@ -1,0 +1,172 @@
+"""The history of every room, in a store."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from edge.history.engine import Engine, Work
+from edge.history.minutes import HOUR_MS, MINUTE_MS, Day, Minute, Sample, minutes
+from edge.history.schema import prepare
+from edge.history.taken import Taken
+
+_EVENT = f"INSERT INTO event VALUES ({', '.join('?' * len(Taken._fields))}) ON CONFLICT DO NOTHING"
+_MINUTE = "INSERT INTO minute VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_LABEL = "INSERT INTO minute_label VALUES (?, ?, ?, ?)"
+
+
+def _mean(name: str, over: str) -> str:
+    """Return SQL for a mean of means, each weighed by the time that it is of."""
+    return (
+        f"CAST(round(sum(1.0 * {name} * {over}) / "
+        f"nullif(sum(CASE WHEN {name} IS NULL THEN 0 ELSE {over} END), 0)) AS INTEGER)"
+    )
+
+
+# What minutes are summed up to: an hour has the same columns.
+MEANS = ", ".join(
+    [
+        "sum(heard_ms)",
+        "sum(voiced_ms)",
+        _mean("level_dbfs", "heard_ms"),
+        _mean("speech_permille", "heard_ms"),
+        _mean("arousal_permille", "voiced_ms"),
+        _mean("valence_permille", "voiced_ms"),
+    ]
+)
+
+
+class History:
+    """What is kept in a store. Of one thread. Every method raises StoreError where the store fails.
+
+    client_id: whose session at the broker this store's is: another store has another.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        prepare(engine)
+        with engine.writing() as work:
+            found = work.ask("SELECT client_id FROM kept")
+            if not found:
+                found = [(f"roomtone-history-{uuid.uuid4().hex[:12]}",)]
+                work.do("INSERT INTO kept VALUES (1, ?, 0)", found[0])
+        self.client_id: str = found[0][0]
+
+    def take(self, events: Iterable[tuple[str, Taken]]) -> int:
+        """Commit events, each with the name of its room; return how many are new. What is there already stays so."""
+        with self.engine.writing() as work:
+            rooms = _Rooms(work)
+            rows = [event._replace(room=rooms.of(name).room) for name, event in events
+                    if event.ts_ms >= rooms.of(name).from_ms]  # fmt: skip
+            return work.each(_EVENT, rows)
+
+    def take_days(self, days: Mapping[str, tuple[Day, Sequence[Sample]]]) -> int:
+        """Commit the minutes that rooms' timelines tell of and are not kept yet; return how many those are."""
+        added = 0
+        with self.engine.writing() as work:
+            rooms = _Rooms(work)
+            rolled = work.ask("SELECT rolled_hour FROM kept")[0][0]
+            for name, (day, samples) in days.items():
+                room, last = rooms.of(name), day.until_ms // MINUTE_MS
+                if last <= room.until_minute:
+                    continue
+                earliest = day.heard[0][0] // MINUTE_MS if day.heard else last
+                made = minutes(day, samples, max(room.first_minute, earliest), last)
+                _keep(work, room.room, made)
+                work.do("UPDATE room SET until_minute = ? WHERE room = ?", (last, room.room))
+                for hour in sorted({each.minute // 60 for each in made if each.minute // 60 < rolled}):
+                    _sum_up(work, hour, hour + 1, room.room)
+                added += len(made)
+        return added
+
+    def sum_up(self, hour: int) -> None:
+        """Sum the hours before `hour` up, of every room. Minutes that come later are added to theirs."""
+        with self.engine.writing() as work:
+            rolled = work.ask("SELECT rolled_hour FROM kept")[0][0]
+            if hour > rolled:
+                _sum_up(work, rolled, hour)
+                work.do("UPDATE kept SET rolled_hour = ?", (hour,))
+
+    def expire(self, before_ms: Mapping[str, int]) -> int:
+        """Delete what is older than the moment of its table; return how many rows that were."""
+        with self.engine.writing() as work:
+            rooms = [room for (room,) in work.ask("SELECT room FROM room")]
+            return sum(_delete(work, table, room, before) for table, before in before_ms.items() for room in rooms)
+
+    def forget(self, name: str, *, before_ms: int | None, now_ms: int) -> dict[str, int]:
+        """Delete what is kept of a room, all or up to a moment; return how many rows of each table that were.
+
+        What is not to be kept any more is not taken in again, whoever still has it.
+        """
+        with self.engine.writing() as work:
+            known = _Rooms(work).of(name)
+            gone = {table: _delete(work, table, known.room, before_ms) for table in _KEPT}
+            from_ms = max(known.from_ms, now_ms if before_ms is None else before_ms)
+            work.do("UPDATE room SET from_ms = ? WHERE room = ?", (from_ms, known.room))
+        self.engine.tidy()
+        return gone
+
+
+_KEPT = {
+    "event": ("ts_ms", 1),
+    "minute": ("minute", MINUTE_MS),
+    "minute_label": ("minute", MINUTE_MS),
+    "hour": ("hour", HOUR_MS),
+    "hour_label": ("hour", HOUR_MS),
+}  # when a row begins, and the unit of that
+
+
+class Known(NamedTuple):
+    """A room as a store has it: kept up to until_minute, from from_ms on."""
+
+    room: int
+    until_minute: int = 0
+    from_ms: int = 0
+
+    @property
+    def first_minute(self) -> int:
+        """The first minute that may still be kept."""
+        return max(self.until_minute, -(-self.from_ms // MINUTE_MS))
+
+
+class _Rooms:
+    """The rooms as a transaction finds them; one that is new gets its number."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        found = work.ask("SELECT name, room, until_minute, from_ms FROM room")
+        self._known = {name: Known(*rest) for name, *rest in found}
+
+    def of(self, name: str) -> Known:
+        if name not in self._known:
+            room = 1 + max((known.room for known in self._known.values()), default=0)
+            self._work.do("INSERT INTO room (room, name) VALUES (?, ?)", (room, name))
+            self._known[name] = Known(room)
+        return self._known[name]
+
+
+def _keep(work: Work, room: int, made: Sequence[Minute]) -> None:
+    work.each(_MINUTE, [(each.minute, room, each.heard_ms, min(each.voiced_ms, each.heard_ms), *each.means())
+                        for each in made])  # fmt: skip
+    work.each(_LABEL, [(each.minute, room, label, ms) for each in made for label, ms in each.label_ms.items()])
+
+
+def _delete(work: Work, table: str, room: int, before_ms: int | None) -> int:
+    """Delete a room's rows of a table, those that began before a moment or all; return how many."""
+    if before_ms is None:
+        return work.do(f"DELETE FROM {table} WHERE room = ?", (room,))
+    column, unit_ms = _KEPT[table]
+    return work.do(f"DELETE FROM {table} WHERE room = ? AND {column} < ?", (room, -(-before_ms // unit_ms)))
+
+
+def _sum_up(work: Work, first: int, last: int, room: int | None = None) -> None:
+    """Write the hours from `first` up to, but without, `last` anew, of a room or of all."""
+    bounds = (first, last) if room is None else (first, last, room)
+    within = (60 * first, 60 * last) if room is None else (60 * first, 60 * last, room)
+    of = "" if room is None else " AND room = ?"
+    for table in ("hour", "hour_label"):
+        work.do(f"DELETE FROM {table} WHERE hour >= ? AND hour < ?{of}", bounds)
+    where = f"WHERE minute >= ? AND minute < ?{of}"
+    hour = "minute / 60"
+    work.do(f"INSERT INTO hour SELECT room, {hour}, {MEANS} FROM minute {where} GROUP BY room, {hour}", within)
+    work.do(f"INSERT INTO hour_label SELECT room, {hour}, label, sum(ms) FROM minute_label {where} "
+            f"GROUP BY room, {hour}, label", within)  # fmt: skip

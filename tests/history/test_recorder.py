@@ -1,0 +1,203 @@
+"""What rooms say is kept exactly once, whatever happens to the recorder, the broker and the disk; gaps are gaps."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edge.config import EdgeConfig
+from edge.history.place import opened
+from edge.history.taken import Taken, event_of, unpacked
+from tests.support.broker import HOST, Broker
+from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.rooms import QUIET, Rooms
+from tests.support.sounds import ROOT
+from tests.support.system import lacking
+
+DURABLE = "autosave_on_changes true\nautosave_interval 1"  # what a broker that forgets nothing needs
+
+
+class Recording:
+    """`roomtone history record` as a process that can be killed, and begun again."""
+
+    def __init__(self, folder: Path, port: int, store: str, **edge: object) -> None:
+        self.store = store
+        self._log = folder / "recorder.log"
+        self._config = folder / "recorder.yaml"
+        self._config.write_text(yaml.safe_dump({"edge": {"mqtt": {"host": HOST, "port": port}, **edge}}))
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def start(self, *, first: bool = False) -> None:
+        command = [sys.executable, "-m", "edge", "--config", str(self._config), "history", "record"]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen([*command, "--store", self.store], stdout=log, stderr=log, cwd=ROOT)
+        if first:
+            wait_until(lambda: "hears every room" in self.log, lambda: self.log)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+
+@contextmanager
+def recording(folder: Path, port: int, store: str, **edge: object) -> Iterator[Recording]:
+    made = Recording(folder, port, store, **edge)
+    made.start(first=True)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def kept_events(store: str) -> dict[str, list[Taken]]:
+    """Return what is kept, by the name of its room."""
+    history = opened(EdgeConfig(), store)
+    columns = ", ".join(f"event.{name}" for name in Taken._fields)
+    names = dict(history.engine.ask("SELECT room, name FROM room"))
+    found: dict[str, list[Taken]] = {}
+    for row in map(Taken._make, history.engine.ask(f"SELECT {columns} FROM event ORDER BY ts_ms")):
+        found.setdefault(names[row.room], []).append(row)
+    history.engine.close()
+    return found
+
+
+def kept_minutes(store: str) -> dict[str, dict[int, dict[str, int]]]:
+    """Return how long each label held, by room and minute, quiet too."""
+    history = opened(EdgeConfig(), store)
+    names = dict(history.engine.ask("SELECT room, name FROM room"))
+    found: dict[str, dict[int, dict[str, int]]] = {name: {} for name in names.values()}
+    for minute, room, heard_ms in history.engine.ask("SELECT minute, room, heard_ms FROM minute"):
+        found[names[room]][minute] = {QUIET: heard_ms}
+    for minute, room, label, ms in history.engine.ask("SELECT minute, room, label, ms FROM minute_label"):
+        found[names[room]][minute][label] = ms
+        found[names[room]][minute][QUIET] -= ms
+    history.engine.close()
+    return {name: {minute: {label: ms for label, ms in labels.items() if ms} for minute, labels in minutes.items()}
+            for name, minutes in found.items()}  # fmt: skip
+
+
+def all_kept(rooms: Rooms, store: str) -> bool:
+    kept = kept_events(store)
+    return all(len(kept.get(room.name, ())) >= len(room.said) for room in rooms.rooms)
+
+
+def check_kept(rooms: Rooms, store: str) -> dict[str, int]:
+    """Every event once, as it was said; every minute as it was; return the figures."""
+    kept, events = kept_events(store), 0
+    for room in rooms.rooms:
+        found = kept.get(room.name, [])
+        assert sorted(unpacked(row.event_id) for row in found) == sorted(room.said)
+        for row in found:
+            event, said = event_of(row), room.said[unpacked(row.event_id)]
+            assert (event.ts, event.event_type, event.previous, event.previous_duration_ms, event.confidence,
+                    event.arousal, event.model) == (said.ts, said.event_type, said.previous,
+                    said.previous_duration_ms, said.confidence, said.arousal, said.model)  # fmt: skip
+        events += len(found)
+    minutes = kept_minutes(store)
+    for room in rooms.rooms:
+        assert minutes[room.name] == room.heard_ms()
+    heard = sum(len(found) for found in minutes.values())
+    spans = sum(int(room.told_until // 60 - room.runs[0][0] // 60) for room in rooms.rooms if room.runs)
+    return {"events": events, "minutes": heard, "minutes that are gaps": spans - heard}
+
+
+def run_kills(tmp_path: Path, store: str, *, rooms: int, kills: int, broker_kills: int) -> dict[str, int]:
+    dice = random.Random(25)
+    with (
+        Broker(tmp_path / "broker", extra=DURABLE) as broker,
+        recording(tmp_path, broker.port, store) as recorder,
+        Rooms(broker.port, tmp_path / "outboxes", rooms, hour_s=8.0, begins=time.time() - 20 * 3_600) as speaking,
+    ):
+        plan = ["recorder"] * kills + ["broker"] * broker_kills
+        dice.shuffle(plan)
+        for whom in plan:
+            time.sleep(dice.uniform(0.3, 3.0))
+            killed = recorder if whom == "recorder" else broker
+            killed.kill()
+            time.sleep(dice.uniform(0.0, 2.0))
+            killed.start()
+        time.sleep(1.0)
+        speaking.hush()
+        wait_until(speaking.delivered)
+        wait_until(lambda: all_kept(speaking, store), lambda: recorder.log, every_s=0.5)
+        time.sleep(1.0)  # for what comes twice
+        assert recorder.stop() == 0  # which keeps the last minutes
+        return check_kept(speaking, store)
+
+
+def test_killed_and_killed_again_it_keeps_every_event_once(tmp_path):
+    figures = run_kills(tmp_path, str(tmp_path / "history.sqlite"), rooms=4, kills=3, broker_kills=1)
+    assert figures["events"] > 10
+    assert figures["minutes"] > 10
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_while_fifty_rooms_speak_it_keeps_every_event_once(tmp_path):
+    print("\n", run_kills(tmp_path, str(tmp_path / "history.sqlite"), rooms=50, kills=20, broker_kills=10))
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A disk of its own, soon full."""
+    if os.geteuid() != 0:
+        lacking("a small disk is mounted as root")
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Fill a disk to its last byte; return the file that does."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1_000_000, 1_000, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                pass
+    return filler
+
+
+def test_a_full_disk_costs_nothing_once_there_is_room_again(tmp_path):
+    with (
+        small_disk(tmp_path / "disk", 4) as disk,
+        Broker(tmp_path / "broker", extra=DURABLE) as broker,
+        recording(tmp_path, broker.port, str(disk / "history.sqlite")) as recorder,
+        Rooms(broker.port, tmp_path / "outboxes", 4, hour_s=4.0, begins=time.time() - 20 * 3_600) as speaking,
+    ):
+        wait_until(lambda: sum(map(len, kept_events(recorder.store).values())) > 5)
+        filler = fill(disk)
+        wait_until(lambda: "full" in recorder.log, lambda: recorder.log)
+        time.sleep(3.0)
+        recorder.kill()  # and what it had taken comes again
+        recorder.start()
+        time.sleep(1.0)
+        filler.unlink()
+        if recorder.process.poll() is not None:  # as its service would be
+            recorder.start()
+        speaking.hush()
+        wait_until(speaking.delivered)
+        wait_until(lambda: all_kept(speaking, recorder.store), lambda: recorder.log, every_s=0.5)
+        assert recorder.stop() == 0
+        check_kept(speaking, recorder.store)
