@@ -10,7 +10,7 @@
 #   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
 #   deploy/setup.sh image-builder   what makes the image; image: and what its test runs it with, on arm64, too
 #   deploy/setup.sh make            make itself, nothing else
-#   deploy/setup.sh servers         what only the tests of other microphones need: sshd, a camera by RTSP, PipeWire
+#   deploy/setup.sh servers         what only some tests need: sshd, a camera by RTSP, PipeWire, PostgreSQL
 #
 # PYTHON names the interpreter to use; without it, python3 is taken if it fits, else python3.11, 3.12 or 3.13.
 # System packages come through apt, after asking; as root, or where CI is set, without asking.
@@ -25,7 +25,7 @@ main() {
     make) need make command -v make; install_missing ;;
     machine) machine_programs ;;
     arm64-machine) arm64_machine_programs ;;
-    servers) servers_for_microphones ;;
+    servers) servers_for_tests ;;
     image-builder) image_builder_programs; install_missing ;;
     image) image_builder_programs; image_test_programs ;;
     edge) sensor_environment ;;
@@ -69,7 +69,7 @@ development_environment() {
 }
 
 # Not of `dev`: nobody wants an ssh server for wanting to run tests, which say why they are skipped.
-servers_for_microphones() {
+servers_for_tests() {
   need openssh-server command -v sshd
   need python3-gi test -d /usr/lib/python3/dist-packages/gi
   need gir1.2-gst-rtsp-server-1.0 compgen -G "/usr/lib*/*/girepository-1.0/GstRtspServer-1.0.typelib"
@@ -78,6 +78,7 @@ servers_for_microphones() {
   need pipewire-bin command -v pw-record
   need wireplumber command -v wireplumber
   need dbus-daemon command -v dbus-run-session
+  need postgresql compgen -G "/usr/lib/postgresql/*/bin/initdb"
   install_missing
 }
 

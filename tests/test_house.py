@@ -170,12 +170,13 @@ def test_no_file_leads_back_to_itself():
 
 
 def test_the_sensor_needs_only_what_a_pi_installs():
-    """Its packages are those of pyproject.toml; matplotlib is for `--plot` alone, tflite-runtime for old Pythons."""
+    """Its packages are those of pyproject.toml; optional ones are named with their one file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {"ai-edge-litert": "ai_edge_litert", "PyAudio": "pyaudio", "PyYAML": "yaml", "paho-mqtt": "paho"}
     wanted = (requirement.partition(">")[0] for requirement in project["dependencies"])
     allowed = {named.get(name, name) for name in wanted} | {"edge", *sys.stdlib_module_names}
-    extra = {"edge.commands.plot": {"matplotlib"}, "edge.model.runtime": {"tflite_runtime"}}
+    extra = {"edge.commands.plot": {"matplotlib"}, "edge.model.runtime": {"tflite_runtime"},
+             "edge.history.export": {"pyarrow"}, "edge.history.postgres": {"psycopg"}}  # fmt: skip
     known = {name: path for name, path in modules(ROOT).items() if name.partition(".")[0] == "edge"}
     for name, path in known.items():
         packages = {target.partition(".")[0] for target in imported(path, known)}

@@ -64,7 +64,7 @@ class SqliteEngine:
 
     def tidy(self) -> None:
         with self._guarded():
-            self._database.execute("PRAGMA incremental_vacuum").fetchall()
+            self._database.executescript("PRAGMA incremental_vacuum")  # `execute` ends it after one page
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def size_bytes(self) -> int:

@@ -48,6 +48,8 @@ def taken(payload: bytes) -> Taken | str:
         ts_ms = round(1_000 * unix_s(event.ts))
     except (msgspec.DecodeError, ValueError, OverflowError) as error:
         return f"no event ({error})"
+    if ts_ms < 0:
+        return "before 1970"
     for name, value in msgspec.structs.asdict(event).items():
         if isinstance(value, str) and not (storable(value) and len(value) <= _LONGEST.get(name, 64)):
             return f"{name}: longer than {_LONGEST.get(name, 64)} letters, or with some that cannot be shown"

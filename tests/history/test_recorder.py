@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edge.history.place import opened
 from edge.history.taken import Taken, event_of, unpacked
 from tests.support.broker import HOST, Broker
 from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.postgres import Postgres
 from tests.support.rooms import QUIET, Rooms
 from tests.support.sounds import ROOT
 from tests.support.system import lacking
@@ -142,15 +143,15 @@ def run_kills(tmp_path: Path, store: str, *, rooms: int, kills: int, broker_kill
         return check_kept(speaking, store)
 
 
-def test_killed_and_killed_again_it_keeps_every_event_once(tmp_path):
-    figures = run_kills(tmp_path, str(tmp_path / "history.sqlite"), rooms=4, kills=3, broker_kills=1)
+def test_killed_and_killed_again_it_keeps_every_event_once(tmp_path, store):
+    figures = run_kills(tmp_path, store, rooms=4, kills=3, broker_kills=1)
     assert figures["events"] > 10
     assert figures["minutes"] > 10
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_while_fifty_rooms_speak_it_keeps_every_event_once(tmp_path):
-    print("\n", run_kills(tmp_path, str(tmp_path / "history.sqlite"), rooms=50, kills=20, broker_kills=10))
+def test_killed_twenty_times_while_fifty_rooms_speak_it_keeps_every_event_once(tmp_path, store):
+    print("\n", run_kills(tmp_path, store, rooms=50, kills=20, broker_kills=10))
 
 
 @contextmanager
@@ -179,25 +180,63 @@ def fill(folder: Path) -> Path:
     return filler
 
 
-def test_a_full_disk_costs_nothing_once_there_is_room_again(tmp_path):
+def run_full_disk(tmp_path: Path, store: str, disk: Path, mend: Callable[[], None]) -> None:
+    """Fill the store's disk while rooms speak, kill the recorder, and `mend` what else a full disk ended."""
     with (
-        small_disk(tmp_path / "disk", 4) as disk,
         Broker(tmp_path / "broker", extra=DURABLE) as broker,
-        recording(tmp_path, broker.port, str(disk / "history.sqlite")) as recorder,
+        recording(tmp_path, broker.port, store) as recorder,
         Rooms(broker.port, tmp_path / "outboxes", 4, hour_s=4.0, begins=time.time() - 20 * 3_600) as speaking,
     ):
-        wait_until(lambda: sum(map(len, kept_events(recorder.store).values())) > 5)
+        wait_until(lambda: sum(map(len, kept_events(store).values())) > 5)
         filler = fill(disk)
-        wait_until(lambda: "full" in recorder.log, lambda: recorder.log)
+        wait_until(lambda: "waits at the broker" in recorder.log, lambda: recorder.log)
         time.sleep(3.0)
         recorder.kill()  # and what it had taken comes again
         recorder.start()
         time.sleep(1.0)
         filler.unlink()
+        mend()
         if recorder.process.poll() is not None:  # as its service would be
             recorder.start()
         speaking.hush()
         wait_until(speaking.delivered)
-        wait_until(lambda: all_kept(speaking, recorder.store), lambda: recorder.log, every_s=0.5)
+        wait_until(lambda: all_kept(speaking, store), lambda: recorder.log, every_s=0.5)
         assert recorder.stop() == 0
-        check_kept(speaking, recorder.store)
+        check_kept(speaking, store)
+
+
+def test_a_full_disk_costs_nothing_once_there_is_room_again(tmp_path):
+    with small_disk(tmp_path / "disk", 4) as disk:
+        run_full_disk(tmp_path, str(disk / "history.sqlite"), disk, lambda: None)
+
+
+def test_nor_does_that_of_a_database(tmp_path):
+    pytest.importorskip("psycopg", reason="psycopg is not installed (roomtone[postgres])")
+    with small_disk(tmp_path / "disk", 160) as disk, Postgres(disk / "server") as server:
+
+        def mend() -> None:
+            if not server.runs:  # where there was no place for its log; its service starts it again
+                server.start()
+
+        run_full_disk(tmp_path, server.address, disk, mend)
+
+
+def test_a_database_that_goes_away_costs_nothing(tmp_path):
+    pytest.importorskip("psycopg", reason="psycopg is not installed (roomtone[postgres])")
+    with (
+        Postgres(tmp_path / "server") as server,
+        Broker(tmp_path / "broker", extra=DURABLE) as broker,
+        recording(tmp_path, broker.port, server.address) as recorder,
+        Rooms(broker.port, tmp_path / "outboxes", 4, hour_s=4.0, begins=time.time() - 20 * 3_600) as speaking,
+    ):
+        for _ in range(2):
+            said = recorder.log.count("waits at the broker")
+            server.kill()
+            wait_until(lambda: recorder.log.count("waits at the broker") > said, lambda: recorder.log)  # noqa: B023
+            server.start()
+            wait_until(lambda: recorder.log.count("keeps history again") > 0, lambda: recorder.log)
+        speaking.hush()
+        wait_until(speaking.delivered)
+        wait_until(lambda: all_kept(speaking, server.address), lambda: recorder.log, every_s=0.5)
+        assert recorder.stop() == 0
+        check_kept(speaking, server.address)

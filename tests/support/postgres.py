@@ -60,6 +60,12 @@ class Postgres:
 
         wait_until(answers, lambda: self.log.read_text(errors="replace")[-2_000:], every_s=0.3)
 
+    def new_database(self, name: str) -> str:
+        """Return the address of an empty database."""
+        command = [programs() / "psql", "-q", self.address, "-c", f"CREATE DATABASE {name}"]
+        subprocess.run(command, check=True, capture_output=True)
+        return self.address.replace("/postgres", f"/{name}")
+
     @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
