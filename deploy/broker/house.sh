@@ -5,6 +5,7 @@
 #   house.sh sensor NAME              add a sensor: account, client certificate; prints what to put on it
 #   house.sh dashboard NAME           add somebody who looks: reads everything; switches listening, sets, teaches
 #   house.sh home-assistant NAME      add Home Assistant: as a dashboard, with a client certificate
+#   house.sh history NAME             add a recorder (roomtone history record): reads everything, answers what was
 #   house.sh remove NAME              take an account away; without it, its certificate opens nothing
 #   house.sh list                     who there is
 #
@@ -28,10 +29,10 @@ unfinished=$folder/.unfinished # the name that is being added or removed, while 
 main() {
   case "${1:-}" in
     setup) setup "${@:2}" ;;
-    sensor | dashboard | home-assistant) valid_name "${2:-}"; ready; add "$1" "$2" ;;
+    sensor | dashboard | home-assistant | history) valid_name "${2:-}"; ready; add "$1" "$2" ;;
     remove) valid_name "${2:-}"; ready; remove "$2" ;;
     list) list ;;
-    *) stop 2 "usage: house.sh setup [--name HOST]... | sensor NAME | dashboard NAME | home-assistant NAME | remove NAME | list" ;;
+    *) stop 2 "usage: house.sh setup [--name HOST]... | sensor NAME | dashboard NAME | home-assistant NAME | history NAME | remove NAME | list" ;;
   esac
 }
 
@@ -90,6 +91,7 @@ add() {
   case $kind in
     sensor) say_sensor "$name" "$given" ;;
     home-assistant) say_home_assistant "$name" "$given" ;;
+    history) say_history "$name" "$given" ;;
     dashboard)
       echo "address   https://$(cat "$folder/host"):$page_port/"
       echo "user      $name"
@@ -186,6 +188,26 @@ edge:
 TEXT
 }
 
+say_history() {
+  cat <<TEXT
+# 1. Its secrets, on the machine that keeps the history, where roomtone is installed (then delete $2):
+sudo mkdir -p -m 700 /etc/roomtone/history
+sudo cp $2/{ca.pem,cert.pem,key.pem,password} /etc/roomtone/history
+# 2. There, /etc/roomtone/history.yaml:
+edge:
+  history:
+    store: /var/lib/roomtone-history/history.sqlite
+  mqtt:
+    host: $(cat "$folder/host")
+    port: $port
+    username: $1
+    password_file: password
+    tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}
+# 3. There, from a checkout: sudo cp deploy/roomtone-history.service /etc/systemd/system
+#    sudo systemctl enable --now roomtone-history
+TEXT
+}
+
 say_home_assistant() {
   cat <<TEXT
 # Settings > Devices & services > MQTT > Configure, with these files (then delete $2):
@@ -269,8 +291,14 @@ write_acl() {
           echo "topic write homeassistant/device/roomtone-$name/config"
           echo "topic read homeassistant/status"
           ;;
+        history)
+          echo "topic read roomtone/#"
+          echo "topic write roomtone/history/recorder"
+          echo "topic write roomtone/history/answer/#"
+          ;;
         *)
           echo "topic read roomtone/#"
+          echo "topic write roomtone/history/get"
           local command
           for command in listening/set settings/set teach forget; do echo "topic write roomtone/+/$command"; done
           ;;
@@ -371,6 +399,7 @@ packages() {
 
 valid_name() {
   [[ $1 =~ ^[a-z0-9-]{1,64}$ ]] || stop 2 "name '$1': expected a-z, 0-9 and - (it stands in topics)"
+  [ "$1" != history ] || stop 2 "name 'history': on roomtone/history/ a recorder answers: take another"
 }
 
 stop() {

@@ -6,6 +6,10 @@ class Connection {
   static RETRY_MS = 2000;
   /* Timelines, which are large, are asked for one by one (timelines.js). */
   static TOPICS = { status: 1, listening: 1, state: 0, health: 0, event: 1, lessons: 1, settings: 1 };
+  /* Whether somebody keeps a history, and where it answers (history.js). */
+  static RECORDER = "roomtone/history/recorder";
+  static ANSWERS = "roomtone/history/answer/";
+  static ANSWER_WITHIN_MS = 10_000;
   /* CONNACK codes of MQTT 3 and 5 that a user name and password may cure. */
   static REFUSED = new Set([4, 5, 134, 135, 140]);
 
@@ -18,6 +22,10 @@ class Connection {
     this._onLink = () => {};
     this._onMessage = null;
     this._early = [];
+    this.recorder = ""; // or online, offline
+    this._own = Connection.ANSWERS + Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16)).join("");
+    this._asked = new Map(); // what to do with an answer, by the mark of its question
+    this._questions = 0;
   }
 
   get signedIn() {
@@ -49,10 +57,14 @@ class Connection {
     client.on("connect", () => {
       properties.maximumPacketSize = Connection.MAX_PACKET_BYTES + 1024;
       const topics = Object.entries(Connection.TOPICS).map(([kind, qos]) => [`roomtone/+/${kind}`, { qos }]);
-      client.subscribe(Object.fromEntries(topics));
+      client.subscribe(Object.fromEntries([...topics, [Connection.RECORDER, { qos: 1 }], [this._own, { qos: 0 }]]));
       this._tell("up", "");
     });
-    client.on("message", (topic, bytes, packet) => this._take([topic, bytes, packet.retain]));
+    client.on("message", (topic, bytes, packet) => {
+      if (topic === Connection.RECORDER) this.recorder = new TextDecoder().decode(bytes.subarray(0, 16));
+      else if (topic === this._own) this._asked.get(String(packet.properties?.correlationData))?.(bytes);
+      else this._take([topic, bytes, packet.retain]);
+    });
     client.on("error", (error) => this._failed(client, error));
     client.on("close", () => {
       if (client === this._client && this.link.state !== "refused") this._tell("down", "");
@@ -75,6 +87,23 @@ class Connection {
       this._client.publish(`roomtone/${device}/${name}`, text, { qos: 1, retain: false }, (error) =>
         error ? reject(error) : resolve(),
       );
+    });
+  }
+
+  /* Asks the recorder; resolves with the bytes of its answer. Rejects with an Error where none comes. */
+  ask(text) {
+    if (this.link.state !== "up") return Promise.reject(new Error("there is no link to the broker"));
+    const mark = String((this._questions += 1));
+    return new Promise((resolve, reject) => {
+      const done = (settle, value) => {
+        clearTimeout(timer);
+        this._asked.delete(mark);
+        settle(value);
+      };
+      const timer = setTimeout(() => done(reject, new Error("no answer came")), Connection.ANSWER_WITHIN_MS);
+      this._asked.set(mark, (bytes) => done(resolve, bytes));
+      const properties = { responseTopic: this._own, correlationData: mark };
+      this._client.publish("roomtone/history/get", text, { qos: 0, retain: false, properties });
     });
   }
 

@@ -18,8 +18,9 @@ from edge import config
 from edge.delivery.access import Access
 from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
-from edge.delivery.session import Owner, Session
+from edge.delivery.session import Owner, Session, Will
 from edge.errors import printable
+from edge.history.answers import ASKED, Answers
 from edge.history.engine import StoreError
 from edge.history.minutes import HOLDS_MS, HOUR_MS, Day, Sample, day_of, sample_of
 from edge.history.store import History
@@ -29,6 +30,7 @@ from edge.voice.payloads import ROOT
 log = logging.getLogger("roomtone.history")
 
 AWAY_S = 14 * 86_400  # for so long a broker keeps events for a recorder that is away
+RECORDER = f"{ROOT}/history/recorder"  # whether there is somebody to ask
 TOPICS = {"event": 1, "timeline": 0, "state": 0}
 _DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 _MOST_ROOMS = 5_000
@@ -75,12 +77,15 @@ class Recorder(Owner):
         self._again_s = 0.0
         self._problem: str | None = None
         self._said: set[tuple[str, str]] = set()
-        self._session = Session(access, self._history.client_id, self, lasts_s=AWAY_S)
+        self._answers = Answers(open_store)
+        will = Will(topic=RECORDER, payload=b"offline")
+        self._session = Session(access, self._history.client_id, self, will=will, lasts_s=AWAY_S)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Record until told to stop; then what has come is committed, as far as the store lets it."""
         log.info("keeping history in %s", self._history.engine.place)
         self._session.start()
+        self._answers.start()
         try:
             while not stopping():
                 self._step(timeout_s=0.2)
@@ -89,6 +94,9 @@ class Recorder(Owner):
             self._again_s = 0.0
             self._commit()
             self._commit_minutes()
+            self._answers.stop()
+            if (client := self._client) is not None:
+                client.publish(RECORDER, b"offline", qos=0, retain=True)
             self._session.stop()
             if self._history is not None:
                 self._history.engine.close()
@@ -203,7 +211,8 @@ class Recorder(Owner):
     def opened(self, client: paho.Client, limits: Limits) -> None:
         client.manual_ack_set(True)
         self._client = client
-        client.subscribe([(f"{ROOT}/+/{kind}", qos) for kind, qos in TOPICS.items()])
+        client.subscribe([*((f"{ROOT}/+/{kind}", qos) for kind, qos in TOPICS.items()), (ASKED, 0)])
+        client.publish(RECORDER, b"online", qos=1, retain=True)
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
         refused = [reason for reason in reasons if reason.is_failure]
@@ -214,7 +223,10 @@ class Recorder(Owner):
             log.info("broker %s: hears every room", self._session.access.address)
 
     def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
-        self._inbox.put((client, message))
+        if message.topic == ASKED:
+            self._answers.ask(client, message)
+        else:
+            self._inbox.put((client, message))
 
     def closed(self, client: paho.Client) -> None:
         self._client = None

@@ -42,7 +42,8 @@ def offset_hours(hour: int, zone: tzinfo | None) -> int:
 
 
 def day_begins(now_s: float, days: int, zone: tzinfo | None) -> int:
-    """Return the UTC hour at which the first of so many local days began, the last of which is today."""
+    """Return the UTC hour at which the first of so many local days began, the last of which is today; where it began at
+    half an hour, the next full one."""
     today = datetime.fromtimestamp(now_s, UTC).astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     first = (today.replace(tzinfo=None) - timedelta(days=days - 1)).replace(tzinfo=zone)
-    return int(first.timestamp() // HOUR_S)
+    return -int(-first.timestamp() // HOUR_S)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.voice.history import HistoryAnswer, HistoryGet
 from edge.voice.payloads import Event, Health, Link, Settings, SettingsCommand, State, Switch, Timeline
 from edge.voice.teaching import Forget, Lessons, Teach
 
@@ -21,17 +22,20 @@ PAYLOADS = {
     "settings": Settings,
     "lessons": Lessons,
 }
+HISTORY = {"history/get": HistoryGet, "history/answer": HistoryAnswer}  # of a recorder
 COMMANDS = {"settings/set": SettingsCommand, "teach": Teach, "forget": Forget}  # what the sensor takes
 
 
 def documents() -> dict[str, str]:
     """Return the text of every schema, by file name."""
-    return {f"{name.replace('/', '-')}.json": _document(name, kind) for name, kind in (PAYLOADS | COMMANDS).items()}
+    topics = {f"<device>/{name}": kind for name, kind in (PAYLOADS | COMMANDS).items()} | HISTORY
+    return {f"{topic.removeprefix('<device>/').replace('/', '-')}.json": _document(topic, kind)
+            for topic, kind in topics.items()}  # fmt: skip
 
 
-def _document(name: str, kind: type) -> str:
+def _document(topic: str, kind: type) -> str:
     schema = msgspec.json.schema(kind)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"roomtone/<device>/{name}"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"roomtone/{topic}"}
     return json.dumps({**head, **schema}, indent=2) + "\n"
 
 

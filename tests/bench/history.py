@@ -1,0 +1,342 @@
+"""What a history costs, in SQLite, DuckDB and PostgreSQL: size, what a day writes to disk, and how soon it answers.
+
+    python -m tests.bench.history FOLDER [--stores sqlite,duckdb,postgres] [--scratch /tmp]
+
+FOLDER has recordings of people. The sensor's own code hears a few hundred of them: from the labels, lengths and
+confidences it gives, minutes of talk are put together, and of these a year of 20 rooms. DuckDB is in nobody's
+dependencies: `pip install duckdb` first. Figures go to reports/history.json, by store.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from edge.commands.classify import classify
+from edge.config import EdgeConfig
+from edge.errors import InputError
+from edge.history.engine import Engine, Row, Work
+from edge.history.looking import HOURS_OF_WEEK, names, past, steps
+from edge.history.minutes import MINUTE_MS, Day, Sample
+from edge.history.postgres import PostgresEngine
+from edge.history.sqlite import SqliteEngine
+from edge.history.store import History
+from edge.history.taken import Taken, event_of, packed
+from edge.model.artifact import DEFAULT_MODEL, load
+from edge.voice.sequence import uuid7
+from tests.support.postgres import Postgres
+
+REPORT = Path(__file__).parent / "reports" / "history.json"
+ROOMS, DAYS, RECORDINGS, TALKS = 20, 365, 300, 400
+END_S = datetime(2026, 11, 25, 18, tzinfo=UTC).timestamp()
+END = round(END_S / 60)
+DAY = 24 * 60
+# Share of an hour in which a room at home talks; nights are quiet. On weekdays nobody is there from 9 to 16.
+TALKS_AT = {**dict.fromkeys(range(24), 0.0), **dict.fromkeys((7, 8, 12, 13), 0.12),
+            **dict.fromkeys(range(17, 23), 0.16), **dict.fromkeys((9, 10, 11, 14, 15, 16), 0.03)}  # fmt: skip
+GAPS = 0.04  # share of hours in which nobody listened
+PAUSE_S = (0.8, 6.0)  # between two utterances of a minute of talk
+TABLES = ("room", "event", "minute", "minute_label", "hour", "hour_label")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the label within a minute: at a second of it."""
+
+    at_s: float
+    label: str
+    confidence: float
+    arousal: float | None
+    valence: float | None
+
+
+Talk = list[Change]  # a minute of it; it begins and ends quiet
+
+
+def utterances(folder: Path, dice: random.Random) -> list[tuple[float, Talk]]:
+    """Return what the sensor hears of recordings in a folder: their lengths in seconds, and the changes in them."""
+    artifact, model = load(DEFAULT_MODEL)
+    files = sorted(path for path in folder.rglob("*") if path.suffix in {".flac", ".opus", ".ogg", ".wav"})
+    found = []
+    for file in dice.sample(files, min(RECORDINGS, len(files))):
+        try:
+            *events, summary = classify(file, model, artifact.manifest, EdgeConfig())
+        except InputError:
+            continue
+        found.append((summary["summary"]["duration_s"], [
+            Change(each["t_s"], each["event_type"], each["confidence"], each["arousal"], each["valence"])
+            for each in events
+        ]))  # fmt: skip
+    return found
+
+
+def talk(heard: Sequence[tuple[float, Talk]], dice: random.Random) -> Talk:
+    """Return a minute of utterances, one after the other."""
+    made: Talk = []
+    at_s = dice.uniform(0.0, PAUSE_S[1])
+    while True:
+        length_s, changes = dice.choice(heard)
+        if at_s + length_s + 1.0 > 60.0:
+            return made
+        made += [Change(at_s + each.at_s, each.label, each.confidence, each.arousal, each.valence) for each in changes]
+        if changes and changes[-1].label != "quiet":
+            made.append(Change(at_s + length_s + 0.7, "quiet", 0.99, None, None))
+        at_s += length_s + 0.7 + dice.uniform(*PAUSE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a minute of talk comes to: of each label so many milliseconds, and the columns of a minute."""
+
+    labels: dict[str, int]
+    columns: tuple[int | None, ...]
+
+
+def told(talk: Talk) -> Told:
+    labels: dict[str, int] = {}
+    voiced, arousal, valence = 0, 0.0, 0.0
+    for change, after in zip(talk, [*talk[1:], Change(60.0, "quiet", 1.0, None, None)], strict=True):
+        ms = round(1_000 * (after.at_s - change.at_s))
+        if change.label != "quiet":
+            labels[change.label] = labels.get(change.label, 0) + ms
+        if change.arousal is not None and change.valence is not None:
+            voiced, arousal, valence = voiced + ms, arousal + ms * change.arousal, valence + ms * change.valence
+    means = (round(1_000 * arousal / voiced), round(1_000 * valence / voiced)) if voiced else (None, None)
+    return Told(labels, (MINUTE_MS, voiced, -38, round(sum(labels.values()) / 60), *means))
+
+
+def talking(room: int, first: int, last: int) -> Iterator[tuple[int, int | None]]:
+    """Yield the minutes in which anybody listens to a room, each with the talk that is heard in it, if any."""
+    dice = random.Random(room)
+    for hour in range(first // 60, last // 60):
+        away = (hour // 24 + 3) % 7 < 5 and 9 <= hour % 24 < 16
+        share = 0.0 if away else TALKS_AT[hour % 24]
+        if dice.random() < GAPS:
+            continue
+        for minute in range(60 * hour, 60 * hour + 60):
+            yield minute, dice.randrange(TALKS) if dice.random() < share else None
+
+
+def events_of(talk: Talk, room: int, minute: int, seq: int) -> Iterator[Taken]:
+    before = Change(0.0, "quiet", 1.0, None, None)
+    for number, change in enumerate(talk):
+        at_s = 60 * minute + change.at_s
+        yield Taken(packed(uuid7(at_s)), room, round(1_000 * at_s), seq + number, change.label, before.label,
+                    round(1_000 * (change.at_s - before.at_s)), change.confidence, "tense", change.confidence,
+                    change.arousal, change.valence, 0.25, 24.5, -38.1, 8_000, 0, "default-1-step-int8")  # fmt: skip
+        before = change
+
+
+def fill(history: History, talks: Sequence[Talk]) -> dict[str, int]:
+    """Fill a store with a year, in its own tables; hours are summed up as a recorder does it."""
+    engine, summed = history.engine, [told(each) for each in talks]
+    quiet = (MINUTE_MS, 0, -58, 0, None, None)
+    with engine.writing() as work:
+        work.each("INSERT INTO room (room, name, until_minute) VALUES (?, ?, ?)",
+                  [(room, f"room-{room:02d}", END) for room in range(1, ROOMS + 1)])  # fmt: skip
+    counted = {"events": 0, "minutes": 0}
+    for month in range(0, DAYS, 5):  # in the order of time, as it would come
+        first, last = END - DAY * (DAYS - month), END - DAY * max(0, DAYS - month - 5)
+        minutes, labels, events = [], [], []
+        for room in range(1, ROOMS + 1):
+            for minute, which in talking(1_000 * month + room, first, last):
+                found = None if which is None else summed[which]
+                minutes.append((minute, room, *(quiet if found is None else found.columns)))
+                if found is not None:
+                    labels += [(minute, room, label, ms) for label, ms in found.labels.items()]
+                    events += events_of(talks[which], room, minute, 20 * minute)
+        with engine.writing() as work:
+            work.each(f"INSERT INTO event VALUES ({', '.join('?' * 18)})", sorted(events))
+            work.each("INSERT INTO minute VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sorted(minutes, key=lambda row: row[:2]))
+            work.each("INSERT INTO minute_label VALUES (?, ?, ?, ?)", sorted(labels))
+        history.sum_up(last // 60)
+        counted["events"] += len(events)
+        counted["minutes"] += len(minutes)
+    return counted
+
+
+class DuckEngine:
+    """DuckDB, as far as this bench needs it: as a recorder would use it, with the same SQL."""
+
+    words = {"bytes": "BLOB", "real": "DOUBLE", "clustered": ""}  # noqa: RUF012 (never changed)
+
+    def __init__(self, path: Path) -> None:
+        import duckdb
+
+        self.place, self._path = str(path), path
+        self._database = duckdb.connect(str(path))
+        self._database.execute("SET integer_division = true")
+
+    @contextmanager
+    def writing(self) -> Iterator[Work]:
+        self._database.execute("BEGIN")
+        try:
+            yield self
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+
+    def do(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return len(self._database.execute(sql, list(parameters)).fetchall())
+
+    def each(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        for row in rows:
+            self._database.execute(sql, list(row))
+        return len(rows)
+
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return self._database.execute(sql, list(parameters)).fetchall()
+
+    def copy(self, table: str, rows: list[Row]) -> None:
+        import pyarrow
+
+        columns = [name for _, name, *_ in self.ask(f"PRAGMA table_info('{table}')")]
+        whole = pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+        self._database.register("rows", whole)
+        self._database.execute(f"INSERT INTO {table} SELECT * FROM rows")
+        self._database.unregister("rows")
+
+    def size_bytes(self) -> int:
+        self._database.execute("CHECKPOINT")
+        return self._path.stat().st_size
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def copied(whole: SqliteEngine, into: Engine) -> History:
+    """Return a store with what a whole one has."""
+    history = History(into)
+    for table in TABLES:
+        rows: list[Row] = []
+        for row in whole.stream(f"SELECT * FROM {table}"):
+            rows.append(row)
+            if len(rows) == 200_000:
+                _copy(into, table, rows)
+                rows = []
+        if rows:
+            _copy(into, table, rows)
+    with into.writing() as work:
+        work.do("UPDATE kept SET rolled_hour = ?", whole.ask("SELECT rolled_hour FROM kept")[0])
+    return history
+
+
+def _copy(into: Engine, table: str, rows: list[Row]) -> None:
+    if isinstance(into, DuckEngine):
+        into.copy(table, rows)
+        return
+    with into._database.transaction(), into._database.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as to:
+        for row in rows:
+            to.write_row(row)
+
+
+def answers(engine: Engine, rounds: int = 7) -> dict[str, dict[str, float]]:
+    """Return how many milliseconds the page's questions take: the first time, and in the middle and at most after."""
+    rooms, zone = names(engine), ZoneInfo("Europe/Berlin")
+    one = dict([next(iter(rooms.items()))])
+    asked: dict[str, Callable[[], object]] = {
+        "a room's week": lambda: past(engine, one, steps(END_S, 7, 1, zone), by_week=True),
+        "a room's year": lambda: past(engine, one, steps(END_S, 365, 24, zone), by_week=True),
+        "20 rooms' week": lambda: past(engine, rooms, steps(END_S, 7, 24, zone)),
+        "20 rooms' year": lambda: past(engine, rooms, steps(END_S, 365, HOURS_OF_WEEK, zone)),
+    }
+    found = {}
+    for name, question in asked.items():
+        took = []
+        for _ in range(rounds + 1):
+            began_s = time.perf_counter()
+            question()
+            took.append(1_000 * (time.perf_counter() - began_s))
+        found[name] = {"first_ms": round(took[0], 1), "median_ms": round(statistics.median(took[1:]), 1),
+                       "worst_ms": round(max(took[1:]), 1)}  # fmt: skip
+    return found
+
+
+def written_by_a_day(history: History, talks: Sequence[Talk], hours: int) -> dict[str, float]:
+    """Return what an evening of 20 rooms writes to disk, committed as the recorder does it; scaled to a day."""
+    first = END - 60 * hours
+    by_second: dict[int, list[tuple[str, Taken]]] = {}
+    spans: dict[str, list[tuple[int, int, str]]] = {}
+    payload = 0
+    for room in range(1, ROOMS + 1):
+        name = f"room-{room:02d}"
+        for minute, which in talking(room, first, END):
+            spans.setdefault(name, []).append((minute * MINUTE_MS, (minute + 1) * MINUTE_MS, "quiet"))
+            for event in events_of(talks[which], room, minute, 20 * minute) if which is not None else ():
+                by_second.setdefault(event.ts_ms // 1_000, []).append((name, event))
+                payload += len(msgspec.json.encode(event_of(event)))
+    began_s, before = time.perf_counter(), _written_bytes()
+    for minute in range(first, END):
+        for second in range(60 * minute, 60 * minute + 60):
+            if second in by_second:
+                history.take(by_second[second])
+        until = (minute + 1) * MINUTE_MS
+        samples = [Sample(until - 30_000 * back, -50.0, 0.1, None, None, False) for back in (4, 3, 2, 1)]
+        recent = {name: tuple(span for span in heard if until - 120_000 <= span[0] < until)
+                  for name, heard in spans.items()}  # fmt: skip
+        history.take_days({name: (Day(heard, until), samples) for name, heard in recent.items()})
+    events = sum(map(len, by_second.values()))
+    written = _written_bytes() - before
+    commits, took_s = len(by_second) + 60 * hours, time.perf_counter() - began_s
+    return {"hours": hours, "events": events, "commits": commits, "payload_mb": round(payload / 1e6, 2),
+            "written_mb": round(written / 1e6, 1), "times_payload": round(written / payload, 1),
+            "ms_a_commit": round(1_000 * took_s / commits, 2)}  # fmt: skip
+
+
+def _written_bytes() -> int:
+    """Return how much this process gave to the disk."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
+
+def measured(store: str, scratch: Path, talks: Sequence[Talk]) -> dict[str, Any]:
+    """Return the figures of one kind of store; the year in SQLite is made first, and the others are copies of it."""
+    whole = SqliteEngine(scratch / "year.sqlite", create=True)
+    if not whole.ask("SELECT name FROM sqlite_master WHERE name = 'kept'"):
+        print("a year is made:", fill(History(whole), talks), flush=True)
+    if store == "postgres":
+        with Postgres(scratch / "server") as server:
+            history = copied(whole, PostgresEngine(server.address))
+            history.engine._database.execute("VACUUM ANALYZE")
+            return {"year_mb": round(history.engine.size_bytes() / 1e6), "answers": answers(history.engine)}
+    if store == "duckdb":
+        history = copied(whole, DuckEngine(scratch / "year.duckdb"))
+        day: Engine = DuckEngine(scratch / "day.duckdb")
+    else:
+        history, day = History(whole), SqliteEngine(scratch / "day.sqlite", create=True)
+    tables = {table: whole.ask(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+    return {"year_mb": round(history.engine.size_bytes() / 1e6), "rows": tables, "answers": answers(history.engine),
+            "day": written_by_a_day(History(day), talks, hours=6)}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--stores", default="sqlite,duckdb,postgres")
+    parser.add_argument("--scratch", type=Path, default=Path("/tmp/roomtone-history-bench"))
+    options = parser.parse_args()
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    dice = random.Random(25)
+    heard = utterances(options.folder, dice)
+    talks = [talk(heard, dice) for _ in range(TALKS)]
+    report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    report["talk"] = {"recordings": len(heard), "changes_a_minute": round(sum(map(len, talks)) / TALKS, 2)}
+    for store in options.stores.split(","):
+        report[store] = measured(store, options.scratch, talks)
+        print(store, json.dumps(report[store]), flush=True)
+        REPORT.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
