@@ -10,13 +10,16 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import paho.mqtt.client as paho
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -79,7 +82,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = parent / "roomtone"
     ports = {f"ROOMTONE_{which}_PORT": str(free_port()) for which in ("BROKER", "PAGE", "INNER")}
     told = ""
-    for command in ("setup --name broker.lan", "sensor attic", "sensor cellar", "dashboard anna"):
+    commands = ("setup --name broker.lan", "sensor attic", "sensor cellar", "history recorder", "dashboard anna")
+    for command in commands:
         done = house_sh(folder, *command.split(), **ports)
         assert done.returncode == 0, done.stderr
         told = done.stdout
@@ -266,6 +270,42 @@ def test_publishing_under_anothers_name_is_refused_and_reported(house):
         assert "Not authorized" in denied.stderr
     read = house.client("mosquitto_sub", "-t", "roomtone/cellar/#", "-W", "2", "-v")
     assert "Not authorized" in read.stderr + read.stdout or read.stdout == ""
+
+
+def test_a_recorder_reads_answers_and_commands_nothing(house, tmp_path):
+    """The recorder itself, with the account and the settings that house.sh gives."""
+    config, store = tmp_path / "history.yaml", tmp_path / "history.sqlite"
+    mqtt = msgspec.to_builtins(house.settings("recorder", host="localhost", port=house.port))
+    config.write_text(yaml.safe_dump({"edge": {"mqtt": mqtt}}))
+    command = [sys.executable, "-m", "edge", "--config", config, "history", "record", "--store", store]
+    with (tmp_path / "log").open("wb") as log:
+        recorder = subprocess.Popen(command, cwd=ROOT, stderr=log)
+    try:
+        wait_until(lambda: "hears every room" in (tmp_path / "log").read_text(), lambda: (tmp_path / "log").read_text())
+        page = Page(house, house.password)
+        page.wait_for(lambda: page.connected == "Success")
+        page.client.subscribe("roomtone/history/#", qos=1)
+        page.wait_for(lambda: "roomtone/history/recorder" in page.received)
+        properties = paho.Properties(paho.PacketTypes.PUBLISH)
+        properties.ResponseTopic = "roomtone/history/answer/anna"
+        page.client.publish("roomtone/history/get", b'{"span": "week"}', qos=1, properties=properties)
+        page.wait_for(lambda: "roomtone/history/answer/anna" in page.received)
+        assert page.denied == []
+        page.client.disconnect()
+        page.client.loop_stop()
+    finally:
+        recorder.terminate()
+        assert recorder.wait(PATIENCE_S) == 0
+    for topic in ("attic/state", "attic/event", "attic/listening/set", "attic/settings/set", "history/get"):
+        denied = house.client("mosquitto_pub", "-t", f"roomtone/{topic}", "-m", "{}", name="recorder")
+        assert "Not authorized" in denied.stderr, topic
+
+
+def test_nobody_can_be_called_as_the_topics_of_a_history(house):
+    for kind in ("sensor", "dashboard", "history"):
+        done = house_sh(house.folder, kind, "history")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "on roomtone/history/ a recorder answers" in done.stderr
 
 
 class Page:
