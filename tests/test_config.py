@@ -124,6 +124,10 @@ def test_a_setting_that_stands_nowhere_is_noticed():
         ("edge: {decision: {enter: .nan}}", "edge.decision.enter: expected float >= 0.0, got nan"),
         ("edge: {quiet_hours: {start: '22:00', end: '22:00'}}", "edge.quiet_hours: start and end are both 22:00"),
         ("edge: {mqtt: {tls: {key_file: k.pem}}}", "edge.mqtt.tls: expected cert_file beside key_file"),
+        ("edge: {device: {id: history}}", "edge.device: expected another id: on roomtone/history/ a recorder answers"),
+        ("edge: {history: {store: 'mysql://x'}}", "edge.history.store: expected a file, or a postgresql:// address"),
+        ("edge: {history: {store: ''}}", "edge.history.store: expected a file, or a postgresql:// address, got ''"),
+        ("edge: {history: {events_days: 1}}", "edge.history.events_days: expected int >= 2, got 1"),
     ],
 )
 def test_mistakes_are_one_line_with_a_path(tmp_path, text, says):
@@ -439,3 +443,12 @@ def test_a_command_as_a_microphone_makes_sense_or_is_refused(tmp_path, audio, sa
     with pytest.raises(ConfigError) as refused:
         load_edge(tmp_path / "c.yaml")
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "meant"),
+    [("h.sqlite", "{folder}/h.sqlite"), ("/var/h.sqlite", "/var/h.sqlite"), ("postgresql://a@b/c", "postgresql://a@b/c")],
+)
+def test_a_history_s_file_lies_beside_the_configuration_and_a_database_where_it_is(tmp_path, store, meant):
+    (tmp_path / "config.yaml").write_text(f"edge: {{history: {{store: '{store}'}}}}")
+    assert load_edge(tmp_path / "config.yaml").history.store == meant.format(folder=tmp_path)

@@ -37,7 +37,8 @@ _MOST_ROOMS = 5_000
 _MOST_SAMPLES = 4_000  # of a room, between two timelines: an hour of speech
 _TOGETHER, _LONGEST_WAIT_S = 16, 1.0  # events are committed when so many wait, or one for so long
 _MINUTES_S = 60.0  # between two commits of minutes
-_EXPIRE_S = 3_600.0
+_EXPIRE_S, _SOON_S = 3_600.0, 1.0
+_CLOCK_IS_SET_S = 86_400.0  # after so long this machine's clock is believed without a sensor's
 _AGAIN_S = 2.0  # after a store that failed
 _AHEAD_MS = 120_000  # by which a sensor's clock may be before ours
 _MOST_SAID = 100
@@ -73,7 +74,8 @@ class Recorder(Owner):
         self._since_s = 0.0  # the oldest of them
         self._days: dict[str, Day] = {}  # that are not kept yet
         self._samples: dict[str, deque[Sample]] = {}
-        self._minutes_due_s = self._expire_due_s = time.monotonic()
+        self._began_s = self._minutes_due_s = self._expire_due_s = time.monotonic()
+        self._clock_agrees = False  # with a sensor's
         self._again_s = 0.0
         self._problem: str | None = None
         self._said: set[tuple[str, str]] = set()
@@ -134,7 +136,9 @@ class Recorder(Owner):
                 if (sample := sample_of(message.payload)) and (not samples or sample.ts_ms > samples[-1].ts_ms):
                     samples.append(sample)
             elif (day := day_of(message.payload)) is not None:
-                if day.until_ms <= 1_000 * time.time() + _AHEAD_MS:
+                ahead_ms = day.until_ms - 1_000 * time.time()
+                self._clock_agrees |= abs(ahead_ms) < 24 * HOUR_MS
+                if ahead_ms <= _AHEAD_MS:
                     self._days[device] = day
                 else:
                     self._ignore(message.topic, "a day that is still to come: is a clock wrong, there or here?")
@@ -172,8 +176,13 @@ class Recorder(Owner):
             self._days.clear()
 
     def _expire(self) -> None:
-        """Delete what is older than it may be."""
-        self._expire_due_s = time.monotonic() + _EXPIRE_S
+        """Delete what is older than it may be, once it is sure what time it is: a clock that is years ahead would
+        otherwise cost the whole history."""
+        now_s = time.monotonic()
+        if not self._clock_agrees and now_s - self._began_s < _CLOCK_IS_SET_S:
+            self._expire_due_s = now_s + _SOON_S
+            return
+        self._expire_due_s = now_s + _EXPIRE_S
         now_ms = round(1_000 * time.time())
         before_ms = {table: now_ms - days * 24 * HOUR_MS for table, days in self._keep_days.items()}
         self._done(lambda history: history.expire(before_ms))

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from edge.config import EdgeConfig
+from edge.history.minutes import Day
 from edge.history.place import opened
 from edge.history.taken import Taken, event_of, unpacked
 from tests.support.broker import HOST, Broker
@@ -203,6 +204,19 @@ def run_full_disk(tmp_path: Path, store: str, disk: Path, mend: Callable[[], Non
         wait_until(lambda: all_kept(speaking, store), lambda: recorder.log, every_s=0.5)
         assert recorder.stop() == 0
         check_kept(speaking, store)
+
+
+def test_what_is_too_old_goes_once_a_sensor_agrees_what_time_it_is(tmp_path, broker, store):
+    """A clock that is years ahead would otherwise cost the whole history."""
+    history = opened(EdgeConfig(), store, create=True)
+    then = round(1_000 * (time.time() - 500 * 86_400))
+    history.take_days({"cellar": (Day(((then - 600_000, then, "happy"),), then), [])})
+    history.engine.close()
+    with recording(tmp_path, broker.port, store, history={"minutes_days": 400}):
+        time.sleep(3.0)
+        assert kept_minutes(store)["cellar"]
+        with Rooms(broker.port, tmp_path / "outboxes", 1, hour_s=1.0, begins=time.time() - 3_600):
+            wait_until(lambda: not kept_minutes(store)["cellar"])
 
 
 def test_a_full_disk_costs_nothing_once_there_is_room_again(tmp_path):
