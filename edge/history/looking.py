@@ -113,28 +113,46 @@ class _Sums:
 
 
 def _summed(engine: Engine, asked: Steps, step: str, room: int | None) -> dict[int, dict[int, _Sums]]:
-    """Return sums by room and by step, which is SQL of `hour` and of `{offset}`."""
+    """Return sums by room and by step, which is SQL of `hour` and of `{offset}`.
+
+    Steps of weeks, of many rooms, are asked of days in UTC: each counts where its noon is.
+    """
     rolled = engine.ask("SELECT rolled_hour FROM kept")[0][0]
-    of = "" if room is None else " AND room = ?"
-    who = () if room is None else (room,)
+    by_day = room is None and asked.hours >= HOURS_OF_WEEK
     found: dict[int, dict[int, _Sums]] = {}
     for stretch in asked.stretches():
         number = step.format(offset=stretch.offset)
-        summed, fresh = (stretch.first, min(stretch.last, rolled)), (max(stretch.first, rolled), stretch.last)
-        bounds = (*summed, *who, *(60 * hour for hour in fresh), *who)
-        told = (
-            f"(SELECT room, hour, {{columns}} FROM {{hours}} WHERE hour >= ? AND hour < ?{of} UNION ALL "
-            f"SELECT room, minute / 60, {{columns}} FROM {{minutes}} WHERE minute >= ? AND minute < ?{of}) AS told"
-        )
-        means = told.format(columns=_COLUMNS, hours="hour", minutes="minute")
-        for who_was, at, *sums in engine.ask(f"SELECT room, {number}, {_SUMS} FROM {means} GROUP BY 1, 2", bounds):
-            found.setdefault(who_was, {}).setdefault(at, _Sums()).add(*sums)
-        labels = told.format(columns="label, ms", hours="hour_label", minutes="minute_label")
-        for who_was, at, label, ms in engine.ask(
+        means, bounds = _told(stretch, rolled, room, _COLUMNS, "", by_day=by_day)
+        for who, at, *sums in engine.ask(f"SELECT room, {number}, {_SUMS} FROM {means} GROUP BY 1, 2", bounds):
+            found.setdefault(who, {}).setdefault(at, _Sums()).add(*sums)
+        labels, bounds = _told(stretch, rolled, room, "label, ms", "_label", by_day=by_day)
+        for who, at, label, ms in engine.ask(
             f"SELECT room, {number}, label, sum(ms) FROM {labels} GROUP BY 1, 2, 3", bounds
         ):
-            found.setdefault(who_was, {}).setdefault(at, _Sums()).add_label(label, ms)
+            found.setdefault(who, {}).setdefault(at, _Sums()).add_label(label, ms)
     return found
+
+
+def _told(
+    stretch: Stretch, rolled: int, room: int | None, columns: str, kind: str, *, by_day: bool
+) -> tuple[str, list]:
+    """Return SQL of a table with `room`, `hour` and columns, and its parameters: what is summed up before the hour
+    `rolled`, and the minutes since then. kind: the end of the tables' names."""
+    of, who = ("", []) if room is None else (" AND room = ?", [room])
+    hour, bounds = "hour", [stretch.first, min(stretch.last, rolled)]
+    if by_day:
+        last = stretch.last - 1  # today's noon may be to come
+        hour = f"CASE WHEN 24 * day + 12 > {last} THEN {last} ELSE 24 * day + 12 END"
+        bounds = [-(-(stretch.first - 12) // 24), -(-(stretch.last - 12) // 24)]
+        if stretch.last > rolled - 24:
+            bounds[1] = max(bounds[1], -(-rolled // 24))
+    table = "day" if by_day else "hour"
+    fresh = [60 * max(stretch.first, rolled), 60 * stretch.last]
+    sql = (
+        f"(SELECT room, {hour} AS hour, {columns} FROM {table}{kind} WHERE {table} >= ? AND {table} < ?{of} UNION ALL "
+        f"SELECT room, minute / 60, {columns} FROM minute{kind} WHERE minute >= ? AND minute < ?{of}) AS told"
+    )
+    return sql, [*bounds, *who, *fresh, *who]
 
 
 def _together(many: Iterable[_Sums]) -> _Sums:

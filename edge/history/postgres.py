@@ -54,7 +54,7 @@ class PostgresEngine:
 
     def tidy(self) -> None:
         with self._guarded():
-            self._database.execute("VACUUM event, minute, minute_label, hour, hour_label")
+            self._database.execute("VACUUM event, minute, minute_label, hour, hour_label, day, day_label")
 
     def size_bytes(self) -> int:
         return self.ask("SELECT pg_database_size(current_database())")[0][0]

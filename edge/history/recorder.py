@@ -35,7 +35,7 @@ TOPICS = {"event": 1, "timeline": 0, "state": 0}
 _DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 _MOST_ROOMS = 5_000
 _MOST_SAMPLES = 4_000  # of a room, between two timelines: an hour of speech
-_TOGETHER, _LONGEST_WAIT_S = 16, 1.0  # events are committed when so many wait, or one for so long
+_TOGETHER, LONGEST_WAIT_S = 16, 5.0  # events are committed when so many wait, or one for so long
 _MINUTES_S = 60.0  # between two commits of minutes
 _EXPIRE_S, _SOON_S = 3_600.0, 1.0
 _CLOCK_IS_SET_S = 86_400.0  # after so long this machine's clock is believed without a sensor's
@@ -63,7 +63,8 @@ class Recorder(Owner):
         self.kept = 0
         self._keep_days = {
             "event": settings.events_days, "minute": settings.minutes_days, "minute_label": settings.minutes_days,
-            "hour": settings.hours_days, "hour_label": settings.hours_days,
+            "hour": settings.hours_days, "hour_label": settings.hours_days, "day": settings.hours_days,
+            "day_label": settings.hours_days,
         }  # fmt: skip
         self._open_store = open_store
         self._history: History | None = open_store()
@@ -110,7 +111,7 @@ class Recorder(Owner):
         except queue.Empty:
             pass
         now_s = time.monotonic()
-        if self._waiting and (len(self._waiting) >= _TOGETHER or now_s - self._since_s >= _LONGEST_WAIT_S):
+        if self._waiting and (len(self._waiting) >= _TOGETHER or now_s - self._since_s >= LONGEST_WAIT_S):
             self._commit()
         if now_s >= self._minutes_due_s:
             self._commit_minutes()

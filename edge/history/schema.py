@@ -1,15 +1,38 @@
 """What a store holds, and how one of an older version becomes one of this.
 
-`event`: every event as it came, by its event_id. `minute` and `hour`: what was heard of a room in them, where anybody
-listened at all; a minute without a row is a gap. heard_ms is how long anybody listened, `minute_label` and `hour_label`
-how long each label but quiet held. Means are over heard_ms, arousal's and valence's over voiced_ms; null where nothing
-was told. Times are UTC: milliseconds, minutes and hours since 1970. Hours before `kept.rolled_hour` are summed up.
+`event`: every event as it came, by its event_id. `minute`, `hour` and `day`: what was heard of a room in them, where
+anybody listened at all; a minute without a row is a gap. heard_ms is how long anybody listened, `minute_label` and
+so on how long each label but quiet held. Means are over heard_ms, arousal's and valence's over voiced_ms; null where
+nothing was told. Times are UTC: milliseconds, minutes, hours and days since 1970. Hours before `kept.rolled_hour`, and
+the days that have them, are summed up.
 """
 
 from edge.history.engine import Engine, StoreError
 
 _MEANS = """heard_ms BIGINT NOT NULL, voiced_ms BIGINT NOT NULL, level_dbfs INTEGER, speech_permille INTEGER,
     arousal_permille INTEGER, valence_permille INTEGER"""
+
+
+def _mean(name: str, over: str) -> str:
+    """Return SQL for a mean of means, each weighed by the time that it is of."""
+    return (
+        f"CAST(round(sum(1.0 * {name} * {over}) / "
+        f"nullif(sum(CASE WHEN {name} IS NULL THEN 0 ELSE {over} END), 0)) AS INTEGER)"
+    )
+
+
+# What minutes are summed up to: an hour has the same columns.
+MEANS = ", ".join(
+    [
+        "sum(heard_ms)",
+        "sum(voiced_ms)",
+        _mean("level_dbfs", "heard_ms"),
+        _mean("speech_permille", "heard_ms"),
+        _mean("arousal_permille", "voiced_ms"),
+        _mean("valence_permille", "voiced_ms"),
+    ]
+)
+
 
 # One entry a version: what makes it of the one before.
 VERSIONS: tuple[tuple[str, ...], ...] = (
@@ -39,6 +62,15 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
     ),
     # What was before from_ms was forgotten, and is not taken in again, though a broker or a sensor still has it.
     ("ALTER TABLE room ADD COLUMN from_ms BIGINT NOT NULL DEFAULT 0",),
+    # A year of every room is asked of days: of hours, sorting alone takes most of a second.
+    (
+        f"CREATE TABLE day (room INTEGER, day INTEGER, {_MEANS}, PRIMARY KEY (room, day)) {{clustered}}",
+        """CREATE TABLE day_label (
+            room INTEGER, day INTEGER, label TEXT, ms BIGINT NOT NULL, PRIMARY KEY (room, day, label)
+        ) {clustered}""",
+        f"INSERT INTO day SELECT room, hour / 24, {MEANS} FROM hour GROUP BY room, hour / 24",
+        "INSERT INTO day_label SELECT room, hour / 24, label, sum(ms) FROM hour_label GROUP BY room, hour / 24, label",
+    ),
 )
 _VERSION = "CREATE TABLE IF NOT EXISTS roomtone_history (version INTEGER NOT NULL)"
 

@@ -6,33 +6,12 @@ from typing import NamedTuple
 
 from edge.history.engine import Engine, Work
 from edge.history.minutes import HOUR_MS, MINUTE_MS, Day, Minute, Sample, minutes
-from edge.history.schema import prepare
+from edge.history.schema import MEANS, prepare
 from edge.history.taken import Taken
 
 _EVENT = f"INSERT INTO event VALUES ({', '.join('?' * len(Taken._fields))}) ON CONFLICT DO NOTHING"
 _MINUTE = "INSERT INTO minute VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _LABEL = "INSERT INTO minute_label VALUES (?, ?, ?, ?)"
-
-
-def _mean(name: str, over: str) -> str:
-    """Return SQL for a mean of means, each weighed by the time that it is of."""
-    return (
-        f"CAST(round(sum(1.0 * {name} * {over}) / "
-        f"nullif(sum(CASE WHEN {name} IS NULL THEN 0 ELSE {over} END), 0)) AS INTEGER)"
-    )
-
-
-# What minutes are summed up to: an hour has the same columns.
-MEANS = ", ".join(
-    [
-        "sum(heard_ms)",
-        "sum(voiced_ms)",
-        _mean("level_dbfs", "heard_ms"),
-        _mean("speech_permille", "heard_ms"),
-        _mean("arousal_permille", "voiced_ms"),
-        _mean("valence_permille", "voiced_ms"),
-    ]
-)
 
 
 class History:
@@ -106,13 +85,13 @@ class History:
         return gone
 
 
+# When a row of a table begins: the column that says so, and the unit of that in milliseconds.
 _KEPT = {
     "event": ("ts_ms", 1),
-    "minute": ("minute", MINUTE_MS),
-    "minute_label": ("minute", MINUTE_MS),
-    "hour": ("hour", HOUR_MS),
-    "hour_label": ("hour", HOUR_MS),
-}  # when a row begins, and the unit of that
+    **{f"minute{kind}": ("minute", MINUTE_MS) for kind in ("", "_label")},
+    **{f"hour{kind}": ("hour", HOUR_MS) for kind in ("", "_label")},
+    **{f"day{kind}": ("day", 24 * HOUR_MS) for kind in ("", "_label")},
+}
 
 
 class Known(NamedTuple):
@@ -159,14 +138,22 @@ def _delete(work: Work, table: str, room: int, before_ms: int | None) -> int:
 
 
 def _sum_up(work: Work, first: int, last: int, room: int | None = None) -> None:
-    """Write the hours from `first` up to, but without, `last` anew, of a room or of all."""
-    bounds = (first, last) if room is None else (first, last, room)
-    within = (60 * first, 60 * last) if room is None else (60 * first, 60 * last, room)
-    of = "" if room is None else " AND room = ?"
-    for table in ("hour", "hour_label"):
-        work.do(f"DELETE FROM {table} WHERE hour >= ? AND hour < ?{of}", bounds)
-    where = f"WHERE minute >= ? AND minute < ?{of}"
-    hour = "minute / 60"
-    work.do(f"INSERT INTO hour SELECT room, {hour}, {MEANS} FROM minute {where} GROUP BY room, {hour}", within)
-    work.do(f"INSERT INTO hour_label SELECT room, {hour}, label, sum(ms) FROM minute_label {where} "
-            f"GROUP BY room, {hour}, label", within)  # fmt: skip
+    """Write the hours from `first` up to, but without, `last` anew, of a room or of all, and the days they are of."""
+    _sum(work, "minute", "hour", 60, (first, last), room)
+    sum_days(work, first // 24, -(-last // 24), room)
+
+
+def sum_days(work: Work, first: int, last: int, room: int | None = None) -> None:
+    """Write the days from `first` up to, but without, `last` anew, of a room or of all."""
+    _sum(work, "hour", "day", 24, (first, last), room)
+
+
+def _sum(work: Work, part: str, whole: str, parts: int, bounds: tuple[int, int], room: int | None) -> None:
+    of, who = ("", ()) if room is None else (" AND room = ?", (room,))
+    for table in (whole, f"{whole}_label"):
+        work.do(f"DELETE FROM {table} WHERE {whole} >= ? AND {whole} < ?{of}", (*bounds, *who))
+    within = (*(parts * bound for bound in bounds), *who)
+    where, number = f"WHERE {part} >= ? AND {part} < ?{of}", f"{part} / {parts}"
+    work.do(f"INSERT INTO {whole} SELECT room, {number}, {MEANS} FROM {part} {where} GROUP BY room, {number}", within)
+    work.do(f"INSERT INTO {whole}_label SELECT room, {number}, label, sum(ms) FROM {part}_label {where} "
+            f"GROUP BY room, {number}, label", within)  # fmt: skip

@@ -144,7 +144,15 @@ def test_a_room_that_is_forgotten_is_gone_and_stays_so_and_no_other(kept):
     filled(kept)
     before = told(kept, "attic")
     gone = kept.forget("kitchen", before_ms=None, now_ms=round(1_000 * NOW_S))
-    assert gone == {"event": 5, "minute": 240, "minute_label": 120, "hour": 4, "hour_label": 2}
+    assert gone == {
+        "event": 5,
+        "minute": 240,
+        "minute_label": 120,
+        "hour": 4,
+        "hour_label": 2,
+        "day": 2,
+        "day_label": 2,
+    }
     assert told(kept, "kitchen") == (0, 0, 0)
     assert told(kept, "attic") == before == (5, 240, 4)
     # The broker still has the last day, and a sensor what it could not deliver.
@@ -192,7 +200,8 @@ def test_what_is_older_than_it_may_be_goes(kept):
 def test_a_store_of_version_1_becomes_one_of_now(store):
     old = opened(EdgeConfig(), store, create=True).engine  # makes the file, or the database's tables
     with old.writing() as work:
-        for table in ("kept", "room", "event", "minute", "minute_label", "hour", "hour_label", "roomtone_history"):
+        for table in ("kept", "room", "event", "minute", "minute_label", "hour", "hour_label", "day", "day_label",
+                      "roomtone_history"):  # fmt: skip
             work.do(f"DROP TABLE {table}")
     schema.prepare(old, schema.VERSIONS[:1])
     assert old.ask("SELECT version FROM roomtone_history") == [(1,)]
@@ -201,11 +210,17 @@ def test_a_store_of_version_1_becomes_one_of_now(store):
         work.do("INSERT INTO room (room, name, until_minute) VALUES (1, 'kitchen', ?)", (round(NOW_S // 60) - 10,))
         said = event(seq=5)
         work.each(f"INSERT INTO event VALUES ({', '.join('?' * len(Taken._fields))})", [packed(said)._replace(room=1)])
+        hours = [(1, 24 * 7 + hour, 3_600_000, 0, -50 - hour, 10, None, None) for hour in (3, 5, 25)]
+        work.each("INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?)", hours)
+        work.each("INSERT INTO hour_label VALUES (1, ?, 'sad', 1000)", [(hour,) for _, hour, *_ in hours])
     old.close()
     now = opened(EdgeConfig(), store)
     assert now.engine.ask("SELECT version FROM roomtone_history") == [(len(schema.VERSIONS),)]
     assert now.client_id == "roomtone-history-old"
     assert events(now) == [said]
+    assert now.engine.ask("SELECT day, heard_ms, level_dbfs FROM day ORDER BY day") == [(7, 7_200_000, -54),
+                                                                                       (8, 3_600_000, -75)]  # fmt: skip
+    assert now.engine.ask("SELECT day, ms FROM day_label ORDER BY day") == [(7, 2_000), (8, 1_000)]
     assert now.take_days({"kitchen": day(NOW_S, (7_200, 0, "quiet"))}) == 10
     now.forget("kitchen", before_ms=None, now_ms=round(1_000 * NOW_S))
     assert told(now, "kitchen") == (0, 0, 0)
@@ -270,6 +285,29 @@ def test_a_question_is_answered_in_local_time_over_the_change_of_clocks(kept):
     assert found.whole.heard[0] == pytest.approx(
         sum(by_day[start]["heard"] for start in asked.local_starts()) / 60 / 92.5, abs=1e-3
     )
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_year_of_every_room_is_that_of_each(kept, zone):
+    """Asked of days, which are UTC's, against the same asked of hours: in UTC the same, else within half a day."""
+    dice = random.Random(5)
+    for name in ("kitchen", "attic"):
+        for back in range(40, -1, -1):
+            if dice.random() < 0.8:
+                begin, label = dice.randrange(30_000, 86_400), dice.choice(("happy", "sad"))
+                kept.take_days({name: day(NOW_S - 86_400 * back, (begin, begin / 2, label), (begin / 2, 0, "quiet"))})
+            kept.sum_up(int(NOW_S - 86_400 * back) // 3_600)
+    asked = steps(NOW_S, 35, HOURS_OF_WEEK, ZoneInfo(zone))
+    rooms = names(kept.engine)
+    together = past(kept.engine, rooms, asked)
+    alone = [past(kept.engine, {room: name}, asked)[0] for room, name in rooms.items()]
+    assert [each.room for each in together] == ["attic", "kitchen"]
+    within = 0.0 if zone == "UTC" else 0.5 / 7 + 0.01
+    for all_rooms, one in zip(together, alone, strict=True):
+        assert all_rooms.course.heard[1:-1] == pytest.approx(one.course.heard[1:-1], abs=within + 1e-3)
+        assert sum(all_rooms.course.heard) == pytest.approx(sum(one.course.heard), abs=2 * within + 1e-3)
+        if zone == "UTC":
+            assert all_rooms == one
 
 
 def test_two_processes_may_write_at_once(store):
