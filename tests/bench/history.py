@@ -394,7 +394,7 @@ def sizes(engine: Engine) -> dict[str, Any]:
 
 def measured(store: str, scratch: Path, talks: Sequence[Talk]) -> dict[str, Any]:
     """Return the figures of one kind of store; the year in SQLite is made first, and the others are copies of it."""
-    for left in [*scratch.glob("day.*"), *scratch.glob("*.duckdb*")]:
+    for left in {*scratch.glob("day.*"), *scratch.glob("*.duckdb*")}:
         left.unlink()
     whole = SqliteEngine(scratch / "year.sqlite", create=True)
     fill(History(whole), talks)
