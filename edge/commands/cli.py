@@ -236,21 +236,10 @@ def _history(options: argparse.Namespace) -> int:
 
 
 _COMMANDS = {
-    "run": _run,
-    "demo": _demo,
-    "classify": _classify,
-    "watch": _watch,
-    "devices": _devices,
-    "check": _check,
-    "doctor": _doctor,
-    "health": _health,
-    "homeassistant": _homeassistant,
-    "forget": _forget,
-    "model": _model,
-    "teach": _teach,
-    "lessons": _lessons,
-    "history": _history,
-}
+    "run": _run, "demo": _demo, "classify": _classify, "watch": _watch, "devices": _devices, "check": _check,
+    "doctor": _doctor, "health": _health, "homeassistant": _homeassistant, "forget": _forget, "model": _model,
+    "teach": _teach, "lessons": _lessons, "history": _history,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())
