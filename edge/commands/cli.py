@@ -146,7 +146,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from edge.commands.doctor import examine, examine_all, printed
+    from edge.commands.doctor.examination import examine, examine_all, printed
 
     options.log_level = options.log_level or "error"  # its own lines say the rest
     logging.basicConfig(level=options.log_level.upper())

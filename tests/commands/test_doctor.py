@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge.commands.doctor import _secrets, _sound_cards
+from edge.commands.doctor.machine import secrets, sound_cards
 from edge.config import EdgeConfig, Mqtt
 from tests.dashboard.puppet import Puppet
 from tests.support.broker import HOST, free_port
@@ -133,15 +133,15 @@ def test_secrets_that_others_can_read(tmp_path, mode, mark):
     secret = tmp_path / "password"
     secret.write_text("x")
     secret.chmod(mode)
-    told = _secrets(EdgeConfig(mqtt=Mqtt(host=HOST, password_file=str(secret))))
+    told = secrets(EdgeConfig(mqtt=Mqtt(host=HOST, password_file=str(secret))))
     assert str(told).startswith(mark)
     assert ("chmod 600" in told.remedy) == (mark == "warn")
 
 
 def test_a_sound_card_that_may_not_be_opened(tmp_path):
     (tmp_path / "pcmC0D0c").touch()
-    assert _sound_cards(EdgeConfig(), folder=tmp_path).exit_status == 0
+    assert sound_cards(EdgeConfig(), folder=tmp_path).exit_status == 0
     (tmp_path / "pcmC1D0c").symlink_to(tmp_path / "nowhere")  # which not even root can open
-    told = _sound_cards(EdgeConfig(), folder=tmp_path)
+    told = sound_cards(EdgeConfig(), folder=tmp_path)
     assert told.exit_status == 69
     assert told.remedy

@@ -1,12 +1,9 @@
 """`roomtone doctor`: looks at everything a sensor needs, and says in a line each what is wrong and what helps."""
 
-import grp
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -14,44 +11,25 @@ import msgspec
 
 from edge.commands.check import broker_answers, rooms, settings
 from edge.commands.devices import exposed, require_source
+from edge.commands.doctor.finding import Finding
+from edge.commands.doctor.machine import clock, disk, secrets, sound_cards
 from edge.commands.ear import Leave, leave, listen, told
 from edge.config import EdgeConfig, load_edge
-from edge.credentials import located
 from edge.daemon.run import model_path
 from edge.delivery.past import Retained
 from edge.errors import ConfigError, RoomtoneError, UnavailableError
-from edge.files import nearest, unwritable
 from edge.hearing.reach import faint
 from edge.instances import Instance, instances, neighbours
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
-from edge.state_folder import state_folder
 from edge.voice.payloads import ROOT, Health
 
-MADE_AT_LEAST_UNIX_S = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # this program is younger
-SPARE_BYTES = 50_000_000
-OTHERS = 0o077
 REMEDIES = {  # where the error itself names none
     "model": "install another one (`roomtone model install`), or correct edge.model",
     "level": "`roomtone devices --live` shows what is heard",
-    "clock": "set it, or let NTP do so",
     "broker": "start it, or correct edge.mqtt",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What was looked at and found. `remedy` is empty where all is well; `exit_status` is that of a failure, else 0."""
-
-    subject: str
-    words: str
-    remedy: str = ""
-    exit_status: int = 0
-
-    def __str__(self) -> str:
-        mark = "FAIL" if self.exit_status else "warn" if self.remedy else "ok"
-        return f"{mark:<5} {self.subject}: {self.words}{f': {self.remedy}' if self.remedy else ''}"
 
 
 def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> Iterator[Finding]:
@@ -67,12 +45,12 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
         ("microphone", _microphone),
         ("listening", lambda config: _listening(leave(config, known(config)))),
         ("level", _level),
-        ("sound cards", _sound_cards),
-        ("clock", _clock),
-        ("disk", _disk),
+        ("sound cards", sound_cards),
+        ("clock", clock),
+        ("disk", disk),
         ("broker", _broker),
         ("day", _day),
-        ("secrets", _secrets),
+        ("secrets", secrets),
     ]
     if others := neighbours(where):
         looks.append(("rooms", lambda config: _rooms(config, others)))
@@ -158,72 +136,6 @@ def _level(config: EdgeConfig) -> Finding:
     return Finding(subject="level", words=heard.words, remedy=heard.trouble, exit_status=69 if heard.deaf else 0)
 
 
-def _sound_cards(config: EdgeConfig, *, folder: Path = Path("/dev/snd")) -> Finding:
-    if config.audio.command is not None:
-        return Finding(subject="sound cards", words="not used: a command delivers the sound")
-    nodes = sorted(folder.glob("pcmC*c"))
-    closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
-    if closed:
-        return Finding(
-            subject="sound cards",
-            words=f"{closed[0]} may not be opened by this user",
-            remedy="`sudo usermod -aG audio $USER`, then log in anew" if not _in_audio() else "check udev's rules",
-            exit_status=69,
-        )
-    if not nodes:
-        return Finding(subject="sound cards", words="none of this machine's own: sound comes from a server, if at all")
-    return Finding(subject="sound cards", words=f"{len(nodes)} may be opened by this user")
-
-
-def _in_audio() -> bool:
-    try:
-        return grp.getgrnam("audio").gr_gid in os.getgroups()
-    except KeyError:
-        return False
-
-
-def _clock(config: EdgeConfig) -> Finding:
-    now = datetime.now().astimezone()
-    words = f"{now:%Y-%m-%d %H:%M:%S %Z}"
-    if now.timestamp() < MADE_AT_LEAST_UNIX_S:
-        return Finding(subject="clock", words=f"{words} cannot be", remedy=REMEDIES["clock"])
-    synchronised = _synchronised()
-    if synchronised is None:
-        return Finding(subject="clock", words=f"{words}; whether it is synchronised cannot be told here")
-    if not synchronised:
-        return Finding(subject="clock", words=f"{words}, not synchronised", remedy="`sudo timedatectl set-ntp true`")
-    return Finding(subject="clock", words=f"{words}, synchronised")
-
-
-def _synchronised() -> bool | None:
-    """Return whether the clock is, by systemd's word; None where there is no systemd to ask."""
-    if shutil.which("timedatectl") is None:
-        return None
-    asked = subprocess.run(
-        ["timedatectl", "show", "--property=NTPSynchronized", "--value"],
-        capture_output=True, text=True, timeout=10, check=False,
-    )  # fmt: skip
-    return {"yes": True, "no": False}.get(asked.stdout.strip())
-
-
-def _disk(config: EdgeConfig) -> Finding:
-    folder = state_folder(config.state_folder)
-    if folder is None:
-        return Finding(
-            subject="disk", words="no folder for events that wait: a restart loses them", remedy="set edge.state_folder"
-        )
-    if trouble := unwritable(folder, folder=True):
-        return Finding(
-            subject="disk", words=f"{folder}: {trouble}", remedy="give it to this user, or set edge.state_folder",
-            exit_status=ConfigError.exit_status,
-        )  # fmt: skip
-    free = shutil.disk_usage(nearest(folder)).free
-    words = f"{folder}: {free / 1e9:.1f} GB free"
-    if free < config.outbox.bytes + SPARE_BYTES:
-        return Finding(subject="disk", words=words, remedy="make room, or lower edge.outbox.bytes")
-    return Finding(subject="disk", words=words)
-
-
 def _broker(config: EdgeConfig) -> Finding:
     found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if config.mqtt.host == "embedded" and found is None:
@@ -253,17 +165,3 @@ def _day(config: EdgeConfig) -> Finding:
         words, _, remedy = why.partition("; ")
         return Finding(subject="day", words=words, remedy=remedy)
     return Finding(subject="day", words=f"the loudest minute of a day was {db} dB above the noise")
-
-
-def _secrets(config: EdgeConfig) -> Finding:
-    tls = config.mqtt.tls
-    named = (config.mqtt.password_file, tls.key_file if tls else None, config.audio.password_file)
-    files = [file for file in named if file]
-    there = [path for path in map(located, files) if Path(path).exists()]  # what is not there, `broker` tells
-    open_ones = [path for path in there if Path(path).stat().st_mode & OTHERS]
-    if open_ones:
-        return Finding(
-            subject="secrets", words=f"{open_ones[0]} can be read by others", remedy=f"`chmod 600 {open_ones[0]}`"
-        )
-    words = "readable by this user only" if there else "none are there" if files else "none are used"
-    return Finding(subject="secrets", words=words)

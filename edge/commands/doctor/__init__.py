@@ -1,0 +1,1 @@
+"""`roomtone doctor`: everything a sensor needs, looked at, and what helps."""
