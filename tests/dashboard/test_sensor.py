@@ -97,7 +97,7 @@ def test_every_setting_is_set_read_back_and_given_back(
         drawer.get_by_role("checkbox", name="Quiet hours").check()
         for name, value in (("from", "04:00"), ("to", "04:01"), ("Time zone", "Moon/Base")):
             drawer.get_by_label(name, exact=True).fill(value)
-        drawer.get_by_role("button", name="Set the quiet hours").click()
+        drawer.get_by_role("button", name="Set the quiet hours", exact=True).click()
         expect(page.locator("#settings-note")).to_contain_text("unknown time zone 'Moon/Base'")
         assert holds()["quiet_hours"] is None
         drawer.get_by_role("checkbox", name="Quiet hours").check()
@@ -105,7 +105,7 @@ def test_every_setting_is_set_read_back_and_given_back(
         far = {"start": f"{(hour + 11) % 24:02}:00", "end": f"{(hour + 12) % 24:02}:00", "time_zone": "UTC"}
         for name, value in zip(("from", "to", "Time zone"), far.values(), strict=True):
             drawer.get_by_label(name, exact=True).fill(value)
-        drawer.get_by_role("button", name="Set the quiet hours").click()
+        drawer.get_by_role("button", name="Set the quiet hours", exact=True).click()
         expect(page.locator("#quiet-holds p")).to_contain_text("set here. The configuration has none.")
         expect(page.locator("#calibrate-result")).to_contain_text("The room is known since")
         told = holds()

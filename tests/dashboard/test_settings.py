@@ -97,13 +97,13 @@ def test_quiet_hours_are_sent_as_a_whole_and_taken_away(room: Broker, visit):
         expect(page.locator("#sensitivity-value")).to_have_text("51")
         expect(opened.get_by_label("Time zone")).to_have_value("Europe/Rome")
         assert sensor.commands == []
-        opened.get_by_role("button", name="Set the quiet hours").click()
+        opened.get_by_role("button", name="Set the quiet hours", exact=True).click()
         assert commands(sensor, 1) == [{"quiet_hours": NIGHT}]
         sensor.settings(quiet_hours=NIGHT, set=["quiet_hours"], configured={"quiet_hours": None}, **answered())
         told = "Now 23:00 to 06:30 (Europe/Rome), set here. The configuration has none."
         expect(page.locator("#quiet-holds p")).to_have_text(told)
         opened.get_by_role("checkbox", name="Quiet hours").uncheck()
-        opened.get_by_role("button", name="Set the quiet hours").click()
+        opened.get_by_role("button", name="Set the quiet hours", exact=True).click()
         assert commands(sensor, 2)[-1] == {"quiet_hours": None}
 
 
