@@ -17,6 +17,7 @@ const Page = (() => {
   let scheduled = false;
   let drawnAt = -Infinity;
   let whole = false;
+  const wanted = new Set(); // files that not everybody needs
 
   function start() {
     const demo = new URLSearchParams(location.search).has("demo");
@@ -55,6 +56,13 @@ const Page = (() => {
       document.documentElement.dataset.whole = "";
     });
     document.body.append(scripts);
+  }
+
+  /* Loads what not everybody needs, once: `settings` or `history`. */
+  function want(name) {
+    if (wanted.has(name)) return;
+    wanted.add(name);
+    document.body.append(Dom.byId(`with-${name}`).content.cloneNode(true));
   }
 
   function route() {
@@ -103,6 +111,7 @@ const Page = (() => {
     for (const view of views) view.update(context);
     const title = sensor ? `${linkUp ? context.condition.word : "disconnected"} · ${sensor.name} · roomtone` : "roomtone";
     if (document.title !== title) document.title = title;
+    if (whole && broker.connection.recorder !== "") want("history");
     if (!whole && store.sensors.size > 0) setTimeout(loadLater); // after this has been painted
   }
 
@@ -132,6 +141,7 @@ const Page = (() => {
   return {
     start,
     touch,
+    want,
     addView: (view) => (views.push(view), touch()),
     addRoomView: (view) => (roomViews.push(view), touch()),
     onLink: (listener) => (linkListeners.push(listener), listener(link)),

@@ -1,4 +1,4 @@
-/* The microphone in words, the sound's figures, and the listening switch. */
+/* The microphone in words, the sound's figures, the listening switch, and the way to the settings. */
 "use strict";
 
 class MicrophoneCard {
@@ -9,6 +9,7 @@ class MicrophoneCard {
     this._switch = Dom.byId("listening");
     this._sensor = null;
     this._switch.addEventListener("click", () => this._toggle());
+    Dom.byId("settings-open").addEventListener("click", () => Page.want("settings"));
   }
 
   update(sensor, { condition, nowMs }) {
@@ -28,6 +29,7 @@ class MicrophoneCard {
       ["Clipped", sound?.clippedRatio == null ? "–" : `${(sound.clippedRatio * 100).toFixed(1)} %`, sound?.clippedRatio > 0.01 ? "too loud" : ""],
     ]);
     this._showSwitch(sensor, nowMs);
+    Dom.setHidden(Dom.byId("settings-open"), sensor.settings === null);
   }
 
   _showSwitch(sensor, nowMs) {

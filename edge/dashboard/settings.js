@@ -152,7 +152,6 @@ class Settings {
     this._sent = new Set(); // those of them that were sent
     this._resting = new Map(); // timers of those that will be sent when they rest, by name
     this._dialog = Dom.byId("settings");
-    this._open = Dom.byId("settings-open");
     this._controls = [
       new Sensitivity("sensitivity", "sensitivity", "sensitivity"),
       new QuietHours(),
@@ -160,7 +159,7 @@ class Settings {
       new Field("log_level", "level", "log level"),
     ];
     addEventListener("hashchange", () => this._dialog.close());
-    this._open.addEventListener("click", () => this._show());
+    Dom.byId("settings-open").addEventListener("click", () => this._show());
     this._dialog.addEventListener("close", () => this._closed());
     Dom.byId("settings-close").addEventListener("click", () => this._dialog.close());
     Dom.byId("calibrate").addEventListener("click", () => this._send({ calibrate: true }));
@@ -177,8 +176,9 @@ class Settings {
       this._dialog.close();
       return; // what is still to be sent goes to the room that it was chosen for
     }
+    const first = this._sensor === null; // somebody opened it, and so it came
     this._sensor = sensor;
-    Dom.setHidden(this._open, sensor.settings === null);
+    if (first) this._show();
     if (sensor.settings === null || !this._dialog.open) return;
     const outcome = this._asking.outcome(sensor.device, sensor.settings.answer, context.nowMs);
     if (outcome.state !== "pending") {
