@@ -336,7 +336,7 @@ certfile $folder/server.crt
 keyfile $folder/server.key
 tls_version tlsv1.2
 require_certificate true
-max_connections 200
+max_connections 400
 
 listener $inner_port 127.0.0.1
 protocol websockets
