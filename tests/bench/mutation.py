@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from tests.support.sounds import ROOT
@@ -103,6 +104,7 @@ ROOMS = {
     ),
 }
 # What the tests import is imported once, not for every mutant; and a busy machine is no endless loop.
+MUTMUT = "import gc; gc.disable(); from mutmut.__main__ import cli; cli()"  # no mutant lives for long
 SPEED = "process_isolation=forkserver\ntimeout_constant=4\n"
 NOTICED = {"killed", "timeout", "segfault"}
 SURVIVED = {"survived", "no tests"}
@@ -150,7 +152,7 @@ def prepare(name: str) -> Path:
 
 def judge(workspace: Path, children: int) -> None:
     """Let mutmut judge what it has not judged yet, and once more what survived."""
-    mutmut = [sys.executable, "-c", "from mutmut.__main__ import cli; cli()", "run", "--max-children", str(children)]
+    mutmut = [sys.executable, "-c", MUTMUT, "run", "--max-children", str(children)]
     survivors = [mutant.name for mutant in results(workspace) if mutant.status in SURVIVED]
     subprocess.run(mutmut, cwd=workspace, check=True)
     if survivors:
@@ -197,19 +199,22 @@ def unexplained(mutants: list[Mutant]) -> Iterator[Mutant]:
     yield from (m for m in mutants if m.status in SURVIVED and (m.file, m.change) not in known)
 
 
-def report(judged: dict[str, list[Mutant]]) -> str:
-    """Return the table of rooms and the survivors with their reasons, as Markdown."""
+def report(judged: dict[str, list[Mutant]], before: str) -> str:
+    """Return the table of rooms and the survivors with their reasons, as Markdown. Of rooms that were not judged here,
+    the rows stay that the report had before."""
     known = reasons()
+    rows = {row.split(" | ")[0].removeprefix("| "): row for row in before.splitlines() if row.startswith("| ")}
     lines = [
         "# What the tests notice",
         "",
         "Written by `python -m tests.bench.mutation --report` from what `make mutants` found: small changes that",
         "mutmut made to the code, and whether the tests of the room failed. *Equivalent* are those that change nothing",
         "that anybody can observe; the score is of the others that were judged. mutmut leaves alone what is outside",
-        "functions, and functions with a decorator.",
+        "functions, and functions with a decorator. A row is of the code of its day: what survived then, and is not",
+        "listed below, has been looked at since, and is noticed now.",
         "",
-        "| room | mutants | not judged | noticed | equivalent | survived | score |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| room | mutants | not judged | noticed | equivalent | survived | score | judged on |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     excused = []
     for room, mutants in judged.items():
@@ -220,14 +225,22 @@ def report(judged: dict[str, list[Mutant]]) -> str:
         survived = len(rest) - len(equivalent)
         counts = (len(mutants), len(mutants) - noticed - len(rest), noticed, len(equivalent), survived)
         score = noticed / max(1, noticed + survived)
-        lines.append(f"| {room} | {' | '.join(map(str, counts))} | {score:.1%} |")
+        rows[room] = f"| {room} | {' | '.join(map(str, counts))} | {score:.1%} | {_day(room)} |"
+    lines += [rows[room] for room in ROOMS if room in rows]
+    here = {m.file for mutants in judged.values() for m in mutants}
+    told = [(m.file, m.change) for m in excused] + [(file, change) for file, change in known if file not in here]
     lines += ["", "## Equivalent, and why"]
-    for file in sorted({m.file for m in excused}):
+    for file in sorted({file for file, _ in told}):
         lines += ["", f"### {file}", ""]
-        lines += [f"- `{m.change}`: {known[m.file, m.change]}" for m in excused if m.file == file]
+        lines += [f"- `{change}`: {known[file, change]}" for other, change in told if other == file]
     left = [m for mutants in judged.values() for m in unexplained(mutants)]
     lines += ["", "## Survived", ""] + [f"- {m.file}: `{m.change}`" for m in left] if left else []
     return "\n".join(lines) + "\n"
+
+
+def _day(room: str) -> date:
+    """Return when a room was last judged."""
+    return date.fromtimestamp(max(meta.stat().st_mtime for meta in (WORKSPACES / room / "mutants").rglob("*.meta")))
 
 
 def main() -> int:
@@ -240,7 +253,7 @@ def main() -> int:
         parser.error(f"no such room: {', '.join(sorted(strangers))}")
     if options.report:
         judged = {name: results(WORKSPACES / name) for name in ROOMS if (WORKSPACES / name / "mutants").exists()}
-        REPORT.write_text(report(judged))
+        REPORT.write_text(report(judged, REPORT.read_text()))
         return 0
     left = []
     for name in options.rooms or ROOMS:

@@ -175,18 +175,6 @@ def test_a_room_is_heard_twice_first_unknown_then_known_by_the_sound_itself():
     assert replay(model, manifest) < 1e-4
 
 
-def test_what_fills_no_block_is_no_part_of_a_golden_utterance():
-    model, manifest = hearing(), HEARING.manifest
-    sound = msgspec.structs.replace(manifest.golden.sound, duration_s=(14 * 1_280 + 0.5) / 16_000 - 1 / 16_000)
-    samples = sound.samples(16_000)
-    assert len(samples) == 14 * 1_280 - 1
-    seen = observe(model, manifest, sound).features[0]
-    model.reset(np.zeros(SPEC.window_samples, np.float32))
-    model.process(samples[: 13 * 1_280])
-    deviation = np.hypot(manifest.baseline.within, manifest.baseline.between)
-    np.testing.assert_allclose(seen, np.nan_to_num((model.functionals - manifest.baseline.mean) / deviation), rtol=1e-5)
-
-
 def test_functionals_may_differ_by_the_last_bits_only():
     model, manifest = hearing(), HEARING.manifest
     for difference, refused in ((FUNCTIONAL_TOLERANCE * 0.9, False), (FUNCTIONAL_TOLERANCE * 1.1, True)):
