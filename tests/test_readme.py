@@ -9,7 +9,7 @@ import pytest
 
 from convert import strangers, taught
 from convert.report.tables import artifact_table
-from tests.bench import everybody_table, instances, sensitivity
+from tests.bench import everybody_table, history, instances, sensitivity
 from tests.bench.cost import table
 from tests.support.sounds import ROOT
 from tests.test_house import HOUSES
@@ -84,6 +84,11 @@ def test_the_readme_has_the_bench_s_table_of_several_rooms():
     found = json.loads(instances.REPORT.read_text())
     assert [one["sensors"] for one in found] == [1, 2, 3, 8]
     assert instances.table(found) in (ROOT / "tests" / "bench" / "README.md").read_text()
+
+
+def test_the_readme_has_the_bench_s_table_of_histories():
+    found = json.loads(history.REPORT.read_text())
+    assert history.table(found) in (ROOT / "tests" / "bench" / "README.md").read_text()
 
 
 def test_the_figures_that_matter_are_the_reports():

@@ -127,11 +127,12 @@ const LookingBack = (() => {
       this._drawn = key;
       const rooms = this._answer?.rooms ?? [];
       this._courses.replaceChildren(...rooms.map((each) => this._row(each, room === null)));
-      rooms.forEach((each, i) => drawCourse(this._courses.children[i].querySelector("canvas"), each.course));
+      const colour = colours();
+      rooms.forEach((each, i) => drawCourse(this._courses.children[i].querySelector("canvas"), each.course, colour));
       if (room === null) return;
       const week = rooms[0]?.week ?? null;
       Dom.setHidden(this._box.querySelector(".week"), week === null);
-      if (week !== null) drawWeek(this._box.querySelector(".week-map"), week);
+      if (week !== null) drawWeek(this._box.querySelector(".week-map"), week, colour);
       this._box.querySelector(".legend").replaceChildren(...(rooms.length ? shares(rooms[0].whole) : []));
     }
 
@@ -173,8 +174,14 @@ const LookingBack = (() => {
     return { context, width, height };
   }
 
+  /* Returns what gives a label's colour, asking the style sheet once for each. */
+  function colours() {
+    const known = new Map();
+    return (label) => known.get(label) ?? known.set(label, Labels.colour(label)).get(label);
+  }
+
   /* A bar a step, as tall as its share of speech against the most; a step in which nobody listened has none. */
-  function drawCourse(canvas, told) {
+  function drawCourse(canvas, told, colour) {
     const { context, width, height } = sized(canvas);
     const count = told.heard.length;
     const highest = Math.max(...told.heard.map((_, at) => spoken(told, at)), 0.01);
@@ -182,19 +189,19 @@ const LookingBack = (() => {
     const bar = Math.max(1, pitch - (pitch > 4 ? 1 : 0));
     for (let at = 0; at < count; at += 1) {
       if (told.heard[at] === 0) continue;
-      context.fillStyle = Labels.colour(Labels.QUIET);
+      context.fillStyle = colour(Labels.QUIET);
       context.fillRect(at * pitch, height - 2, bar, 2);
       let y = height - 2;
       for (const [label, values] of told.labels) {
         const tall = ((height - 3) * values[at]) / highest;
-        context.fillStyle = Labels.colour(label);
+        context.fillStyle = colour(label);
         context.fillRect(at * pitch, y - tall, bar, tall);
         y -= tall;
       }
     }
   }
 
-  function drawWeek(canvas, week) {
+  function drawWeek(canvas, week, colour) {
     const { context, width, height } = sized(canvas);
     const [left, foot] = [34, 16];
     const [wide, tall] = [(width - left) / 24, (height - foot) / 7];
@@ -207,7 +214,7 @@ const LookingBack = (() => {
       if (week.heard[at] === 0) continue;
       const label = most(week, at);
       context.globalAlpha = label === null ? 0.25 : 0.25 + 0.75 * Math.sqrt(spoken(week, at) / highest);
-      context.fillStyle = Labels.colour(label ?? Labels.QUIET);
+      context.fillStyle = colour(label ?? Labels.QUIET);
       context.fillRect(x, y, wide - 1, tall - 1);
     }
     context.globalAlpha = 1;

@@ -22,6 +22,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+from playwright.sync_api import sync_playwright
 
 from edge.commands.classify import classify
 from edge.config import EdgeConfig
@@ -36,6 +37,11 @@ from edge.history.store import History, sum_days
 from edge.history.taken import Taken, event_of, packed
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.voice.sequence import uuid7
+from tests.conftest import DASHBOARD
+from tests.dashboard.puppet import Puppet
+from tests.history.test_recorder import recording
+from tests.support.broker import Broker
+from tests.support.chromium import Visit, launch
 from tests.support.postgres import Postgres
 
 REPORT = Path(__file__).parent / "reports" / "history.json"
@@ -378,6 +384,58 @@ def _written_bytes() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
+def on_the_page(store: Path, scratch: Path) -> dict[str, float]:
+    """Return how many milliseconds pass between a click and what it shows, in Chromium: page, broker and recorder."""
+    took: dict[str, list[float]] = {}
+    with (
+        Broker(scratch / "broker", http_dir=DASHBOARD) as broker,
+        recording(scratch, broker.port, str(store)),
+        Puppet(broker.port, "room-01") as one,
+        Puppet(broker.port, "room-02") as other,
+        sync_playwright() as playwright,
+    ):
+        one.state("quiet")
+        other.state("quiet")
+        browser = launch(playwright)
+        for name, at, card in (("a room's", "#room-01", "#room-history"), ("20 rooms'", "", "#all-history")):
+            page = Visit.begin(browser, broker.page_url + at).page
+            page.wait_for_selector(f"{card} .courses li")
+            for span in ("month", "year", "week") * 3:
+                took.setdefault(f"{name} {span}", []).append(page.evaluate(_CLICKED, [card, span]))
+        browser.close()
+    return {name: round(statistics.median(times)) for name, times in took.items()}
+
+
+_CLICKED = """async ([card, span]) => {
+    const began = performance.now();
+    [...document.querySelectorAll(`${card} .spans button`)].find(button => button.textContent === span).click();
+    const shown = () => document.querySelector(`${card} canvas[aria-label^="Course over the ${span}"]`) !== null;
+    while (!shown()) await new Promise(resolve => requestAnimationFrame(resolve));
+    return performance.now() - began;
+}"""
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return the figures for people."""
+    stores = {"sqlite": "SQLite", "duckdb": "DuckDB", "postgres": "PostgreSQL"}
+    lines = ["| | " + " | ".join(stores.values()) + " |", "|---|" + "---:|" * len(stores)]
+
+    def row(name: str, cell: Callable[[dict[str, Any]], str]) -> None:
+        lines.append(f"| {name} | " + " | ".join(cell(report[store]) for store in stores) + " |")
+
+    row("a day of events, MB", lambda found: f"{found['events_mb_a_day']:.1f}")
+    row("a day of minutes, MB", lambda found: f"{found['minutes_mb_a_day']:.1f}")
+    row("a year of hours and days, MB", lambda found: f"{found['hours_mb_a_year']:.0f}")
+    for name, key in (("written by 6 hours, MB", "written_mb"), ("times what was said", "times_payload"),
+                      ("a commit, ms", "ms_a_commit")):  # fmt: skip
+        row(name, lambda found, key=key: f"{found['day'][key]:.0f}" if "day" in found else "")
+    for question in report["sqlite"]["answers"]:
+        row(f"{question}, ms (of CPU)", lambda found, asked=question: "{median_ms} ({median_cpu_ms})".format(
+            **found["answers"][asked]))  # fmt: skip
+    page = ", ".join(f"{name} {ms} ms" for name, ms in report["page"].items())
+    return "\n".join(lines) + f"\n\nFrom a click to what it shows, on the page: {page}."
+
+
 def sizes(engine: Engine) -> dict[str, Any]:
     """Return what a day of 20 rooms takes in detail, and a year of their hours and days, in MB."""
     if isinstance(engine, DuckEngine):  # which has no size of a table: that of a file with nothing else
@@ -415,7 +473,7 @@ def measured(store: str, scratch: Path, talks: Sequence[Talk]) -> dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--stores", default="sqlite,duckdb,postgres")
+    parser.add_argument("--stores", default="sqlite,duckdb,postgres,page")
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/roomtone-history-bench"))
     options = parser.parse_args()
     options.scratch.mkdir(parents=True, exist_ok=True)
@@ -423,7 +481,9 @@ def main() -> None:
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
     report["changes_a_minute_of_talk"] = round(sum(map(len, talks)) / TALKS, 2)
     for store in options.stores.split(","):
-        report[store] = measured(store, options.scratch, talks)
+        page = store == "page"
+        report[store] = (on_the_page(options.scratch / "year.sqlite", options.scratch) if page else
+                         measured(store, options.scratch, talks))  # fmt: skip
         print(store, json.dumps(report[store]), flush=True)
         REPORT.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -131,10 +131,13 @@ def run_kills(tmp_path: Path, store: str, *, rooms: int, kills: int, broker_kill
         dice.shuffle(plan)
         for whom in plan:
             time.sleep(dice.uniform(0.3, 3.0))
-            killed = recorder if whom == "recorder" else broker
-            killed.kill()
+            if whom == "recorder":
+                recorder.kill()
+            else:
+                with speaking.silent():
+                    broker.kill()
             time.sleep(dice.uniform(0.0, 2.0))
-            killed.start()
+            (recorder if whom == "recorder" else broker).start()
         time.sleep(1.0)
         speaking.hush()
         wait_until(speaking.delivered)
