@@ -393,6 +393,7 @@ def test_every_text_that_is_a_path_is_read_as_one():
     assert plain == {
         "train.labels", "train.words", "train.recipes.networks", "train.protocols.default_test",
         "train.protocols.default_validation", "train.protocols.speech_test", "train.protocols.speech_test_rooms",
+        "train.protocols.yardsticks",
         "train.compare.networks", "train.compare.seeds", "train.compare.fold_seeds", "train.recipes",
         "convert.moods", "convert.gates", "convert.gates.probs_difference", "convert.gates.size_bytes",
     }  # fmt: skip
