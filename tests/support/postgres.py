@@ -48,7 +48,8 @@ class Postgres:
     def start(self) -> None:
         """Start it, on the same port every time, and wait until it answers."""
         settings = ["-c", f"port={self.port}", "-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories=",
-                    "-c", "max_wal_size=64MB", "-c", "min_wal_size=32MB", "-c", "shared_buffers=32MB"]  # fmt: skip
+                    "-c", "max_wal_size=64MB", "-c", "min_wal_size=32MB", "-c", "shared_buffers=32MB",
+                    "-c", "fsync=off"]  # fmt: skip  # it may be killed, and the machine runs on
         command = _as_nobody_of_note([programs() / "postgres", "-D", self.folder / "data", *settings])
         ready = [programs() / "pg_isready", "-q", "-h", HOST, "-p", str(self.port)]
 
@@ -63,7 +64,8 @@ class Postgres:
     def new_database(self, name: str) -> str:
         """Return the address of an empty database."""
         command = [programs() / "psql", "-q", self.address, "-c", f"CREATE DATABASE {name}"]
-        subprocess.run(command, check=True, capture_output=True)
+        made = subprocess.run(command, capture_output=True, text=True)
+        assert made.returncode == 0, f"{made.stderr}\n{self.log.read_text(errors='replace')[-2_000:]}"
         return self.address.replace("/postgres", f"/{name}")
 
     @property

@@ -144,7 +144,7 @@ def test_what_a_protocol_lacks_is_said():
     says = "protocol kfold: needs 2 speakers, there is none: add recordings of others, or take --protocol random"
     with pytest.raises(InputError, match=f"^{re.escape(says)}$"):
         splits("kfold", [], TrainConfig())
-    known = "random, speaker, word, kfold, corpus, default, unheard, speech"
+    known = "random, speaker, word, kfold, corpus, default, unheard, yardsticks, speech"
     with pytest.raises(InputError, match=rf"^protocol 'fold': unknown \(there are {known}\)$"):
         splits("fold", [], TrainConfig())
 
