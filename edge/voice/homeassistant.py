@@ -145,7 +145,6 @@ def discovery(
     return {
         "device": {
             "identifiers": [f"{ROOT}-{device.id}"],
-            "connections": [],  # else Home Assistant 2025.4 now and then fails on the first entity: KeyError
             "name": device.name,
             "manufacturer": ROOT,
             "model": "room sensor",
