@@ -128,6 +128,7 @@ def test_features_may_differ_by_the_last_bits_only():
 
 def test_another_winner_is_refused_within_the_tolerance_too():
     stored = golden(tolerance=0.05, same_argmax=True)
+    assert (stored.same_argmax, golden().same_argmax) == (True, False)
     probs = np.array(stored.probs)
     first, second = np.argsort(probs[5])[::-1][:2]
     probs[5, [first, second]] = probs[5, [second, first]]

@@ -147,6 +147,7 @@ def test_an_hour_east_is_not_a_later_moment(owner):
     passed(owner, owner.model("first", created="2026-11-01T12:00:00+01:00"))
     with pytest.raises(ArtifactError, match="older than"):
         owner.store().install(owner.model("second", created="2026-11-01T11:30:00+01:00"))
+    owner.store().install(owner.model("same", created="2026-11-01T11:00:00Z"))
     owner.store().install(owner.model("third", created="2026-11-01T11:30:00Z"))
 
 
@@ -207,6 +208,10 @@ def test_a_file_that_is_damaged_later_does_not_run(owner, case):
     record = owner.store().read()
     DAMAGE[case](owner.store().folder / record.current.file)
     assert owner.running() == "first"
+    if case == "another":
+        file = owner.store().folder / record.current.file
+        why = f"{file}: another model than the one that was installed under this name"
+        assert owner.store().read().rejected.reason == why
     DAMAGE[case](owner.store().folder / record.previous.file)
     assert owner.running() == BUNDLED
 
@@ -257,7 +262,7 @@ def test_before_the_first_installed_model_was_the_bundled_one(owner):
         store.roll_back()
 
 
-def test_what_is_taken_back_on_trial_is_rejected(owner):
+def test_what_is_taken_back_on_trial_is_rejected(owner, caplog):
     two_models(owner)
     store = owner.store()
     before = store.read()
@@ -265,6 +270,17 @@ def test_what_is_taken_back_on_trial_is_rejected(owner):
     assert store.roll_back() == before.current
     rejected = Rejection(entry=third, reason="taken back before it had passed its trial")
     assert store.read() == msgspec.structs.replace(before, rejected=rejected)
+    told = f"model {third.model_id} is rejected: {rejected.reason}; going back to {before.current.model_id}"
+    assert caplog.messages[-1] == told
+
+
+def test_a_folder_that_cannot_be_looked_into_is_said_and_the_bundled_model_runs(owner, caplog):
+    folder = owner.store().folder
+    folder.parent.mkdir(exist_ok=True)
+    folder.symlink_to(folder)
+    assert owner.running() == BUNDLED
+    why = "not readable by this user (Too many levels of symbolic links): taking the bundled model"
+    assert caplog.messages == [f"{folder}: {why}"]
 
 
 def test_only_what_is_needed_is_kept(owner):
