@@ -9,7 +9,7 @@ import pytest
 
 from convert import strangers, taught
 from convert.report.tables import artifact_table
-from tests.bench import everybody_table, history, instances, sensitivity
+from tests.bench import everybody_table, history, instances, laboratory, sensitivity
 from tests.bench.cost import table
 from tests.support.sounds import ROOT
 from tests.test_house import HOUSES
@@ -66,6 +66,15 @@ def test_what_is_said_of_the_ears_is_in_their_report():
         (round(100 * min(found)), round(100 * max(found))) for found in heard.values()
     )
     assert f"heard in {low} (Amharic) to {high} % of the clips (silero-vad: {silero_low} to {silero_high})" in README
+
+
+def test_the_readme_has_the_laboratory_s_table_and_it_holds_what_is_promised():
+    found = json.loads(laboratory.REPORT.read_text())
+    assert laboratory.table(found) in (ROOT / "tests" / "bench" / "README.md").read_text()
+    for one in found.values():
+        assert one["index"]["peak_mb"] < 1_500
+        assert one["epoch"]["peak_mb"] < 2_000
+        assert one["epoch"]["input_share"] < 0.15
 
 
 def test_the_readme_has_the_bench_s_table():
