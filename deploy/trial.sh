@@ -174,7 +174,7 @@ last_words() {
   why=$(journalctl -u "$failed" -o cat --since "@$proving_since" --no-pager 2>/dev/null | grep -v -e '^Started' -e '^Starting' -e '^Stopp' \
     -e 'Scheduled restart' -e 'Consumed' | grep -m1 -e '^roomtone: ' -e 'timed out' -e 'timeout' -e 'Main process exited' || true)
   why=${why:-$1}
-  if [ "${rooms[*]}" != roomtone ]; then why="$failed: $why"; fi
+  if [ "${rooms[*]}" != roomtone ]; then why="$failed: ${why#"$failed.service: "}"; fi
 }
 
 settings_of_all() {
