@@ -32,20 +32,25 @@ def outbox_of(config: EdgeConfig) -> Outbox:
 
 
 def kept_preferences(config: EdgeConfig) -> Preferences:
-    """Return what was set over MQTT, as an earlier life of the sensor left it."""
-    return Preferences(kept(config, "settings"), config)
+    """Return what was set over MQTT, as an earlier life of the sensor left it, under another name, too."""
+    path = kept(config, "settings")
+    return Preferences(path, config, _of_others(path, "settings"))
 
 
 def kept_switch(config: EdgeConfig) -> Switch:
     """Return the switch of a microphone, as it was left here, under another name, too."""
     path = kept(config, KEPT_AS)
-    others: list[Path] = []
-    with suppress(OSError):  # a folder that cannot be one is told by whoever needs it
-        others = sorted(set(path.parent.glob(f"{KEPT_AS}-*.json")) - {path}) if path else []
-    return Switch(path, others)
+    return Switch(path, _of_others(path, KEPT_AS))
 
 
 def kept(config: EdgeConfig, what: str) -> Path | None:
     """Return the file in which something is remembered."""
     folder = state_folder(config.state_folder)
     return folder and folder / f"{what}-{config.device.id}.json"
+
+
+def _of_others(path: Path | None, what: str) -> list[Path]:
+    """Return the files in which the same is remembered of other devices."""
+    with suppress(OSError):  # a folder that cannot be one is told by whoever needs it
+        return sorted(set(path.parent.glob(f"{what}-*.json")) - {path}) if path else []
+    return []

@@ -42,14 +42,15 @@ class Kept(Wanted, kw_only=True):
 class Preferences:
     """The settings of one device, kept at `path` (None: in memory only). Thread-safe.
 
-    config: the configuration with what was set in its place.
+    others: the files of other devices. config: the configuration with what was set in its place.
     """
 
-    def __init__(self, path: Path | None, config: EdgeConfig) -> None:
+    def __init__(self, path: Path | None, config: EdgeConfig, others: Iterable[Path] = ()) -> None:
         self._path, self._own = path, config
         self._lock = threading.Lock()
         self.problem: str | None = None
-        self._kept = self._read()
+        kept = _read(path) if path else None
+        self._kept = self._inherited(others) if kept is None else kept
         self._tidy()
         self.config = self._together()
 
@@ -145,19 +146,36 @@ class Preferences:
             for left in self._path.parent.glob(f".{self._path.name}.*") if self._path else ():
                 left.unlink()
 
-    def _read(self) -> Kept:
-        """Return what was kept; nothing where that makes no sense, which the log tells."""
-        try:
-            kept = msgspec.json.decode(self._path.read_bytes()[:MOST_BYTES], type=Kept) if self._path else Kept()
-            if isinstance(kept.quiet_hours, Hours):
-                as_configured(kept.quiet_hours).zone()
-        except (FileNotFoundError, NotADirectoryError):
-            return Kept()
-        except (OSError, ConfigError, msgspec.MsgspecError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else f"damaged ({error})"
-            log.error("%s: %s: what was set over MQTT is lost; the configuration holds", self._path, why)
-            return Kept()
-        return kept
+    def _inherited(self, others: Iterable[Path]) -> Kept:
+        """Return what a device begins with: the quiet hours of the name it had before. Nobody means to be heard by a
+        new one."""
+        for path in sorted(others, key=_changed_ns, reverse=True):
+            if isinstance(hours := (_read(path) or Kept()).quiet_hours, Hours):
+                log.warning("%s: quiet hours were set under that name, and hold here, too, until they are reset", path)
+                return Kept(quiet_hours=hours)
+        return Kept()
+
+
+def _read(path: Path) -> Kept | None:
+    """Return what was kept, None where nothing is; nothing where that makes no sense, which the log tells."""
+    try:
+        kept = msgspec.json.decode(path.read_bytes()[:MOST_BYTES], type=Kept)
+        if isinstance(kept.quiet_hours, Hours):
+            as_configured(kept.quiet_hours).zone()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ConfigError, msgspec.MsgspecError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"damaged ({error})"
+        log.error("%s: %s: what was set over MQTT is lost; the configuration holds", path, why)
+        return Kept()
+    return kept
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _of(config: EdgeConfig, names: Iterable[str]) -> dict[str, object]:
