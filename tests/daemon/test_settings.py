@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import random
 import re
 import subprocess
@@ -25,7 +26,7 @@ from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import timed_blocks
 from edge.voice.contract import FOLDER
-from edge.voice.payloads import Hours, Settings, Wanted
+from edge.voice.payloads import Hours, Settings, SettingsCommand, Wanted
 from tests.support.daemon import Daemon
 from tests.support.subscriber import Subscriber
 
@@ -178,6 +179,24 @@ def test_a_damaged_file_is_said_and_the_configuration_holds(tmp_path, caplog):
         assert "the configuration holds" in caplog.text
         assert told(made, said, {"sensitivity": 61}).sensitivity == 61
         assert tuned(path)[1][-1].sensitivity == 61
+
+def test_quiet_hours_of_the_name_before_hold_under_a_new_one_until_they_are_reset(tmp_path, caplog):
+    attic, living, here = (tmp_path / f"settings-{name}.json" for name in ("attic", "living", "living2"))
+    assert Preferences(here, EdgeConfig(), [attic, living]).names == []  # nobody was here before
+    for path, start in ((attic, "21:00"), (living, "22:00")):
+        hours = SettingsCommand(quiet_hours=Hours(start=start, end="07:00"), sensitivity=10)
+        Preferences(path, EdgeConfig()).take(hours)
+    os.utime(attic, (1, 1))  # the one of long ago
+    renamed = Preferences(here, EdgeConfig(), [attic, living])
+    assert renamed.config.quiet_hours.start == "22:00"
+    assert renamed.names == ["quiet_hours"]  # how sensitive it is, is the room's
+    assert "settings-living.json: quiet hours were set under that name, and hold here, too" in caplog.text
+    assert not here.exists()
+    renamed.take(SettingsCommand(reset=["quiet_hours"]))
+    assert Preferences(here, EdgeConfig(), [attic, living]).config.quiet_hours is None
+    living.write_text("{")
+    assert Preferences(tmp_path / "settings-x.json", EdgeConfig(), [living]).names == []  # damaged: said, and nothing
+
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem_that_is_said(tmp_path):

@@ -324,7 +324,8 @@ def test_a_sensor_that_gets_another_name_stays_off_and_says_why(tmp_path, virtua
         traced(tmp_path, virtual_microphone, broker.port, edge=renamed) as sensor,
     ):
         watcher.wait_for(is_off)
-        assert "(as the sensor room of this machine)" in told(watcher, "health").json["microphone"]["detail"]
+        why = "(as the sensor room of this machine)"
+        watcher.wait_for(lambda w: any(why in message.json["microphone"]["detail"] for message in w.on("health")))
         assert "listening-room.json: switched off under that name, and off here, too" in sensor.daemon.log
         assert sensor.opened == []
         on = ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", "roomtone/room2/listening/set", "-m", "ON"]
