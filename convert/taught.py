@@ -210,6 +210,8 @@ def table(found: dict[str, Any]) -> str:
         parts.append(
             "Not in the means: " + "; ".join(f"{name} ({corpora.NEVER_TRAINED[name]})" for name in left_out) + ".\n"
         )
+    for kind, when in found.get("earlier", {}).items():
+        parts.append(f"{kind} was measured earlier than the rest, with other draws: {when}.\n")
     return "\n".join(parts)
 
 
