@@ -24,6 +24,7 @@ from edge.model.artifact import Artifact, load, read_artifact, write_atomically
 from edge.state_folder import as_owner, require_state_folder
 
 STANDARD = "-"  # standard output, or input
+_FEWEST = 5  # lessons over all labels; fewer tell nothing of how much they help
 
 
 @contextmanager
@@ -51,12 +52,15 @@ def in_words(teacher: Teacher) -> Iterator[str]:
         return
     labels = ", ".join(f"{label} {number}" for label, number in layer.per_label.items())
     yield f"{counted(count, 'lesson')}: {labels}"
-    use = "the sensor answers by them" if layer.in_use else "the sensor answers without them"
-    before, after = layer.before, layer.after
-    yield (
-        f"of these, each left out in turn: right before {100 * before.right:.0f} %, after {100 * after.right:.0f} %; "
-        f"what was said has a chance of {100 * before.chance:.0f} % before, {100 * after.chance:.0f} % after: {use}"
-    )
+    use = "the sensor answers by the lessons" if layer.in_use else "the sensor answers without the lessons so far"
+    if count < _FEWEST:
+        yield f"too few to tell yet whether they help; five of each label help most: {use}"
+        return
+    (right, chance), (right_after, chance_after) = layer.before, layer.after
+    yield f"best guess right, of the {count} lessons: {right * count:.0f} before, {right_after * count:.0f} after"
+    yield "(the best guess is the likeliest emotion at the utterance's end, also where the sensor says unknown;"
+    yield "after: as the other lessons teach it)"
+    yield f"what you said was given a chance of {100 * chance:.0f} % before, {100 * chance_after:.0f} % after: {use}"
 
 
 def show(config: EdgeConfig) -> Iterator[str | RoomtoneError]:
@@ -65,7 +69,7 @@ def show(config: EdgeConfig) -> Iterator[str | RoomtoneError]:
         for lesson in book.lessons:
             taken_for = labels[int(np.argmax(lesson.log_probs))]
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(lesson.at))
-            yield f"{lesson.event_id}  {when}  {lesson.label:<10} the model said {taken_for}"
+            yield f"{lesson.event_id}  {when}  {lesson.label:<10} best guess before: {taken_for}"
         yield from in_words(_teacher(book, labels))
         for model, count in book.others().items():
             yield f"besides, {count} of the model {model}"

@@ -20,7 +20,14 @@ FIELDS = ("device", "emotion", "mood", "microphone", "status")  # that `watch --
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that says what helps where a file's name was taken for an option."""
+    """One that says what helps where a file's name was taken for an option, and what there is where a verb is left
+    out."""
+
+    _verbs: argparse.Action | None = None
+
+    def add_subparsers(self, **settings):
+        self._verbs = super().add_subparsers(**settings)
+        return self._verbs
 
     def parse_known_args(self, args=None, namespace=None):
         self._given = sys.argv[1:] if args is None else list(args)
@@ -28,6 +35,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         files = [one for one in self._given if one.startswith("-") and len(one) > 1 and os.path.lexists(one)]
+        if not files and self._verbs is not None and message.endswith(f": {self._verbs.metavar}"):
+            message = f"{message}, one of {', '.join(self._verbs.choices)}"
         super().error(f"{message} (a file is named so: write it as ./{printable(files[0])})" if files else message)
 
 

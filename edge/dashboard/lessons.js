@@ -4,7 +4,8 @@
 const Lessons = (() => {
   /* An event's id and the line of its change are of the same moment, but for roundings. */
   const SAME_MS = 5;
-  const share = (ratio) => (ratio === null ? "–" : Format.percent(ratio));
+  /* Fewer lessons than these, over all labels, tell nothing of how much they help. */
+  const FEWEST = 5;
   const figures = new Figures(Dom.byId("lessons-figures"));
 
   /* Whether somebody said something at a change, to a sensor that can be taught what it was. */
@@ -23,14 +24,12 @@ const Lessons = (() => {
     const some = lessons.count > 0;
     Dom.setText(Dom.byId("lessons-text"), text(lessons));
     Dom.setHidden(Dom.byId("lessons-figures"), !some);
+    Dom.setHidden(Dom.byId("lessons-help"), !some);
     Dom.setHidden(Dom.byId("lessons-use"), !some);
     Dom.setHidden(Dom.byId("lessons-forget"), !some);
     if (!some) return;
-    figures.show([
-      ...Labels.inOrder(lessons.perLabel.keys()).map((label) => [label, String(lessons.perLabel.get(label))]),
-      ["Right before", share(lessons.rightBefore)],
-      ["Right after", share(lessons.rightAfter)],
-    ]);
+    figures.show(Labels.inOrder(lessons.perLabel.keys()).map((label) => [label, String(lessons.perLabel.get(label))]));
+    Dom.setText(Dom.byId("lessons-help"), help(lessons));
     Dom.setText(Dom.byId("lessons-use"), use(lessons));
   }
 
@@ -41,11 +40,22 @@ const Lessons = (() => {
     return `${Lessons.counted(lessons.count)}.${others}`;
   }
 
-  function use({ inUse, chanceBefore, chanceAfter }) {
-    const how = inUse ? "The sensor answers by them" : "The sensor answers without them";
-    if (chanceBefore === null || chanceAfter === null) return `${how}.`;
-    const chances = `what was said has a chance of ${share(chanceAfter)} with them, of ${share(chanceBefore)} without`;
-    return `${how}: ${chances}. All of it of these lessons, each left out in turn.`;
+  /* How many lessons the sensor would get right, without the lessons (before) and by the others of them (after). */
+  function help({ count, rightBefore, rightAfter }) {
+    if (count < FEWEST) return "Too few to tell yet; five of each label help most.";
+    if (rightBefore === null || rightAfter === null) return "";
+    const [before, after] = [rightBefore, rightAfter].map((ratio) => Math.round(ratio * count));
+    return `Best guess right, of the ${count} lessons: ${before} before, ${after} after.`;
+  }
+
+  function use({ count, inUse, chanceBefore, chanceAfter }) {
+    const how = inUse ? "The sensor answers by the lessons" : "The sensor answers without the lessons so far";
+    if (count < FEWEST || chanceBefore === null || chanceAfter === null) return `${how}.`;
+    const chances = `what you said was given a chance of ${Format.percent(chanceBefore)} before, ${Format.percent(chanceAfter)} after`;
+    return (
+      "The best guess is the likeliest emotion at the utterance's end, also where the page says unknown; " +
+      `after: as the other lessons teach it. ${how}: ${chances}.`
+    );
   }
 
   return { canTeach, of, update, counted: (count) => (count === 1 ? "1 lesson" : `${count} lessons`) };
@@ -55,9 +65,12 @@ Page.addRoomView(Lessons);
 
 /* Says of a change what it was, and forgets lessons: a dialog, two commands, and what the sensor answers. */
 class Teaching {
+  static DONE_MS = 8_000; // for so long it is said that something was done
+
   constructor(connection) {
     this._asking = new Asking(connection);
     this._sensor = null;
+    this._told = null; // the answer that says what was done, and since when: {ts, sinceMs}
     this._dialog = Dom.byId("teach");
     this._onForget = () => {};
     const list = Dom.byId("changes");
@@ -72,9 +85,15 @@ class Teaching {
     this._sensor = sensor;
     const answer = sensor.lessons?.answer ?? null;
     const outcome = this._asking.outcome(sensor.device, answer, nowMs);
+    if (outcome.state === "done") this._letGo(sensor.device, answer.ts, nowMs);
     const done = answer?.label ? `Taught: ${answer.label}.` : "Forgotten.";
     const words = outcome.state === "none" ? Condition.sentence(sensor.lessons?.problem) : Asking.words(outcome, done);
     Dom.setText(Dom.byId("lessons-note"), words);
+  }
+
+  _letGo(device, ts, nowMs) {
+    if (this._told?.ts !== ts) this._told = { ts, sinceMs: nowMs };
+    else if (nowMs - this._told.sinceMs > Teaching.DONE_MS) this._asking.forget(device);
   }
 
   /* The arrow keys go from line to line. */

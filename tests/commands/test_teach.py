@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_recordings_are_taught_listed_and_forgotten(folder):
     done = roomtone("teach", "talk-0.wav", "talk-1.wav", "--label", "happy", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "talk-0.wav: 1 utterance taught as happy (heard as " in done.stdout
-    assert "of these, each left out in turn: right before " in done.stdout
+    assert "too few to tell yet whether they help; five of each label help most: the sensor answers " in done.stdout
     taught = kept(folder)
     assert {lesson["label"] for lesson in taught} == {"happy"}
     again = roomtone("teach", "talk-0.wav", "--label", "sad", cwd=folder)
@@ -53,6 +54,29 @@ def test_recordings_are_taught_listed_and_forgotten(folder):
     assert taught[0]["event_id"] not in roomtone("lessons", "list", cwd=folder).stdout
     assert roomtone("lessons", "forget", "all", cwd=folder).stdout.endswith("no lessons\n")
     assert list((folder / "state").glob("lessons-room/*")) == []
+
+
+def test_lessons_that_tell_enough_are_counted_before_and_after(folder):
+    assert roomtone("teach", "talk-0.wav", "--label", "happy", cwd=folder).returncode == 0
+    assert roomtone("lessons", "export", "lessons.json", cwd=folder).returncode == 0
+    whole = json.loads((folder / "lessons.json").read_text())
+    [lesson] = whole["lessons"]
+    labels = ("happy", "sad", "happy", "sad", "happy", "sad")
+    whole["lessons"] = [{**lesson, "event_id": f"x{i}", "label": label} for i, label in enumerate(labels)]
+    (folder / "lessons.json").write_text(json.dumps(whole))
+    told = roomtone("lessons", "import", "lessons.json", cwd=folder).stdout.splitlines()
+    assert told[1].startswith("7 lessons: happy 4, sad 3")
+    assert re.fullmatch(r"best guess right, of the 7 lessons: [0-7] before, [0-7] after", told[2])
+    assert "also where the sensor says unknown" in told[3]
+    assert re.search(r"chance of \d+ % before, \d+ % after: the sensor answers ", told[5])
+
+
+@pytest.mark.parametrize("command", [[], ["lessons"], ["history"], ["model"]])
+def test_a_verb_that_is_left_out_is_told_with_those_there_are(folder, command):
+    done = roomtone(*command, cwd=folder)
+    assert done.returncode == 2
+    some = {"lessons": "list, forget, export, import", "history": "record, show, export", "model": "info, verify"}
+    assert f", one of {some[command[0]] if command else 'run, demo'}" in done.stderr
 
 
 def test_what_is_exported_is_taken_in_elsewhere_and_by_no_other_model(folder, tmp_path_factory):
