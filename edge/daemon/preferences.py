@@ -13,11 +13,12 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from edge.config import EdgeConfig, QuietHours
+from edge.config import Device, EdgeConfig, QuietHours
 from edge.daemon.quiet_hours import QuietClock
 from edge.errors import ConfigError
 from edge.model.artifact import write_atomically
 from edge.voice.payloads import (
+    MOST_NAME,
     SETTABLE,
     Calibration,
     Hours,
@@ -105,7 +106,13 @@ class Preferences:
             calibration=calibration,
             problem=self.problem,
             answer=answer,
+            name=self._name(),
         )
+
+    def _name(self) -> str | None:
+        """Return what people call the device; None where the configuration has but the usual name, alike of all."""
+        name = self._own.device.name.strip()[:MOST_NAME]
+        return None if name in ("", Device().name) else name
 
     def _whole(self, hours: Hours) -> Hours:
         """Return hours with their time zone. Raises ConfigError."""

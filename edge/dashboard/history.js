@@ -80,7 +80,8 @@ const LookingBack = (() => {
       box.querySelector(".spans").append(...this._buttons);
     }
 
-    show(room, { linkUp, steadyMs }) {
+    show(room, { store, linkUp, steadyMs }) {
+      this._store = store;
       this._buttons.forEach((button, i) => Dom.setAttribute(button, "aria-pressed", String(SPANS[i] === this._span)));
       const wanted = `${this._span} ${room}`;
       if (wanted !== this._asked) [this._answer, this._dueMs] = [null, 0];
@@ -137,8 +138,8 @@ const LookingBack = (() => {
     }
 
     _row(each, named) {
-      const name = named ? Dom.make("a", { class: "course-name", href: `#${each.name}` }, Format.deviceName(each.name)) : Dom.make("span", { class: "course-name" }, "spoken");
-      const words = inWords(each.whole);
+      const name = named ? Dom.make("a", { class: "course-name", href: `#${each.name}` }, this._store.nameOf(each.name)) : Dom.make("span", { class: "course-name" }, "spoken");
+      const words = inWords(each.whole, this._answer.until - this._answer.starts[0]);
       const canvas = Dom.make("canvas", { role: "img", "aria-label": `Course over the ${this._span}: ${words}` });
       const day = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
       const ends = Dom.make("p", { class: "course-ends" }, Dom.make("span", {}, day.format(this._answer.starts[0])), Dom.make("span", {}, day.format(this._answer.until)));
@@ -146,11 +147,13 @@ const LookingBack = (() => {
     }
   }
 
-  function inWords(whole) {
+  /* A small share of the time is told as how long it was. */
+  function inWords(whole, spanMs) {
     if (whole.heard[0] === 0) return "nobody listened";
     const label = most(whole, 0);
     const said = label === null ? "nobody spoke" : `${percent(spoken(whole, 0))} of it spoken, mostly ${label}`;
-    return `listened ${percent(whole.heard[0])} of the time, ${said}`;
+    const [heard] = whole.heard;
+    return `listened ${heard < 0.01 ? Format.duration(heard * spanMs) : `${percent(heard)} of the time`}, ${said}`;
   }
 
   const percent = (ratio) => (ratio > 0 && ratio < 0.1 ? `${(100 * ratio).toFixed(1)} %` : Format.percent(ratio));

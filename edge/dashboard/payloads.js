@@ -147,6 +147,7 @@ const Payloads = (() => {
       const raw = json(text);
       const settings = {
         ts: time(raw.ts),
+        name: words(raw.name, 64),
         held: held(raw),
         set: new Set(list(raw.set, MAX_LABELS, (name) => (SETTINGS.includes(name) ? name : null))),
         configured: held(raw.configured),

@@ -45,7 +45,7 @@ const Rooms = (() => {
   function make(sensor) {
     const tile = {
       face: Dom.icon("waiting", "face"),
-      name: Dom.make("h2", { class: "tile-name" }, sensor.name),
+      name: Dom.make("h2", { class: "tile-name", title: sensor.device }),
       word: Dom.make("p", { class: "tile-word" }),
       detail: Dom.make("p", { class: "tile-detail" }),
       canvas: Dom.make("canvas", { class: "tile-ribbon", "aria-hidden": "true" }),
@@ -64,6 +64,7 @@ const Rooms = (() => {
     Dom.setAttribute(tile.link, "data-link", linkUp ? "up" : "down");
     Dom.setAttribute(tile.link, "data-tone", live ? Labels.tone(sensor.state.emotion) : "none");
     Dom.setIcon(tile.face, live ? Labels.face(sensor.state.emotion) : condition.kind);
+    Dom.setText(tile.name, sensor.name);
     Dom.setText(tile.word, condition.word);
     Dom.setText(tile.detail, live ? sureAndHeld(sensor, now) : condition.detail);
   }

@@ -6,7 +6,6 @@ class Sensor {
 
   constructor(device) {
     this.device = device;
-    this.name = Format.deviceName(device);
     this.status = null; // "online" | "offline"
     this.state = null;
     this.tellsAffect = false; // it has told arousal and valence
@@ -20,6 +19,11 @@ class Sensor {
     this.clockAheadMs = null; // of this page's, told by live messages
     this.late = { count: 0, at: 0 };
     this.past = new Past();
+  }
+
+  /* What people call it; its id in words where they gave it no name. */
+  get name() {
+    return this.settings?.name ?? Format.deviceName(this.device);
   }
 
   /* Whether its last word still holds: it would have said otherwise. */
@@ -46,6 +50,10 @@ class Store {
 
   get leftOut() {
     return this._leftOut.size;
+  }
+
+  nameOf(device) {
+    return this.sensors.get(device)?.name ?? Format.deviceName(device);
   }
 
   /* Takes one checked message; `retained` ones tell the past. */

@@ -12,6 +12,7 @@ from edge.voice.history import Course, RoomPast
 from edge.voice.payloads import rfc3339
 
 HOURS_OF_WEEK = 168
+_FINE = 6  # digits of a share in which a minute of a year still shows
 _THURSDAY = 72  # hours from a Monday on: 1970 began on that day
 _MS = 1_000 * HOUR_S
 _SUMS = """sum(heard_ms), sum(voiced_ms), sum(CASE WHEN level_dbfs IS NULL THEN 0 ELSE heard_ms END),
@@ -167,7 +168,7 @@ def _together(many: Iterable[_Sums]) -> _Sums:
 def _course(many: Sequence[_Sums], hours: Sequence[float]) -> Course:
     labels = sorted({label for each in many for label in each.labels})
     return Course(
-        heard=[_share(each.heard, _MS * length) for each, length in zip(many, hours, strict=True)],
+        heard=[_share(each.heard, _MS * length, _FINE) for each, length in zip(many, hours, strict=True)],
         labels={label: [_share(each.labels.get(label, 0), each.heard) for each in many] for label in labels},
         speech_ratio=[_mean(each.speech, 1_000 * each.told, 3) for each in many],
         level_dbfs=[_mean(each.level, each.told, 1) for each in many],
@@ -176,8 +177,8 @@ def _course(many: Sequence[_Sums], hours: Sequence[float]) -> Course:
     )
 
 
-def _share(part: float, whole: float) -> float:
-    return round(min(1.0, part / whole), 4) if whole else 0.0
+def _share(part: float, whole: float, digits: int = 4) -> float:
+    return round(min(1.0, part / whole), digits) if whole else 0.0
 
 
 def _mean(summed: float, weight: float, digits: int) -> float | None:

@@ -30,6 +30,7 @@ Mood = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+MOST_NAME = 64  # letters of a sensor's name
 Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", description="HH:MM")]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -189,7 +190,7 @@ class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 class Settings(Payload, kw_only=True):
     """What holds now (retained). `set` names what was set over MQTT; the others are the configuration's. `configured`:
-    what that has instead of each that was set."""
+    what that has instead of each that was set. `name`: what people call the sensor; None where they gave it none."""
 
     ts: Time
     sensitivity: Annotated[int, msgspec.Meta(ge=0, le=100)]
@@ -201,6 +202,7 @@ class Settings(Payload, kw_only=True):
     calibration: Calibration = Calibration()
     problem: str | None = None
     answer: SettingsAnswer | None = None
+    name: Annotated[str, msgspec.Meta(max_length=MOST_NAME)] | None = None
 
 
 Link = Literal["online", "offline"]

@@ -49,7 +49,20 @@ def test_rooms_are_shown_in_a_row_each(store, capsys):
     assert [line.split()[0] for line in lines] == ["room", "attic", "kitchen"]
     assert "33%" in lines[2]
     assert "happy" in lines[2]
-    assert "0.0%" in lines[1]
+    assert lines[1].split()[1:3] == ["0", "min"]
+
+
+def test_a_small_share_is_told_in_minutes(tmp_path, capsys):
+    place = str(tmp_path / "history.sqlite")
+    until = round(1_000 * time.time()) // HOUR_MS * HOUR_MS
+    kept = opened(EdgeConfig(), place, create=True)
+    kept.take_days({"kitchen": (Day(((until - 12 * 60_000, until, "quiet"),), until), [])})
+    kept.sum_up(until // HOUR_MS)
+    kept.engine.close()
+    assert history("show", "--store", place) == 0
+    assert "12 min" in capsys.readouterr().out
+    assert history("show", "--store", place, "--room", "kitchen") == 0
+    assert "listened to 12 min; of what was heard:" in capsys.readouterr().out
 
 
 def test_a_room_is_shown_in_full_by_hour_of_the_week_and_day(store, capsys):

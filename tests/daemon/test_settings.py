@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.config import EdgeConfig, QuietHours
+from edge.config import Device, EdgeConfig, QuietHours
 from edge.daemon import tuning
 from edge.daemon.permission import Permission
 from edge.daemon.preferences import Preferences
@@ -57,6 +57,15 @@ def told(made: Tuning, said: list[Settings], command: dict | bytes) -> Settings 
     made.turn()
     assert said[-1].answer.done == (why is None)
     return why or said[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Wohnzimmer oben", "Wohnzimmer oben"), ("x" * 5_000, "x" * 64), ("Room", None), (" ", None)],
+)
+def test_the_name_for_people_is_told_where_the_configuration_gives_one(name, shown):
+    _, said = tuned(config=EdgeConfig(device=Device(id="attic", name=name)))
+    assert said[-1].name == shown
 
 
 def test_what_is_set_holds_until_it_is_reset_and_the_file_does_not_change_it(tmp_path):

@@ -171,6 +171,7 @@ class Puppet:
             "calibration": {"state": "none", "ts": None, "floor_dbfs": None, "restless_db": None},
             "problem": None,
             "answer": None,
+            "name": None,
             **fields,
         }
         self.send("settings", payload)

@@ -48,6 +48,25 @@ def test_a_sensor_without_settings_has_no_drawer(room: Broker, visit):
         expect(page.locator("#settings-open")).to_be_visible()
 
 
+def test_a_room_is_called_as_people_call_it(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port, "attic") as attic:
+        attic.state("sad")
+        expect(page.locator("#room-title")).to_have_text("attic")
+        attic.settings(name="Under <b>the</b> roof")
+        expect(page.locator("#room-title")).to_have_text("Under <b>the</b> roof")
+        drawer(page)
+        expect(page.locator("#settings-room")).to_have_text("Under <b>the</b> roof")
+        page.keyboard.press("Escape")
+        with Puppet(room.port, "cellar") as cellar:
+            cellar.state("happy")
+            expect(page.locator(".tile-name")).to_have_text(["Under <b>the</b> roof", "cellar"])
+            attic.settings(name="Loft")  # a new name, after a restart
+            expect(page.locator(".tile-name")).to_have_text(["Loft", "cellar"])
+            attic.settings(name=["Loft"])
+            expect(page.locator(".tile-name")).to_have_text(["attic", "cellar"])
+
+
 def test_a_control_shows_what_was_chosen_until_the_sensor_has_answered(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:

@@ -15,6 +15,7 @@ _DAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_WIDTH = 24
 _GAP = "·"
+_SMALL = 0.01
 
 
 def rooms_table(rooms: list[RoomPast], steps: Steps) -> Table:
@@ -25,22 +26,24 @@ def rooms_table(rooms: list[RoomPast], steps: Steps) -> Table:
         table.add_column(column, justify="right" if column in ("heard", "spoken", "pleasant", "excited") else "left")
     for room in rooms:
         whole = room.whole
-        table.add_row(room.room, _percent(whole.heard[0]), _percent(_spoken(whole, 0)), _most(whole),
+        listened = _listened(whole.heard[0], sum(steps.lengths()))
+        table.add_row(room.room, listened, _percent(_spoken(whole, 0)), _most(whole),
                       _signed(whole.valence[0]), _signed(whole.arousal[0]), _line(room.course))  # fmt: skip
     return table
 
 
 def room_in_full(room: RoomPast, steps: Steps) -> RenderableType:
     """Return a room's labels, its hours of the week, and its days."""
-    parts: list[RenderableType] = [Text(room.room, style="bold"), *_labels(room.whole), Text()]
+    parts: list[RenderableType] = [Text(room.room, style="bold"), *_labels(room.whole, steps), Text()]
     if room.hours_of_week is not None:
         parts += [Text("spoken, by the hour of the week (the colour: what was said most)"), _week(room.hours_of_week)]
     parts += [Text(), _days(room.course, steps)]
     return Group(*parts)
 
 
-def _labels(whole: Course) -> Iterator[Text]:
-    yield Text(f"listened to {_percent(whole.heard[0])} of the time; of what was heard:")
+def _labels(whole: Course, steps: Steps) -> Iterator[Text]:
+    listened = _listened(whole.heard[0], sum(steps.lengths()))
+    yield Text(f"listened to {listened}{' of the time' if '%' in listened else ''}; of what was heard:")
     shares = {QUIET: 1.0 - _spoken(whole, 0), **{label: held[0] for label, held in whole.labels.items()}}
     for label, share in sorted(shares.items(), key=lambda item: -item[1]) if whole.heard[0] else ():
         bar = Text("█" * round(_BAR_WIDTH * share) or "▏", style=colour(label))
@@ -70,9 +73,9 @@ def _days(course: Course, steps: Steps) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("from", "heard", "spoken", "mostly", "pleasant", "excited", "level"):
         table.add_column(column, justify="left" if column in ("from", "mostly") else "right")
-    for at, start in enumerate(steps.local_starts()):
+    for at, (start, hours) in enumerate(zip(steps.local_starts(), steps.lengths(), strict=True)):
         level = course.level_dbfs[at]
-        table.add_row(start, _percent(course.heard[at]) if course.heard[at] else "nobody listened",
+        table.add_row(start, _listened(course.heard[at], hours) if course.heard[at] else "nobody listened",
                       _percent(_spoken(course, at)) if course.heard[at] else "", _most(course, at),
                       _signed(course.valence[at]), _signed(course.arousal[at]),
                       "" if level is None else f"{level:.0f} dB")  # fmt: skip
@@ -99,6 +102,14 @@ def _most(course: Course, at: int = 0) -> str:
     """Return the label that held longest, besides quiet; empty where nobody spoke."""
     held = {label: shares[at] for label, shares in course.labels.items() if shares[at]}
     return max(held, key=held.__getitem__) if held else ""
+
+
+def _listened(share: float, hours: float) -> str:
+    """Return in words for what share of so many hours anybody listened: a small one in minutes."""
+    if share >= _SMALL:
+        return _percent(share)
+    minutes = 60 * share * hours
+    return "under 1 min" if 0 < minutes < 1 else f"{minutes:.0f} min"
 
 
 def _percent(share: float) -> str:
