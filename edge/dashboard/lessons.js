@@ -4,7 +4,7 @@
 const Lessons = (() => {
   /* An event's id and the line of its change are of the same moment, but for roundings. */
   const SAME_MS = 5;
-  /* Fewer lessons than these, over all labels, tell nothing of how much they help. */
+  /* Fewer lessons than these, over all labels, tell nothing of how much they help; `roomtone lessons` has it so, too. */
   const FEWEST = 5;
   const figures = new Figures(Dom.byId("lessons-figures"));
 
