@@ -169,6 +169,7 @@ def _metrics(run: Run, calibration: Calibration | None, verification: Verificati
     device = verification.devices[0]
     metrics: dict[str, Any] = {
         "test_clips": verification.clips,
+        **({"figures_of": verification.heard} if verification.heard else {}),
         "test_accuracy": round(device.accuracy, 4),
         "test_uar": round(float(np.mean(list(device.recall.values()))), 4),
         "test_recall": {label: round(value, 4) for label, value in device.recall.items()},

@@ -102,6 +102,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         return 0
     (low, high), (uar_low, uar_high) = found["accuracy_interval"], found["uar_interval"]
     print(f"{found['model']}: {found['n']} clips, accuracy {found['accuracy']:.4f} ({low:.3f} to {high:.3f})")
+    print(f"of {found['figures_of']}")
     print(f"UAR {found['uar']:.4f} ({uar_low:.3f} to {uar_high:.3f}), ECE {found['ece']:.3f}")
     if few := metrics.too_few(found["n"]):
         print(few)

@@ -27,6 +27,8 @@ def lines(result: Result) -> Iterator[str]:
         f"{found.model_id}: {found.file_bytes} bytes, {found.multiply_adds_per_audio_s / 1e6:.2f} M multiply-adds "
         f"per second of audio; Keras {found.keras_accuracy:.4f} on {counted(found.clips, 'test clip')}"
     )
+    if found.heard:
+        yield f"  accuracies are of {found.heard}"
     if in_windows := of_windows(found):
         yield f"  ({in_windows})"
     if few := too_few(found.clips):

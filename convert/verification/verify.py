@@ -15,12 +15,13 @@ from scipy.special import softmax
 from convert.config import ConvertConfig, Gates
 from convert.graph import child
 from convert.graph.ops import Graph
-from convert.verification.reference import has_window, logits, side_of
+from convert.verification.reference import has_window, is_speech, is_utterance, logits, side_of
 from edge.errors import ArtifactError
 from edge.model.artifact import read_artifact
 from edge.model.manifest import Manifest
 from edge.model.utterance import ANSWER_BLOCKS
 from train.data.features import Cache
+from train.data.windows import heard_of
 from train.fitting.runs import Run
 
 
@@ -47,7 +48,8 @@ class OnDevice(msgspec.Struct, frozen=True, kw_only=True):
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """An artifact's figures; `failures` has a line for each gate it does not pass.
 
-    window_accuracy is Keras's on the run's own windows, keras_accuracy the one in the artifact's form.
+    window_accuracy is Keras's on the run's own windows, keras_accuracy the one in the artifact's form. heard: in words,
+    what of each clip the artifact's figures are about; empty where it is no clips, or no frames of them.
     """
 
     run: str
@@ -58,6 +60,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     model_id: str
     clips: int
+    heard: str
     window_accuracy: float
     keras_accuracy: float
     keras_recall: dict[str, float]
@@ -107,6 +110,7 @@ def verify(run: Run, path: Path, config: ConvertConfig, cache: Cache) -> Verific
         precision=manifest.precision,
         model_id=manifest.model_id,
         clips=len(truth),
+        heard="" if is_speech(run) or is_utterance(run) else heard_of(manifest.window_frames, trim=record.recipe.trim),
         window_accuracy=_accuracy(windows, truth),
         keras_accuracy=_accuracy(expected, truth),
         keras_recall=_recall(expected, truth, record.labels),

@@ -80,6 +80,9 @@ def test_a_window_artifact_is_the_run_s_network(lab, window):
     assert manifest.provenance.metrics["keras_test_accuracy"] == pytest.approx(
         record.metrics["test"]["accuracy"], abs=1e-4
     )
+    assert manifest.provenance.metrics["figures_of"] == (
+        f"the last {record.window_frames} frames of each clip, silence at its ends included"
+    )
     dense = record.settings["dense"]
     assert manifest.embedding == Embedding(source="graph", dimensions=dense)
     assert len(manifest.golden.embedding) == dense

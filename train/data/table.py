@@ -54,6 +54,11 @@ def read(
         )  # fmt: skip
 
 
+def sides(path: Path) -> dict[str, str]:
+    """Return the sides that a table gives its clips, by their paths as `read` has them; empty where it has none."""
+    return {_found(path, row["path"]): row["side"] for _, row in _rows(path, NEEDED) if row.get("side")}
+
+
 def write(path: Path | str, clips: Sequence[Clip], **more: Sequence[str]) -> None:
     """Write a table of clips with what is known of them, votes too, and `more` columns of a cell per clip.
 

@@ -83,3 +83,9 @@ def along(truth: np.ndarray, windows: np.ndarray, step_s: float, step_frames: in
     weight[:, -1] = np.maximum(weight[:, -1], 1e-3)
     weight *= weight.shape[1] / weight.sum(axis=1, keepdims=True)
     return np.repeat(truth[:, None], weight.shape[1], axis=1), weight.astype(np.float32)
+
+
+def heard_of(window_frames: int | None, *, trim: bool) -> str:
+    """Return in words what of a clip a figure is about: its last frames (None: all of it), silence cut off or not."""
+    what = "the whole of each clip" if window_frames is None else f"the last {window_frames} frames of each clip"
+    return f"{what}, silence at its ends {'cut off' if trim else 'included'}"

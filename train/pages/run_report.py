@@ -8,6 +8,7 @@ import jinja2
 
 from edge.model.artifact import write_atomically
 from train.data.split import SIDES
+from train.data.windows import heard_of
 from train.fitting import metrics
 from train.fitting.runs import Run
 from train.pages import pictures
@@ -32,7 +33,8 @@ def lines(run: Run) -> Iterator[str]:
     yield (
         f"{run.folder}: test accuracy {test['accuracy']:.4f} ({low:.3f} to {high:.3f}; always {by_guessing.commonest}: "
         f"{by_guessing.accuracy:.4f}), UAR {test['uar']:.4f} ({uar_low:.3f} to {uar_high:.3f}; guessing: "
-        f"{by_guessing.uar:.4f}); fold {record.fold}, windows of {record.window_frames} frames"
+        f"{by_guessing.uar:.4f}); fold {record.fold}; of "
+        f"{heard_of(record.window_frames, trim=record.recipe.trim)}"
     )
     if few := metrics.too_few(test["n"]):
         yield f"  {few}"

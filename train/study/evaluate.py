@@ -1,6 +1,6 @@
 """A model on anyone's data: a Keras run or an artifact as the sensor runs it, one table of clips, one JSON object."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,29 +12,41 @@ from edge.features.normalize import Normalization
 from edge.model import artifact
 from edge.model.graph import Model
 from train.config import TrainConfig
+from train.data import table as tables
 from train.data.clip import Clip, LeftOut, left_out, reasons
 from train.data.features import Cache, clip_frames
 from train.data.index import scan_table
 from train.data.twins import said
-from train.data.windows import speech_bounds, standardized, windowed
+from train.data.windows import heard_of, speech_bounds, standardized, windowed
 from train.fitting import metrics
 from train.fitting.runs import MODEL, load_run
 from train.networks import registry
 from train.study.listener import listener
 
 Reading = Literal["mean", "last"]
+_READINGS = {"last": "the answer at its end", "mean": "the mean of its answers, block by block"}
 
 
 class Answering:
     """A model that answers utterances, whatever made it.
 
-    answer: (raw frames (n, coefficients), reading) -> log-probabilities, float (labels,).
+    answer: (raw frames (n, coefficients), reading) -> log-probabilities, float (labels,). window_frames: how much of
+    a clip it hears at its end; None: all of it. trained_on: `sound_of` the clips that trained it, None where that is
+    not known.
     """
 
     def __init__(
-        self, labels: Sequence[str], features: MfccSpec, answer: Callable[[np.ndarray, Reading], np.ndarray], name: str
+        self,
+        labels: Sequence[str],
+        features: MfccSpec,
+        answer: Callable[[np.ndarray, Reading], np.ndarray],
+        name: str,
+        *,
+        window_frames: int | None,
+        trained_on: Set[str] | None = None,
     ) -> None:
         self.labels, self.features, self.answer, self.name = list(labels), features, answer, name
+        self.window_frames, self.trained_on = window_frames, trained_on
 
 
 def open_model(path: str | Path) -> Answering:
@@ -51,7 +63,10 @@ def open_model(path: str | Path) -> Answering:
                 f"{path}: hears utterances against a room's baseline: clips that stand alone have none "
                 "(`roomtone classify` plays it recordings)"
             )
-        return Answering(manifest.labels, manifest.features, _of_artifact(model, manifest.features), manifest.model_id)
+        answer = _of_artifact(model, manifest.features)
+        return Answering(
+            manifest.labels, manifest.features, answer, manifest.model_id, window_frames=manifest.window_frames
+        )
     if path.name == MODEL:
         path = path.parent
     if not path.exists():
@@ -59,7 +74,11 @@ def open_model(path: str | Path) -> Answering:
     run = load_run(path)
     record = run.record
     answer = _of_keras(run.model, record.normalization, record.features, record.window_frames)
-    return Answering(record.labels, record.features, answer, record.name)
+    trained_on = {sound_of(clip) for clip in run.clips("train")}
+    return Answering(
+        record.labels, record.features, answer, record.name,
+        window_frames=record.window_frames, trained_on=trained_on,
+    )  # fmt: skip
 
 
 def evaluate(
@@ -98,6 +117,7 @@ def evaluate(
     return {
         "model": model.name,
         "reading": reading,
+        "figures_of": f"{heard_of(model.window_frames, trim=True)}; {_READINGS[reading]}",
         "labels": model.labels,
         **figures,
         **metrics.intervals(np.array(truth), answers.argmax(axis=1), np.array(speakers)),
@@ -107,8 +127,32 @@ def evaluate(
         "lacking": {label: {"n": len(paths), "clips": paths} for label, paths in sorted(lacking.items())},
         "unreadable": [str(one) for one in unreadable],
         "twins": found.twins,
-        "remarks": reasons(unreadable) + ([said(found.twins)] if found.twins else []),
+        "remarks": [
+            *reasons(unreadable),
+            *([said(found.twins)] if found.twins else []),
+            *_heard_before(model, heard, Path(table), side),
+        ],
     }
+
+
+def sound_of(clip: Clip) -> str:
+    """Return what two files of the same sound have in common."""
+    return clip.sound_sha256 or clip.sha256
+
+
+def _heard_before(model: Answering, heard: Sequence[Clip], table: Path, side: str | None) -> Iterator[str]:
+    """Yield in a line that clips trained the model, as its run says, or else as the table's sides have it."""
+    if side == "train":
+        return
+    sides = tables.sides(table)
+    if model.trained_on is not None:
+        count, what = sum(sound_of(clip) in model.trained_on for clip in heard), "trained it: its figures say"
+    else:
+        count = sum(sides.get(clip.path) == "train" for clip in heard) if side is None else 0
+        what = "stand on the table's training side: if they trained it, its figures say"
+    if count:
+        instead = "; --side test" if side is None and "test" in sides.values() else ""
+        yield f"{count} of these {len(heard)} clips {what} nothing of a voice that it never heard{instead}"
 
 
 def _nothing(lacking: dict[str, list[str]], unreadable: Sequence[LeftOut], labels: Sequence[str]) -> str:

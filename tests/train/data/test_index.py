@@ -177,7 +177,7 @@ def test_a_fit_without_a_network_s_name_trains_the_cnn_and_says_what_guessing_gi
     number, bounds = r"[01]\.\d{4}", r"[01]\.\d{3} to [01]\.\d{3}"
     assert re.search(
         rf"accuracy {number} \({bounds}; always angry: 0\.1429\), UAR {number} \({bounds}; guessing: 0\.1429\); fold "
-        "0, windows of 24 frames$", first
+        "0; of the last 24 frames of each clip, silence at its ends included$", first
     )  # fmt: skip
     assert few == "  TOO FEW test clips to tell how good it is: each of the 7 counts 14.3%"
     assert whose.startswith("  Its voices are those of the training side, so this says nothing of a voice that it")

@@ -120,6 +120,38 @@ def test_a_side_of_a_run(run):
     assert found["accuracy"] == done.record.metrics["test"]["accuracy"]
 
 
+def test_clips_that_trained_the_network_are_told(run, tmp_path):
+    """Of a run by what trained it, whatever the table says; of an artifact by the table's sides."""
+    done, config = run
+    nothing = "nothing of a voice that it never heard"
+    model, split = evaluate.open_model(done.folder), done.folder / "split.csv"
+    trained, tested = (len(done.clips(side)) for side in ("train", "test"))
+    clips = trained + tested + len(done.clips("validation"))
+
+    def told(*asked, **side):
+        return evaluate.evaluate(*asked, config, **side)["remarks"]
+
+    assert told(model, split) == [
+        f"{trained} of these {clips} clips trained it: its figures say {nothing}; --side test"
+    ]
+    assert told(model, split, side="test") == told(model, split, side="train") == []
+    mixed = [(clip.path, clip.label) for side in ("train", "test") for clip in done.clips(side)[:3]]
+    write_table(tmp_path / "t.csv", mixed)
+    assert told(model, tmp_path / "t.csv") == [f"3 of these 6 clips trained it: its figures say {nothing}"]
+    model.trained_on = None
+    assert told(model, tmp_path / "t.csv") == told(model, split, side="test") == []
+    assert told(model, split) == [
+        f"{trained} of these {clips} clips stand on the table's training side: if they trained it, its figures say "
+        f"{nothing}; --side test"
+    ]
+
+
+def test_what_of_a_clip_the_figures_are_about_is_said(run):
+    done, config = run
+    found = evaluate.evaluate(evaluate.open_model(done.folder), done.folder / "split.csv", config, side="test")
+    assert found["figures_of"] == "the last 24 frames of each clip, silence at its ends cut off; the answer at its end"
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [("path,label\n", "no readable sound with a label"), ("file,label\na,b\n", "column path is missing")],
