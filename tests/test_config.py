@@ -28,6 +28,15 @@ def test_the_shipped_file_holds_the_defaults():
     assert load_edge(None) == EdgeConfig()
 
 
+def test_whoever_writes_labels_only_trains_as_the_shipped_file_does():
+    """A file of one's own has the built-in defaults for what it does not say: the same networks, recipes, protocols."""
+    shipped = msgspec.to_builtins(load_section(ROOT / "config.yaml", "train", TrainConfig))
+    built_in = msgspec.to_builtins(TrainConfig())
+    other = [f"train.{name}" for name in shipped if shipped[name] != built_in[name]]
+    assert not other, f"{other}: give it the same value in config.yaml as in train/config.py, sizes.py or recipes.py"
+    assert load_section(ROOT / "config.yaml", "features", MfccSpec) == MfccSpec()
+
+
 def unexplained(kind: type[msgspec.Struct], written: list[dict], where: str, text: str) -> Iterator[str]:
     """Yield every setting of a section that none of the values written for it has.
 
@@ -61,7 +70,9 @@ def test_the_shipped_file_explains_every_setting(section):
     """Also of a network, a smoothing rule: whoever adds one sees here that it is not written down."""
     text = (ROOT / "config.yaml").read_text()
     load_section(ROOT / "config.yaml", section, SECTIONS[section])
-    assert list(unexplained(SECTIONS[section], [yaml.safe_load(text)[section]], section, text)) == []
+    assert list(unexplained(SECTIONS[section], [yaml.safe_load(text)[section]], section, text)) == [], (
+        "explain these in config.yaml: each with its default, and beside it in a comment what it does"
+    )
 
 
 def test_a_setting_that_stands_nowhere_is_noticed():

@@ -3,13 +3,16 @@
 import ast
 import json
 import re
+from typing import get_args
 
 import jsonschema
 import msgspec
 import pytest
 
+from edge.config import EdgeConfig
 from edge.voice.contract import COMMANDS, FOLDER, PAYLOADS, documents
-from edge.voice.payloads import Event, Health, State
+from edge.voice.homeassistant import discovery
+from edge.voice.payloads import SETTABLE, Event, Health, Settable, Settings, State
 from tests.support.schemas import as_json, validate
 from tests.support.sounds import ROOT
 
@@ -118,4 +121,29 @@ def test_the_page_names_every_field():
     for path in FOLDER.glob("*.json"):
         for definition in json.loads(path.read_text()).get("$defs", {}).values():
             for field in definition.get("properties", {}):
-                assert f"`{field}`" in page or f'"{field}"' in page, f"{path.name}: {field}"
+                assert f"`{field}`" in page or f'"{field}"' in page, (
+                    f"{path.name}: {field}: name it in deploy/contract.md, in its example or its table"
+                )
+
+
+def test_a_setting_over_mqtt_stands_in_every_place_that_needs_it():
+    """`Wanted` of edge/voice/payloads.py says which there are; deploy/adding.md has the row."""
+    page = (ROOT / "edge" / "dashboard" / "payloads.js").read_text()
+    read = re.findall(r'"(\w+)"', re.search(r"const SETTINGS = \[(.*?)\]", page, re.DOTALL)[1])
+    drawer = (ROOT / "edge" / "dashboard" / "settings.js").read_text()
+    shown = re.findall(r'(?:new \w+|super)\("(\w+)"', drawer)  # its controls, by the setting that each is of
+    entities = discovery(EdgeConfig().device, ["happy"], "m")["components"]
+    told = set(re.findall(r"^\| `(\w+)`", CONTRACT.read_text(), re.MULTILINE))
+    present = {
+        "`Settable` of edge/voice/payloads.py": get_args(Settable),
+        "`Settings` of edge/voice/payloads.py": Settings.__struct_fields__,
+        "edge/config.py (a default, and in config.yaml)": EdgeConfig.__struct_fields__,
+        "SETTINGS of edge/dashboard/payloads.js": read,
+        "a control in edge/dashboard/settings.js": shown,
+        "an entity in edge/voice/homeassistant.py": entities,
+        "a row in deploy/contract.md": told,
+    }
+    lacking = [f"{name}: {place}" for name in SETTABLE for place, names in present.items() if name not in names]
+    assert not lacking, "settings of `Wanted` that are not in " + "; ".join(lacking)
+    assert set(read) == set(SETTABLE), "SETTINGS of edge/dashboard/payloads.js has what `Wanted` has not"
+    assert set(get_args(Settable)) == {*SETTABLE, "calibration"}, "`Settable` has what `Wanted` has not"
