@@ -23,8 +23,8 @@ HOUSES = {
         "section", "addresses", "config", "state_folder", "instances", "sound", "features", "model", "lessons",
         "hearing", "voice", "delivery", "history", "daemon", "commands", "__main__",
     ),
-    "train": ("sizes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages", "loading",
-              "commands", "__main__"),
+    "train": ("sizes", "recipes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages",
+              "loading", "commands", "__main__"),
     "convert": ("config", "graph", "verification", "make", "report", "unheard", "yardsticks", "strangers", "taught",
                 "__main__"),
 }  # fmt: skip

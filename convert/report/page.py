@@ -13,11 +13,11 @@ from convert.make import Result
 from convert.report import charts
 from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID, Calibration
 from convert.verification.verify import Verification
+from edge.model.manifest import SELDOM
 from train.data.clip import counted
 from train.fitting.metrics import too_few
 
 ONE_RUNTIME = "Not verified in a second runtime: convert.second_runtime is null or not set up (make setup-dev)."
-SELDOM = 0.1  # of the clips: a model that names fewer is as good as silent
 
 
 def lines(result: Result) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     model_id: str
     clips: int
-    heard: str
+    heard: str = ""  # reports made before have none
     window_accuracy: float
     keras_accuracy: float
     keras_recall: dict[str, float]

@@ -140,7 +140,8 @@ def settings(config: EdgeConfig, told: Told) -> str:
 def _model(config: EdgeConfig) -> str:
     path = model_path(config)
     artifact, _ = load(path)
-    return f"{path}: {artifact.manifest.model_id}, golden replay passed"
+    silence = artifact.manifest.silence if config.decision.enter is None else ""
+    return f"{path}: {artifact.manifest.model_id}, golden replay passed{silence and f'; WARNING: {silence}'}"
 
 
 def broker_answers(config: EdgeConfig, *, live: bool) -> str:

@@ -42,6 +42,7 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
             f"{field} {value}" for field, value in msgspec.structs.asdict(manifest.decision).items()
             if value is not None
         ),
+        "WARNING": manifest.silence,
         "trained on": f"{corpora}; protocol {made.protocol}, seed {made.seed}",
         "made": f"{made.created}, commit {made.commit}",
         "measured": "; ".join(_measured(made.metrics)),

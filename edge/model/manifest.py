@@ -14,6 +14,7 @@ from edge.model.embedding import MOMENTS, Embedding
 from edge.model.golden import Golden
 
 SCHEMA = 1
+SELDOM = 0.1  # of the clips: a model that names fewer is as good as silent
 Form = Literal["window", "step", "utterance"]
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FORMS, PRECISIONS = get_args(Form), get_args(Precision)
@@ -101,6 +102,20 @@ class Manifest(_Part, kw_only=True):
     def teachable(self) -> bool:
         """Whether lessons can be learned from what it hears: older models say nothing of an utterance but its label."""
         return self.embedding is not None
+
+    @property
+    def silence(self) -> str:
+        """In words that it will hardly ever say a label, as its calibration found; empty where it will, or where that
+        is not known."""
+        calibration = self.provenance.metrics.get("calibration")
+        coverage = calibration.get("coverage_at_enter") if isinstance(calibration, dict) else None
+        if not isinstance(coverage, int | float) or coverage >= SELDOM:
+            return ""
+        rest = "a mood or `unknown`" if self.moods else "`unknown`"
+        return (
+            f"names {'almost ' if coverage > 0 else ''}nothing: from {self.decision.enter:g} on, {coverage:.1%} of the "
+            f"clips that it was calibrated on get a label, all others {rest}"
+        )
 
 
 # Which fields belong to which forms.

@@ -131,7 +131,7 @@ def _opened(
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
-            raise InputError(f"{path}: is a folder, expected a sound file")
+            raise InputError(f"{path}: is a folder, expected a sound file (those in it: {path}/*)")
         if os.isatty(descriptor):
             raise InputError(f"{path}: is a terminal, expected a sound file")
         with _read(path):

@@ -106,7 +106,7 @@ def test_an_unreadable_recording_is_66_and_the_others_are_still_answered(tmp_pat
         "roomtone: text.wav: not a readable sound file, but text",
         "roomtone: empty.wav: the recording is empty",
         "roomtone: short.wav: too short: less than one block of 80 ms",
-        "roomtone: folder.wav: is a folder, expected a sound file",
+        "roomtone: folder.wav: is a folder, expected a sound file (those in it: folder.wav/*)",
         "roomtone: gone.wav: no such file",
     ]
     (summary,) = [line["summary"] for line in map(json.loads, done.stdout.splitlines()) if "summary" in line]

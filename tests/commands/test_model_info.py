@@ -1,8 +1,11 @@
 """What `roomtone model info` says of a model file."""
 
 import msgspec
+import pytest
 
+from edge.commands.check import check
 from edge.commands.model import info
+from edge.config import Decision, EdgeConfig
 from edge.model.artifact import read_artifact, write_artifact
 from edge.model.manifest import Corpus
 from tests.support.artifacts import WINDOW
@@ -35,3 +38,23 @@ def test_figures_stand_beside_what_guessing_gives(tmp_path):
 def test_figures_of_models_made_before_are_said_as_they_are(tmp_path):
     assert said(tmp_path, {"test_accuracy": 0.5, "loss": 1.5})["measured"] == "test accuracy 0.5; loss 1.5"
     assert "measured" not in said(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("coverage", "names"), [(0.0, "nothing: from 0.5 on, 0.0%"), (0.04, "almost nothing: from 0.5 on, 4.0%")]
+)
+def test_a_model_that_names_hardly_anything_says_so(tmp_path, coverage, names):
+    lines = said(tmp_path, {"calibration": {"coverage_at_enter": coverage}})
+    rest = "of the clips that it was calibrated on get a label, all others `unknown`"
+    assert lines["WARNING"] == f"names {names} {rest}"
+    config = EdgeConfig(model=str(tmp_path / "m.tflite"), state_folder=None)
+    asked = [str(line) for line in check(config, "c.yaml", live=False)]
+    (told,) = (line for line in asked if "golden replay passed" in line)
+    assert told.endswith(f"; WARNING: names {names} {rest}")
+    own = msgspec.structs.replace(config, decision=Decision(enter=0.4, exit=0.3))
+    assert not any("WARNING" in str(line) for line in check(own, "c.yaml", live=False))
+
+
+@pytest.mark.parametrize("metrics", [{}, {"calibration": None}, {"calibration": {"coverage_at_enter": 0.1}}])
+def test_a_model_that_names_enough_or_of_which_nothing_is_known_is_not_warned_of(tmp_path, metrics):
+    assert "WARNING" not in said(tmp_path, metrics)

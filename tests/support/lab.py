@@ -61,7 +61,7 @@ def write_config(folder: Path, **train) -> Path:
             "rnn": {"units": [8], "dense": 8},
             "causal_cnn": {"filters": [4, 8], "dense": 8},
         },
-        "compare": {"seeds": {"ann": 2}, "shares": [0.5]},
+        "compare": {"seeds": {"ann": 2}, "fold_seeds": {}, "shares": [0.5]},
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump({"train": settings | train}))

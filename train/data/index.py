@@ -14,8 +14,6 @@ from train.data.folders import named_by_folder, recordings
 from train.data.measure import Tell, measured
 from train.data.twins import once, said
 
-OWN_INDEXES = ("index.csv", "votes.csv")  # of a corpus whose file names do not say everything
-
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
     """Clips that can be used, each sound once; what cannot, with its reason; paths that hold the same sound; and what
@@ -68,7 +66,7 @@ def scan(
     for given in data:
         path = Path(given)
         if path.is_dir():
-            own = next((path / name for name in OWN_INDEXES if (path / name).is_file()), None)
+            own = next((path / name for name in table.OWN_INDEXES if (path / name).is_file()), None)
             clips, other = (_table(own, config, labelled), []) if own else _folder(path, config)
         elif path.exists():
             clips, other = _table(path, config, labelled), []

@@ -16,6 +16,7 @@ from train.data.clip import Clip
 
 NEEDED = frozenset({"path", "label"})
 COLUMNS = tuple(name for name in Clip.__struct_fields__ if name != "votes")
+OWN_INDEXES = ("index.csv", "votes.csv")  # of a corpus whose file names do not say everything
 VOTES = "votes_"  # how many listeners heard the label that follows: a column for each
 _SEXES = {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}
 _SEPARATORS = (",", ";", "\t", "|")
@@ -32,10 +33,12 @@ def read(
 
     Separators are commas, semicolons, tabs or bars, whichever the header has; blanks around cells and a byte order
     mark do not count. label_of: (where, word) -> label, or None to leave the clip out. side: only such rows.
+    A corpus that no cell names has the name of the table, or of the folder whose own it is (`OWN_INDEXES`).
     Only `needed` columns must be there: who speaks, for one, may not be known. Votes for words that label_of leaves
     out are no votes. Raises InputError, with the line, for what is no such table.
     """
     needed = needed | ({"side"} if side else set())
+    corpus = printable(path.resolve().parent.name if path.name in OWN_INDEXES else path.stem)
     for line, row in _rows(path, needed):
         where = f"{path}:{line}"
         label = label_of(where, row.get("label", ""))
@@ -47,7 +50,7 @@ def read(
             if column != "path" and any("\ud800" <= letter <= "\udfff" for letter in cell):
                 raise InputError(f"{where}: {column} is not UTF-8; save the table as CSV in UTF-8")
         yield Clip(
-            path=_found(path, row["path"]), corpus=row.get("corpus") or printable(path.stem),
+            path=_found(path, row["path"]), corpus=row.get("corpus") or corpus,
             speaker=row.get("speaker", ""), label=label, text=row.get("text", ""),
             sex=_SEXES.get(row.get("sex", "").lower(), ""), age=row.get("age", ""),
             intensity=row.get("intensity", ""), votes=_votes(row, where, label_of),

@@ -118,14 +118,14 @@ def test_of_noise_of_which_nothing_can_be_heard_the_reason_is_said(tmp_path):
 def test_gain_of_features_is_gain_of_sound():
     """The front end on the louder sound is the reference."""
     sound = chirp(seconds=1.0)
-    settings = Augmentation(gain_db=(6.0, 6.0), crop=(1.0, 1.0))
+    settings = Augmentation(gain_db=(6.0, 6.0), crop=(1.0, 1.0), tempo=(1.0, 1.0))
     louder = drawn([mfcc(sound, SPEC)], settings, SPEC, np.random.default_rng(0))
     assert np.allclose(louder, mfcc(sound * 10 ** (6 / 20), SPEC), atol=1e-2)
 
 
 def test_a_crop_is_a_stretch_of_the_clip():
     frames = np.arange(100, dtype=np.float32)[:, None].repeat(40, axis=1)
-    settings = Augmentation(gain_db=(0.0, 0.0), crop=(0.5, 1.0))
+    settings = Augmentation(gain_db=(0.0, 0.0), crop=(0.5, 1.0), tempo=(1.0, 1.0))
     for seed in range(20):
         found = drawn([frames], settings, SPEC, np.random.default_rng(seed))[:, 1]
         assert 50 <= len(found) <= 100

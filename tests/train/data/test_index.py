@@ -160,7 +160,8 @@ def test_bad_data_is_one_line(tmp_path, corpus, monkeypatch, capfd, make, messag
 
 
 def test_a_recipe_that_one_s_own_file_has_not_is_told_where_recipes_come_from(tmp_path, corpus, capfd):
-    options = ["fit", "--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
+    config = write_config(tmp_path, recipes={"study": {}})
+    options = ["fit", "--data", str(corpus), "--config", str(config), "--out", str(tmp_path / "runs")]
     assert main([*options, "--recipe", "default"]) == 78
     (line,) = capfd.readouterr().err.splitlines()
     assert line == (
@@ -261,6 +262,8 @@ def test_a_folder_with_an_index_of_its_own_is_read_by_it(tmp_path, corpus):
     (own / "index.csv").write_text("path,label,speaker,corpus,text\n0.wav,happy,a,one,hello\n1.wav,sad,b,two,\n")
     found = {(clip.corpus, clip.label, clip.speaker, clip.text) for clip in scanned(own).clips}
     assert found == {("one", "happy", "a", "hello"), ("two", "sad", "b", "")}
+    (own / "index.csv").write_text("path,label\n0.wav,happy\n1.wav,sad\n")
+    assert {clip.corpus for given in (own, own / "index.csv") for clip in scanned(given).clips} == {"voices"}
 
 
 def test_voices_without_labels_are_for_those_who_ask(tmp_path, corpus):
