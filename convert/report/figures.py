@@ -73,7 +73,7 @@ def _pooled(members: Sequence[Answers]) -> dict[str, Any]:
     truth, speakers = (np.concatenate([getattr(one, name) for one in members]) for name in ("truth", "speakers"))
     by_condition = {name: np.concatenate([one.probs[name] for one in members]) for name in CONDITIONS}
     keras, clean = np.concatenate([one.keras for one in members]), by_condition[robustness.CLEAN]
-    groups = speakers if len(set(speakers)) >= metrics.LEAST_SPEAKERS else None
+    groups = metrics.drawn_over(speakers)
     found = {
         "clips": len(truth),
         "speakers": len(set(speakers)),

@@ -15,7 +15,6 @@ from train.pages.tables import markdown
 from train.study.folds import group_of, is_unseen
 from train.study.listener import listener
 
-LEAST_SPEAKERS = 4  # to draw from
 LEAST_CLIPS = 20  # of a part: fewer say nothing
 AGES = ((0, 30, "under 30"), (30, 50, "30 to 49"), (50, 200, "50 and older"))
 SEXES = {"f": "women", "m": "men"}
@@ -82,7 +81,7 @@ def _figures(
     had = np.isin(np.arange(len(labels)), truth)
     said = np.where(had, probs, -1.0).argmax(axis=1)  # restricted to the labels of the corpus
     speakers = np.array([clip.speaker for clip in clips])
-    groups = speakers if len(set(speakers)) >= LEAST_SPEAKERS else None
+    groups = metrics.drawn_over(speakers)
     found: dict[str, Any] = {
         "folds": len(members),
         "clips": len(clips),

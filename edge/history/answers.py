@@ -99,11 +99,8 @@ class Answers:
 
     def _close(self) -> None:
         history, self._history = self._history, None
-        try:
-            if history is not None:
-                history.engine.close()
-        except StoreError as error:
-            log.debug("%s", error)
+        if history is not None:
+            history.give_up()
 
 
 def answer(history: History, payload: bytes, now_s: float) -> HistoryAnswer:

@@ -210,11 +210,8 @@ class Recorder(Owner):
 
     def _reopen_later(self) -> None:
         history, self._history = self._history, None
-        try:
-            if history is not None:
-                history.engine.close()
-        except StoreError as error:
-            log.debug("%s", error)
+        if history is not None:
+            history.give_up()
 
     # What the session tells, on its thread.
 

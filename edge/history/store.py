@@ -1,13 +1,16 @@
 """The history of every room, in a store."""
 
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from edge.history.engine import Engine, Work
+from edge.history.engine import Engine, StoreError, Work
 from edge.history.minutes import HOUR_MS, MINUTE_MS, Day, Minute, Sample, minutes
 from edge.history.schema import MEANS, prepare
 from edge.history.taken import Taken
+
+log = logging.getLogger("roomtone.history")
 
 _EVENT = f"INSERT INTO event VALUES ({', '.join('?' * len(Taken._fields))}) ON CONFLICT DO NOTHING"
 _MINUTE = "INSERT INTO minute VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -15,7 +18,7 @@ _LABEL = "INSERT INTO minute_label VALUES (?, ?, ?, ?)"
 
 
 class History:
-    """What is kept in a store. Of one thread. Every method raises StoreError where the store fails.
+    """What is kept in a store. Of one thread. Every method but `give_up` raises StoreError where the store fails.
 
     client_id: whose session at the broker this store's is: another store has another.
     """
@@ -29,6 +32,13 @@ class History:
                 found = [(f"roomtone-history-{uuid.uuid4().hex[:12]}",)]
                 work.do("INSERT INTO kept VALUES (1, ?, 0)", found[0])
         self.client_id: str = found[0][0]
+
+    def give_up(self) -> None:
+        """Close a store that may have failed, whatever it says."""
+        try:
+            self.engine.close()
+        except StoreError as error:
+            log.debug("%s", error)
 
     def take(self, events: Iterable[tuple[str, Taken]]) -> int:
         """Commit events, each with the name of its room; return how many are new. What is there already stays so."""

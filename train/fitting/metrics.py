@@ -158,12 +158,17 @@ def accuracy(truth: np.ndarray, said: np.ndarray) -> float:
 INTERVALS = (("accuracy_interval", accuracy), ("uar_interval", uar))
 
 
+def drawn_over(speakers: np.ndarray) -> np.ndarray | None:
+    """Return over what an interval is drawn: speakers, str (clips,), where there are enough; None for clips."""
+    return speakers if len(set(speakers)) >= LEAST_SPEAKERS else None
+
+
 def intervals(truth: np.ndarray, said: np.ndarray, speakers: np.ndarray) -> dict[str, Any]:
     """Return the 95 % intervals of accuracy and UAR, and over what they are drawn: speakers, where there are enough.
 
     truth, said: labels as indices, int (clips,); speakers: names, str (clips,).
     """
-    groups = speakers if len(set(speakers)) >= LEAST_SPEAKERS else None
+    groups = drawn_over(speakers)
     found = {name: interval(truth, said, figure, groups=groups) for name, figure in INTERVALS}
     return {**found, "interval_over": "clips" if groups is None else "speakers"}
 
