@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convert.config import ConvertConfig
-from edge.entry import concluded
+from edge.entry import Parser, concluded
 from edge.errors import ArtifactError, ConfigError, InputError
 from edge.files import output
 from edge.model.manifest import FORMS, PRECISIONS
@@ -58,12 +58,12 @@ def _converted(arguments: list[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m convert", description=__doc__)
+    parser = Parser(prog="python -m convert", description=__doc__)
     parser.add_argument("run", nargs="?", metavar="RUN", help="folder of a finished training run")
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
     parser.add_argument(
         "--form", choices=FORMS,
-        help="step: frame by frame, for networks with a streaming state; utterance: for those of `train rooms`; "
+        help="step: as sound comes, for networks with a streaming state; utterance: for those of `train rooms`; "
              "default: window where the network has it",
     )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="the artifact, its report beside it; default: RUN.tflite")
@@ -98,7 +98,7 @@ def _calibration(path: str, run: Run) -> Any:
         raise ConfigError(f"{path}: no report of unheard voices: {error}") from error
     if report.calibration is None:
         raise ConfigError(f"{path}: no calibration in it: too few voices, or another report than convert.unheard's")
-    if report.labels != run.record.labels:
+    if not set(run.record.labels) <= set(report.labels):
         theirs, ours = (", ".join(labels) for labels in (report.labels, run.record.labels))
         raise ConfigError(f"{path}: is of a model that says {theirs}; {run.folder} says {ours}")
     return report.calibration
@@ -107,7 +107,7 @@ def _calibration(path: str, run: Run) -> Any:
 def _listed(config: ConvertConfig, into: Path) -> Iterator[Wanted]:
     """Yield what the set asks for, `into` a folder. Raises ConfigError where a pattern matches no finished run."""
     if not config.set:
-        raise ConfigError("config.yaml: convert.set: empty; list runs there, or name one: python -m convert RUN ...")
+        raise ConfigError("config.yaml: convert.set: empty; list runs there, or name one: make convert RUN=runs/NAME")
     from convert.verification.reference import forms_of  # brings Keras, which takes seconds
 
     for number, entry in enumerate(config.set):
@@ -115,7 +115,10 @@ def _listed(config: ConvertConfig, into: Path) -> Iterator[Wanted]:
         for pattern in entry.runs:
             found = sorted(Path(path).parent for path in glob(f"{pattern}/run.json", recursive=True))
             if not found:
-                raise ConfigError(f"config.yaml: convert.set[{number}].runs: no finished run matches {pattern}")
+                raise ConfigError(
+                    f"config.yaml: convert.set[{number}].runs: no finished run matches {pattern}; for a single run, "
+                    "name it: make convert RUN=runs/NAME"
+                )
             folders += found
         for run in map(load_run, folders):
             for form in entry.forms:

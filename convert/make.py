@@ -91,6 +91,7 @@ def make(
     metrics = _metrics(run, calibration, verification)
     provenance = msgspec.structs.replace(manifest.provenance, metrics=metrics)
     write_artifact(out, graph, msgspec.structs.replace(manifest, provenance=provenance))
+    verification = msgspec.structs.replace(verification, file_bytes=out.stat().st_size)  # with what was measured in it
     return Result(path=str(out), calibration=calibration, verification=verification)
 
 
@@ -178,7 +179,8 @@ def _metrics(run: Run, calibration: Calibration | None, verification: Verificati
     }
     if per_class := run.record.metrics["test"].get("per_class"):
         by_guessing = guesses(per_class)
-        metrics |= {"majority_label": by_guessing.commonest, "majority_accuracy": round(by_guessing.accuracy, 4)}
+        commonest = {"majority_label": by_guessing.commonest} if by_guessing.commonest else {}
+        metrics |= {**commonest, "majority_accuracy": round(by_guessing.accuracy, 4)}
     if "noise" in run.record.metrics:
         metrics["noise"] = run.record.metrics["noise"]
     if calibration:

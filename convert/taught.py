@@ -7,7 +7,6 @@ architecture, a corpus is heard by the first. `--voices` and `--clips` take a sh
 the clips of each voice and label. Stopped, the same command goes on with what it has heard.
 """
 
-import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,12 +17,12 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from edge.entry import concluded
+from edge.entry import Parser, concluded
 from edge.errors import InputError
-from edge.files import output
+from edge.files import output, write_atomically
 from edge.lessons.lesson import Lesson, as_half, as_log
 from edge.lessons.personal import Usual, fit
-from edge.model.artifact import Artifact, read_artifact, write_atomically
+from edge.model.artifact import Artifact, read_artifact
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data import corpora, index
@@ -47,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measured(arguments: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m convert.taught", description=__doc__)
+    parser = Parser(prog="python -m convert.taught", description=__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="artifacts that can be taught")
     parser.add_argument(
         "--data", nargs="+", required=True, help="folders of sound, or CSVs: path,label[,speaker,corpus]"

@@ -8,7 +8,6 @@ answers. The report's `calibration`, from all folds, is for a model of the same 
 convert RUN --calibration`). Stopped, the same command goes on.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -22,10 +21,10 @@ from scipy.special import softmax
 from convert.config import ConvertConfig
 from convert.report.figures import CONDITIONS, Answers, report
 from convert.verification.calibrate import Calibration, calibrate
-from edge.entry import concluded
+from edge.entry import Parser, concluded
 from edge.errors import ArtifactError, InputError
-from edge.files import output
-from edge.model.artifact import read_artifact, write_atomically
+from edge.files import output, write_atomically
+from edge.model.artifact import read_artifact
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data.features import Cache
@@ -44,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measured(arguments: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m convert.unheard", description=__doc__)
+    parser = Parser(prog="python -m convert.unheard", description=__doc__)
     parser.add_argument("folder", help="of the runs: what `python -m train compare --protocol unheard` wrote")
     parser.add_argument("--noise", required=True, help="folder of noise recordings (ESC-10, of which the fifth fold)")
     parser.add_argument("--out", required=True, help="folder for report.json and pictures")

@@ -19,13 +19,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from convert.config import ConvertConfig, Gates
+from convert.config import ConvertConfig
 from convert.report.yardsticks import Answers, report, table
-from edge.entry import concluded
+from edge.entry import Parser, concluded
 from edge.errors import ArtifactError, InputError
 from edge.features.mfcc import MfccSpec
-from edge.files import output
-from edge.model.artifact import write_atomically
+from edge.files import output, write_atomically
 from edge.section import load_section
 from train.config import TrainConfig
 from train.data.clip import Clip
@@ -38,9 +37,6 @@ from train.fitting.quiet import hush
 from train.loading import loaded
 from train.networks import registry
 from train.study import jobs, robustness, yardsticks
-
-# Whatever an artifact lost to int8 is in its figures.
-_ANY = Gates(agreement=0.0, accuracy_loss=1.0, recall_loss=1.0, probs_difference={}, size_bytes={})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,7 +79,7 @@ def _measured(arguments: list[str] | None) -> None:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m convert.yardsticks", description=__doc__)
+    parser = Parser(prog="python -m convert.yardsticks", description=__doc__)
     parser.add_argument("--data", nargs="+", required=True, help="folders of corpora, or CSVs: path,label,speaker")
     parser.add_argument("--noise", help="folder of noise recordings (ESC-10); default: as the config says")
     parser.add_argument("--out", required=True, help="folder for report.json and report.md")
@@ -107,7 +103,7 @@ def _answered(
     spec: MfccSpec,
     converting: ConvertConfig,
 ) -> list[Answers]:
-    ungated = msgspec.structs.replace(converting, gates={"any": _ANY}, second_runtime=None)
+    ungated = converting.ungated
     answers, cache = [], Cache(config.cache)
     with bar("artifacts") as tell:
         for number, (job, run) in enumerate(zip(wanted, found, strict=True), start=1):

@@ -1,24 +1,30 @@
 #!/usr/bin/env bash
 # Makes an offline bundle of the last commit: everything that deploy/install.sh needs on a machine without internet.
 #
-#   deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--out FOLDER] [--source FOLDER] [--also image]
+#   deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--key FILE] [--extras NAMES] [--out FOLDER]
+#                    [--source FOLDER] [--also image|addon]
 #
-# --source takes that folder's tree instead of the last commit; --also image adds the Debian packages that an image needs
-# beside a sensor's (deploy/image/build.sh), where an installed system has them. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/,
-# bookworm and arm64 unless told otherwise). It needs Debian's apt, git, python3-venv and a compiler for the architecture
-# (Debian: gcc-aarch64-linux-gnu for arm64), but no emulator and not root.
+# --key signs it with a key of `roomtone model keygen`: where that is trusted, no other bundle is installed. --extras: which
+# optional parts of roomtone it brings for machines that have them (postgres,metrics; also parquet, plot). --source takes
+# that folder's tree instead of the last commit; --also image adds the Debian packages that an image needs beside a
+# sensor's (deploy/image/build.sh), where an installed system has them; --also addon adds those of Home Assistant's add-on,
+# too. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/, bookworm and arm64 unless told otherwise). It needs Debian's
+# apt, git, python3-venv and a compiler for the architecture (Debian: gcc-aarch64-linux-gnu for arm64), but no emulator and
+# not root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-suite=bookworm arch=arm64 out=dist source='' also=''
+suite=bookworm arch=arm64 out=dist source='' also='' key='' extras=postgres,metrics
 while [ $# -gt 0 ]; do
   case $1 in
     --suite) suite=$2 ;;
     --arch) arch=$2 ;;
+    --key) key=$2 ;;
+    --extras) extras=$2 ;;
     --out) out=$2 ;;
     --source) source=$2 ;;
     --also) also=$2 ;;
-    *) echo "usage: deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--out FOLDER] [--source FOLDER] [--also image]" >&2
+    *) echo "usage: deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--key FILE] [--extras NAMES] [--out FOLDER] [--source FOLDER] [--also image|addon]" >&2
       exit 2 ;;
   esac
   shift 2
@@ -33,7 +39,8 @@ esac
 case $also in
   "") packages=() ;;
   image) packages=(base-files ca-certificates tzdata pulseaudio-utils) ;;
-  *) echo "bundle: also $also: expected image" >&2; exit 2 ;;
+  addon) packages=(base-files ca-certificates tzdata pulseaudio-utils nginx) ;;
+  *) echo "bundle: also $also: expected image or addon" >&2; exit 2 ;;
 esac
 case $arch in
   arm64) machine=aarch64 ;;
@@ -41,6 +48,7 @@ case $arch in
   *) echo "bundle: architecture $arch: expected arm64 or amd64" >&2; exit 2 ;;
 esac
 triplet=$machine-linux-gnu
+[ -z "$key" ] || [ -r "$key" ] || { echo "bundle: key $key: there is no such file, or it cannot be read" >&2; exit 66; }
 command -v "$triplet-gcc" >/dev/null || stop "no $triplet-gcc here: install gcc-${triplet//_/-} (Debian's name)"
 
 work=$(mktemp -d)
@@ -87,16 +95,17 @@ python3 -m venv "$work/venv"
 pip=("$work/venv/bin/python" -m pip --quiet --disable-pip-version-check)
 "${pip[@]}" install -c deploy/locks/requirements.txt setuptools wheel packaging
 # pip judges the lock's markers by the Python it runs on; this one judges them by the Python of the target.
-"$work/venv/bin/python" - "$work" "$python" "$machine" <<'PYTHON'
+"$work/venv/bin/python" - "$work" "$python" "$machine" "$extras" <<'PYTHON'
 import pathlib, sys, tomllib
 from packaging.requirements import Requirement
 
-work, python, machine = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+work, python, machine, extras = pathlib.Path(sys.argv[1]), *sys.argv[2:]
 target = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": machine}
 locked = map(Requirement, (work / "source/deploy/locks/requirements.txt").read_text().splitlines())
 fits = [pin for pin in locked if pin.marker is None or pin.marker.evaluate(target)]
 (work / "constraints").write_text("".join(f"{pin.name}{pin.specifier}\n" for pin in fits))
-wanted = tomllib.loads((work / "source/pyproject.toml").read_text())["project"]["dependencies"]
+project = tomllib.loads((work / "source/pyproject.toml").read_text())["project"]
+wanted = project["dependencies"] + sum((project["optional-dependencies"][name] for name in filter(None, extras.split(","))), [])
 (work / "wanted").write_text("".join(f"{line}\n" for line in wanted if Requirement(line).name.lower() != "pyaudio"))
 PYTHON
 platforms=(--platform "manylinux2014_$machine")
@@ -130,5 +139,7 @@ WHEEL
 mv "$work/SHA256SUMS" "$bundle/"
 mkdir -p "$out"
 tar -C "$work" --sort=name --owner=0 --group=0 -cf "$out/.$name.tar" "$name"
+[ -z "$key" ] || deploy/sign.sh "$out/.$name.tar" "$key"
 mv "$out/.$name.tar" "$out/$name.tar"
 echo "bundle: $out/$name.tar ($(du -m "$out/$name.tar" | cut -f1) MB): copy it to the machine, unpack it there, then: sudo $name/deploy/install.sh"
+echo "bundle: where roomtone is installed, instead: sudo /opt/roomtone/current/install.sh --bundle $name.tar"

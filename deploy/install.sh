@@ -4,9 +4,11 @@
 #
 #   deploy/install.sh              install or upgrade; goes back by itself where the new version does not report ready
 #   deploy/install.sh --instance kitchen  and a sensor for one more room, with its own microphone, settings and state
+#   deploy/install.sh --bundle FILE.tar   the same from a bundle that is not unpacked yet: the installed script verifies it
+#                                  before anything in it runs
 #   deploy/install.sh --rollback   back to the version before; while one is on trial, to the last that passed its own
-#   deploy/install.sh --uninstall  leaves nothing (but Debian's packages); --keep-data spares configuration and state,
-#                                  --instance kitchen all but that room
+#   deploy/install.sh --uninstall  leaves nothing but Debian's packages and the store of a history, which it names; --keep-data
+#                                  spares configuration and state, --instance kitchen all but that room
 #
 # /opt/roomtone/VERSION   an environment each; `current` and `previous` point to two of them, for all rooms
 # /opt/roomtone/.trial    what is on trial, while it is: trial.sh
@@ -17,7 +19,8 @@
 # What further rooms have of each, and how they are called: rooms.sh.
 #
 # Cut short at any moment, by a power cut or a kill, it is run again, or with --rollback, or the machine is restarted
-# (roomtone-trial.service): each of them ends in order. ROOMTONE_ROOT and ROOMTONE_PROBATION_S are the tests'.
+# (roomtone-trial.service): each of them ends in order. ROOMTONE_ROOT, ROOMTONE_PROBATION_S and ROOMTONE_PATIENCE_S are
+# the tests'.
 set -euo pipefail
 umask 022
 trap '' HUP # an ssh that is lost does not cut it short
@@ -29,6 +32,7 @@ root=${ROOMTONE_ROOT:-}
 home=$root/opt/roomtone config=$root/etc/roomtone state=$root/var/lib/roomtone
 units=$root/etc/systemd/system command=$root/usr/local/bin/roomtone policy=$root/usr/sbin/policy-rc.d
 unit=$units/roomtone.service trial_unit=$units/roomtone-trial.service
+recorder_unit=$units/roomtone-history.service recorded=$root/var/lib/roomtone-history
 # shellcheck source=deploy/rooms.sh
 . "$here/rooms.sh"
 # shellcheck source=deploy/trial.sh
@@ -36,13 +40,20 @@ unit=$units/roomtone.service trial_unit=$units/roomtone-trial.service
 parts=(install.sh durable.sh rooms.sh trial.sh roomtone.service roomtone-trial.service) # what every version brings of this folder
 if [ -e "$here/.ready" ]; then defaults=$here/config.yaml; else defaults=$source/config.yaml; fi
 probation_s=${ROOMTONE_PROBATION_S:-20} # after READY, it must stay up this long
-proving_since=0 failed='' why='' rooms=()
+# Optional parts of roomtone (pyproject.toml), and the package by which each is known to be there: an upgrade keeps them.
+extras=(postgres:psycopg metrics:prometheus_client parquet:pyarrow plot:matplotlib)
+patience_s=${ROOMTONE_PATIENCE_S:-60}   # so long an installation beside this one is waited for: a trial's length, and more
+proving_since=0 failed='' why='' rooms=() beside=()
 
 main() {
-  local verb_asked=install room='' keep=''
+  local verb_asked=install room='' keep='' file=''
   while [ $# -gt 0 ]; do
     case $1 in
       --rollback | --resume | --uninstall | --print-version) [ "$verb_asked" = install ] || usage; verb_asked=${1#--} ;;
+      --bundle)
+        if [ "$verb_asked" != install ] || [ -z "${2:-}" ]; then usage; fi
+        verb_asked=bundle file=$2
+        shift ;;
       --keep-data) keep=yes ;;
       --instance)
         is_name "${2:-}" || stop 2 "--instance ${2:-}: expected a room's name: a-z, 0-9 and -, at most 23 of them, and not config"
@@ -55,7 +66,9 @@ main() {
   case $verb_asked in install | uninstall) ;; *) [ -z "$room" ] || usage ;; esac
   [ -z "$keep" ] || [ "$verb_asked" = uninstall ] || usage
   [ "$verb_asked" != print-version ] || { version_of_source; return; }
+  case $verb_asked in install | bundle) check_machine ;; esac
   as_root
+  [ "$verb_asked" != bundle ] || { install_bundle "$file"; return; }
   locked
   case $verb_asked in
     install)
@@ -73,7 +86,7 @@ main() {
   esac
 }
 
-usage() { stop 2 "usage: deploy/install.sh [--instance ROOM | --rollback | --uninstall [--instance ROOM] [--keep-data]]"; }
+usage() { stop 2 "usage: deploy/install.sh [--instance ROOM | --bundle FILE.tar | --rollback | --uninstall [--instance ROOM] [--keep-data]]"; }
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
@@ -106,6 +119,19 @@ install_or_upgrade() {
     failed) stop_on_failure ;;
     -) say "$version installed; systemd does not run here, so nothing was started" ;;
   esac
+}
+
+# install_bundle FILE: what is verified is a copy that nobody else can change, and nothing else is run.
+install_bundle() {
+  local bundle
+  [ -f "$1" ] || stop 66 "$1: there is no such file"
+  unpacked=$(mktemp -d "${TMPDIR:-/var/tmp}/roomtone-XXXXXX")
+  trap 'rm -rf "$unpacked"' EXIT
+  tar -x --no-same-owner --no-same-permissions -C "$unpacked" -f "$1" 2>/dev/null || stop 65 "$1: no bundle, or half of one: copy it again"
+  bundle=$(echo "$unpacked"/*)
+  if [ ! -d "$bundle/wheels" ] || [ -L "$bundle" ]; then stop 65 "$1: no bundle: \`make bundle\` makes one"; fi
+  verify "$bundle"
+  bash "$bundle/deploy/install.sh"
 }
 
 roll_back() {
@@ -169,7 +195,7 @@ add_room() {
 }
 
 start_room() {
-  rooms=("$1")
+  rooms=("$1") beside=()
   systemctl enable --quiet "$1"
   at room-enabled
   restart
@@ -177,13 +203,14 @@ start_room() {
 }
 
 uninstall_room() {
-  local name settings secrets kept account
+  local name settings secrets kept account id
   place "$1"
   is_there "$1" || is_enabled "$1" || stop 69 "there is no room $name here"
+  id=$(sed -nE '0,/^ +id: *([a-z0-9-]+).*/s//\1/p' "$settings" 2>/dev/null || true)
   disable "$1"
   at room-disabled
   [ -n "$keep" ] || wipe_room "$1"
-  say "$name is uninstalled${keep:+; $settings, $secrets and $kept stay}"
+  say "$name is uninstalled${keep:+; $settings, $secrets and $kept stay}; pages show it as offline until: sudo roomtone forget ${id:-$name}"
 }
 
 # disable ROOM: it is stopped, does not start again, and its unit's own settings are gone.
@@ -196,9 +223,9 @@ disable() {
 uninstall() {
   local folder room
   mapfile -t rooms < <(rooms_there)
-  for room in roomtone-trial roomtone "${rooms[@]}"; do disable "$room"; done
+  for room in roomtone-trial roomtone "${rooms[@]}" roomtone-history; do disable "$room"; done
   at disabled
-  rm -rf "$unit" "$trial_unit" "$template" "$template.d" "$command"
+  rm -rf "$unit" "$trial_unit" "$recorder_unit" "$template" "$template.d" "$command"
   ! grep -qs "$policy_is_ours" "$policy" || rm "$policy"
   at units-gone
   ! booted || systemctl daemon-reload
@@ -214,9 +241,22 @@ uninstall() {
   for folder in "$home"/*/; do [ ! -d "$folder" ] || forget "$(basename "$folder")"; done
   rm -rf "$home"
   say "uninstalled"
+  # Years, perhaps, which nobody else has. systemd keeps it in private, with a link to it.
+  [ ! -e "$recorded" ] || say "the history stays, in $recorded, until: sudo rm -r $root/var/lib/{private/,}roomtone-history"
 }
 
 # --- parts --------------------------------------------------------------------------------------------------------------
+
+# Before anything is touched: what a sensor runs with has no wheels for other machines (README.md says which).
+check_machine() {
+  local machine
+  machine=$(dpkg --print-architecture 2>/dev/null) || stop 69 "there is no dpkg here: this installs on Debian, or on what is made of it"
+  case $machine in
+    amd64 | arm64) ;;
+    armhf | armel) stop 69 "this is a 32-bit system ($machine), and roomtone needs a 64-bit one: install Raspberry Pi OS (64-bit), which a Pi 3, a Zero 2 W and newer ones run" ;;
+    *) stop 69 "roomtone is for amd64 and arm64, and this is $machine" ;;
+  esac
+}
 
 as_root() {
   [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || stop 69 "this needs root: sudo ${BASH_SOURCE[0]}"
@@ -226,7 +266,10 @@ as_root() {
 locked() {
   mkdir -p "$home"
   exec 9>"$home/.lock"
-  flock -w 10 9 || stop 69 "another installation is at work"
+  if ! flock -n 9; then
+    say "another installation is at work: waiting for it, for at most $patience_s s"
+    flock -w "$patience_s" 9 || stop 69 "another installation is still at work: try again when it has ended"
+  fi
   read_trial
 }
 
@@ -252,7 +295,8 @@ check_bundle() {
   bundled || return 0
   (cd "$source" && sha256sum --quiet -c SHA256SUMS >/dev/null 2>&1) ||
     stop 65 "$source: the bundle is damaged or incomplete: copy it again"
-  local machine suite here
+  verify "$source"
+  local machine suite here extra
   machine=$(dpkg --print-architecture)
   compgen -G "$source/debs/*_$machine.deb" >/dev/null ||
     stop 69 "this bundle is not for $machine: make one with \`make bundle ARCH=$machine\`"
@@ -260,6 +304,36 @@ check_bundle() {
   here=$(sed -nE 's/^VERSION_CODENAME="?([a-z]+)"?$/\1/p' "$root/etc/os-release")
   [ "$suite" = "$here" ] ||
     stop 69 "this bundle is for $suite, and here is ${here:-another system}: \`make bundle SUITE=...\` makes bookworm's or trixie's"
+  for extra in "${extras[@]}"; do
+    ! has "$home/current" "$extra" || compgen -G "$source/wheels/${extra#*:}-*.whl" >/dev/null ||
+      stop 69 "this bundle does not bring ${extra#*:}, which is installed here: make one with \`make bundle EXTRAS=${extra%:*}\`"
+  done
+}
+
+# verify BUNDLE: by what is installed, before anything in it runs. The first version of all has nobody to verify it, nor has
+# one that replaces a version which knew no signatures.
+verify() {
+  local room name settings secrets kept account configurations=()
+  compgen -G "$home/current/lib/python3*/site-packages/edge/updates/bundle.py" >/dev/null || return 0
+  "$home/current/bin/python" -I -c '' 2>/dev/null ||
+    stop 69 "$(current) cannot verify the bundle, for its Python is gone: install from a checkout, or --uninstall --keep-data first"
+  for room in $(rooms_there); do
+    place "$room"
+    configurations+=("$settings")
+  done
+  env -i LANG=C.UTF-8 "$home/current/bin/python" -I -m edge.updates.bundle "$1" "${configurations[@]}" || exit $?
+}
+
+# has VERSION'S-FOLDER EXTRA
+has() { compgen -G "$1/lib/python3*/site-packages/${2#*:}-*.dist-info" >/dev/null; }
+
+# lacking FOLDER: the extras that the installed version has and the one in that folder has not, as pip wants them.
+lacking() {
+  local extra names=
+  for extra in "${extras[@]}"; do
+    ! has "$home/current" "$extra" || has "$1" "$extra" || names+=",${extra%:*}"
+  done
+  [ -z "$names" ] || echo "[${names#,}]"
 }
 
 missing_packages() {
@@ -314,22 +388,27 @@ apt_without_services() {
 }
 
 environment() {
-  local folder=$home/$1 build
-  [ ! -e "$folder/.ready" ] || return 0
-  say "installing $1 into $folder"
-  rm -rf "$folder"
+  local folder=$home/$1 build more
+  more=$(lacking "$folder")
+  if [ -e "$folder/.ready" ]; then
+    [ -n "$more" ] || return 0
+  else
+    rm -rf "$folder"
+    more=$(lacking "$folder")
+  fi
+  say "installing $1 into $folder${more:+, with $more as before}"
   export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
   if bundled; then
     # Debian's Python cannot bring pip without another package; pip's own wheel can be run.
     python3 -m venv --without-pip "$folder"
     "$folder/bin/python" "$(compgen -G "$source/wheels/pip-*.whl")/pip" install --quiet --no-index \
-      --find-links "$source/wheels" roomtone || stop 70 "pip could not install $1"
+      --find-links "$source/wheels" "roomtone$more" pip || stop 70 "pip could not install $1"
   else
     python3 -m venv "$folder"
     build=$(mktemp -d)
     cp -r "$source"/{edge,pyproject.toml,LICENSE,README.md} "$build/"
     PIP_CONSTRAINT=$source/deploy/locks/requirements.txt PIP_BUILD_CONSTRAINT=$source/deploy/locks/requirements.txt \
-      "$folder/bin/pip" install --quiet "$build" || { rm -rf "$build"; stop 69 "pip could not install $1"; }
+      "$folder/bin/pip" install --quiet "$build$more" || { rm -rf "$build"; stop 69 "pip could not install $1"; }
     rm -rf "$build"
   fi
   cp "$source"/{README.md,LICENSE,config.yaml} "${parts[@]/#/$here/}" "$folder/"

@@ -44,10 +44,12 @@ rooms_there() {
 }
 
 # find_rooms FIRST: sets `rooms`, those that a version must do for: those that are on trial; else the enabled ones; else, as
-# after --uninstall --keep-data, all that are there; else FIRST, which is to come.
+# after --uninstall --keep-data, all that are there; else FIRST, which is to come. And `beside`: the recorder of a history,
+# where it is enabled on this machine, which is of the same version.
 find_rooms() {
   local room
-  rooms=()
+  rooms=() beside=()
+  ! is_enabled roomtone-history || beside=(roomtone-history)
   for room in ${on_trial_rooms:-}; do ! is_there "$room" || rooms+=("$room"); done
   [ ${#rooms[@]} -eq 0 ] || return 0
   for room in $(rooms_there); do ! is_enabled "$room" || rooms+=("$room"); done
@@ -68,14 +70,16 @@ make_room() {
   install -d -m 0700 "$secrets"
   [ ! -e "$settings" ] || return 0
   # The first has a broker of its own, unless told otherwise: the others speak there, and one page shows all of them.
-  if [ -n "$name" ] && is_enabled roomtone && grep -q 'host: *embedded' "$config/config.yaml"; then broker=127.0.0.1; fi
+  if [ -n "$name" ] && is_enabled roomtone && grep -q 'host: *embedded' "$config/config.yaml"; then
+    broker="127.0.0.1          # this machine: the broker that roomtone.service starts, for all rooms; or the name of another"
+  fi
   local id=$name words=${name//-/ }
   words=${words^}
   [ -n "$id" ] || id=$(hostname 2>/dev/null | tr '[:upper:]' '[:lower:]' | sed -E 's/[^a-z0-9-]+/-/g; s/^-+|-+$//g' | cut -c1-64)
   # The sensor's part of config.yaml, with this machine's or this room's name.
   { echo "# roomtone, the sensor. After a change: sudo roomtone${name:+ --instance $name} check && sudo systemctl restart $1"
     sed -n '/^edge:/,$p' "$defaults" | sed -E "0,/^( +id: )[a-z0-9-]+/s//\1${id:-room}/;
-      ${name:+0,/^( +name: )[A-Za-z]+/s//\1$words/;} ${broker:+0,/^( +host: )embedded/s//\1$broker/;}"
+      ${name:+0,/^( +name: )[A-Za-z]+/s//\1$words/;} ${broker:+0,/^( +host: )embedded .*/s//\1$broker/;}"
   } | put "$settings" 644
   at configuration
 }

@@ -7,10 +7,13 @@
 #   deploy/setup.sh mutants         .venv: and the mutation tester, for `make mutants`
 #   deploy/setup.sh tflite-runtime  .venv-tflite-runtime: the sensor on Python 3.11 with tflite-runtime and numpy 1
 #   deploy/setup.sh homeassistant   .venv-homeassistant: a real Home Assistant on Python 3.13, for its test
+#   deploy/setup.sh homeassistant-newest  .venv-homeassistant-newest: the newest Home Assistant that PyPI has for a Debian's
+#                                   Python (SUITE=forky unless told otherwise), in that Debian; as root
 #   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
-#   deploy/setup.sh image-builder   what makes the image; image: and what its test runs it with, on arm64, too
+#   deploy/setup.sh image-builder   what makes the image; image: and what its test runs it with, on arm64, too; addon:
+#                                   and what the test of Home Assistant's add-on asks it with
 #   deploy/setup.sh make            make itself, nothing else
-#   deploy/setup.sh servers         what only some tests need: sshd, a camera by RTSP, PipeWire, PostgreSQL
+#   deploy/setup.sh servers         what only some tests need: sshd, a camera by RTSP, PipeWire, PostgreSQL, Prometheus, nginx
 #
 # PYTHON names the interpreter to use; without it, python3 is taken if it fits, else python3.11, 3.12 or 3.13.
 # System packages come through apt, after asking; as root, or where CI is set, without asking.
@@ -28,12 +31,14 @@ main() {
     servers) servers_for_tests ;;
     image-builder) image_builder_programs; install_missing ;;
     image) image_builder_programs; image_test_programs ;;
+    addon) image_builder_programs; image_test_programs; need nginx-light command -v nginx; install_missing ;;
     edge) sensor_environment ;;
     dev) development_environment ;;
     mutants) mutation_environment ;;
     tflite-runtime) tflite_runtime_environment ;;
     homeassistant) home_assistant_environment ;;
-    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | machine | arm64-machine | image-builder | image | make | servers" ;;
+    homeassistant-newest) newest_home_assistant ;;
+    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | homeassistant-newest | machine | arm64-machine | image-builder | image | addon | make | servers" ;;
   esac
 }
 
@@ -55,7 +60,7 @@ development_environment() {
   need pulseaudio command -v pulseaudio
   need pulseaudio-utils command -v parec
   need libasound2-plugins compgen -G "/usr/lib*/*/alsa-lib/libasound_module_pcm_pulse.so"
-  need chromium command -v chromium
+  need_browser
   need strace command -v strace
   need ffmpeg command -v ffmpeg
   need alsa-utils command -v arecord
@@ -79,6 +84,9 @@ servers_for_tests() {
   need wireplumber command -v wireplumber
   need dbus-daemon command -v dbus-run-session
   need postgresql compgen -G "/usr/lib/postgresql/*/bin/initdb"
+  need nginx-light command -v nginx
+  need prometheus command -v promtool
+  need prometheus-alertmanager command -v amtool
   install_missing
 }
 
@@ -105,6 +113,62 @@ home_assistant_environment() {
   install_missing
   local lock=deploy/locks/homeassistant.txt
   environment .venv-homeassistant "Home Assistant: 800 MB" $lock --prefer-binary -r $lock
+}
+
+# Home Assistant follows the newest Python, which no stable Debian has. Nothing is pinned: this is about what comes next.
+newest_home_assistant() {
+  [ "$(id -u)" -eq 0 ] || stop 69 "this needs root: Home Assistant is put into a Debian of its own, with a newer Python"
+  need mmdebstrap command -v mmdebstrap
+  install_missing
+  local folder=.venv-homeassistant-newest suite=${SUITE:-forky} debian inside constraints
+  debian=$PWD/$folder/debian inside=$PWD/$folder/bin/inside
+  if [ "$(cat "$debian/.suite" 2>/dev/null)" != "$suite" ]; then
+    echo "setup: unpacking Debian $suite into $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder/bin"
+    # What is no stable Debian is signed for a week at a time, and a mirror may be behind.
+    mmdebstrap --quiet --variant=apt --aptopt='Acquire::Check-Valid-Until "false"' \
+      --include=python3-venv,python3-dev,g++,libffi-dev,libssl-dev,zlib1g-dev,ca-certificates "$suite" "$debian" \
+      "$(apt-get indextargets --format "\$(REPO_URI)" | grep -m 1 '/debian/\?$')"
+    echo "$suite" >"$debian/.suite"
+  fi
+  cp /etc/resolv.conf /etc/hosts "$debian/etc/"
+  cp /etc/ssl/certs/ca-certificates.crt "$debian/etc/ssl/certs/"
+  # What runs inside has this machine's network, processes, devices and temporary files; the mounts end with it.
+  cat >"$inside" <<'INSIDE'
+#!/bin/sh
+debian=$(dirname "$(dirname "$(readlink -f "$0")")")/debian
+exec unshare --mount sh -c 'debian=$1; shift
+  for folder in /proc /dev "${TMPDIR:-/tmp}"; do mkdir -p "$debian$folder"; mount --rbind "$folder" "$debian$folder"; done
+  exec chroot "$debian" "$@"' inside "$debian" "$@"
+INSIDE
+  cat >"$folder/bin/hass" <<'HASS'
+#!/bin/sh
+exec "$(dirname "$0")/inside" /ha/bin/hass "$@"
+HASS
+  chmod 755 "$inside" "$folder/bin/hass"
+  [ -e "$debian/ha/bin/pip" ] || "$inside" python3 -m venv /ha
+  echo "setup: installing the newest Home Assistant into $folder (1.5 GB)"
+  "$inside" /ha/bin/pip install --quiet --upgrade --prefer-binary homeassistant
+  # What its integrations want besides, which it would fetch at its first start.
+  "$inside" /ha/bin/python - >"$debian/ha/integrations.txt" <<'PYTHON'
+import json
+from pathlib import Path
+
+import homeassistant
+from homeassistant import bootstrap
+
+folder = Path(homeassistant.__file__).parent / "components"
+waiting, seen = {"mqtt", "api", "onboarding", *bootstrap.DEFAULT_INTEGRATIONS, *bootstrap.CORE_INTEGRATIONS}, set()
+while waiting:
+    seen.add(name := waiting.pop())
+    manifest = json.loads((folder / name / "manifest.json").read_text())
+    waiting |= {*manifest.get("dependencies", [])} - seen
+    print(*manifest.get("requirements", []), sep="\n")
+PYTHON
+  constraints=$(cd "$debian" && echo ha/lib/python3*/site-packages/homeassistant/package_constraints.txt)
+  "$inside" /ha/bin/pip install --quiet --prefer-binary -c "/$constraints" -r /ha/integrations.txt
+  echo "setup: Home Assistant $("$folder/bin/hass" --version) on $("$inside" /ha/bin/python --version)"
 }
 
 machine_programs() {
@@ -134,6 +198,10 @@ image_builder_programs() {
 image_test_programs() {
   need podman command -v podman
   need runc command -v runc
+  need podman-compose command -v podman-compose
+  need netavark test -e /usr/lib/podman/netavark
+  need aardvark-dns test -e /usr/lib/podman/aardvark-dns
+  need iproute2 command -v ip
   need qemu-user-static command -v qemu-aarch64-static
   install_missing
 }
@@ -179,8 +247,23 @@ need() {
   "${@:2}" >/dev/null 2>&1 || missing+=("$1")
 }
 
+# Debian's browser without windows opens a page at a third of the work. Ubuntu has the other only.
+need_browser() {
+  local package=chromium-headless-shell
+  if grep -qsx 'ID="\?ubuntu"\?' /etc/os-release; then package=chromium; fi
+  need "$package" has_browser
+}
+
+has_browser() {
+  command -v chromium-headless-shell || command -v chromium
+}
+
 need_for_sensor() {
   local name
+  # What a sensor runs with has no wheels for 32 bits (deploy/README.md).
+  if "$python" -c 'import sys; sys.exit(sys.maxsize > 2**32)' 2>/dev/null; then
+    stop 69 "$python is a 32-bit Python, and roomtone needs a 64-bit system, such as Raspberry Pi OS (64-bit)"
+  fi
   name=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || name=python3
   need "$name-venv" "$python" -c 'import venv, ensurepip'
   need "$name-dev" "$python" -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))'

@@ -5,23 +5,31 @@ set -euo pipefail
 
 # What is on trial stands in .trial, a line `TRIED BEFORE VERDICT VERB ROOM...`: the version; the one that ran before and has
 # passed its own trial, or `-`; `passed`, `failed` or `-` (none yet); `install` or `rollback`; the rooms, in every one of which
-# it must report ready, or it is taken back in all of them. It is on disk before anything is switched, and goes when what
-# follows from the verdict is done. So whoever comes next (this script, or the machine's start) knows how to go on, and where
-# there is no such file, `current` and `previous` have passed.
+# it must report ready, or it is taken back in all of them; and roomtone-history, where the recorder was up before: it must
+# stay so. It is on disk before anything is switched, and goes when what follows from the verdict is done. So whoever comes
+# next (this script, or the machine's start) knows how to go on, and where there is no such file, `current` and `previous`
+# have passed.
 
 on_trial() { [ -e "$home/.trial" ]; }
 
 read_trial() {
-  tried='' before='' verdict=- verb='' on_trial_rooms=''
+  tried='' before='' verdict=- verb='' on_trial_rooms='' recorder=''
   ! on_trial || read -r tried before verdict verb on_trial_rooms <"$home/.trial" || true
   [ "$before" != - ] || before=
+  case "$on_trial_rooms" in
+    *" roomtone-history") recorder=roomtone-history on_trial_rooms=${on_trial_rooms% roomtone-history} ;;
+  esac
 }
 
-write_trial() { echo "$tried ${before:--} $verdict $verb ${rooms[*]}" | put "$home/.trial" 644; }
+write_trial() { echo "$tried ${before:--} $verdict $verb ${rooms[*]}${recorder:+ $recorder}" | put "$home/.trial" 644; }
 
 # try VERSION BEFORE VERB: puts it on trial, and sees the trial through.
 try() {
   tried=$1 before=$2 verdict=- verb=$3
+  # Where a trial was cut short, that one knew.
+  if [ ${#beside[@]} -eq 0 ]; then recorder=
+  elif booted && systemctl is-active --quiet roomtone-history; then recorder=roomtone-history
+  fi
   write_trial
   at on-trial
   conclude
@@ -132,7 +140,9 @@ switch_to() {
 
 restart() {
   proving_since=$(date +%s)
-  systemctl restart "${rooms[@]}" 2>/dev/null || true # which of them did not start is seen in a second
+  local all=("${rooms[@]}" "${beside[@]}")
+  say "starting ${all[*]}: waiting until ready"
+  systemctl restart "${all[@]}" 2>/dev/null || true # which of them did not start is seen in a second
   at "${way}restart"
 }
 
@@ -141,20 +151,22 @@ all_active() {
   for room in "${rooms[@]}"; do systemctl is-active --quiet "$room" || return 1; done
 }
 
-# Whether every room, restarted just now, has reported ready and stays up; else `failed` is one that does not, and `why` says
-# why.
+# Whether every room, restarted just now, has reported ready, stays up and keeps real time; else `failed` is one that does
+# not, and `why` says why.
 stays_up() {
   booted || return 0
-  local second fed_us hungry_s now_s
+  local second fed_us hungry_s now_s watched=("${rooms[@]}" ${recorder:+"$recorder"})
+  say "on trial for $probation_s s, in which nothing may fail"
   for ((second = 1; second <= probation_s; second++)); do
     sleep 1
-    for failed in "${rooms[@]}"; do
+    for failed in "${watched[@]}"; do
       if ! systemctl is-active --quiet "$failed" || [ "$(systemctl show -P NRestarts "$failed")" != 0 ]; then
         last_words "systemd calls it $(systemctl show -P Result "$failed")"
         return 1
       fi
     done
     at "${way}second-$second"
+    [ $((second % 5)) -ne 0 ] || [ "$second" -eq "$probation_s" ] || say "$second of $probation_s s"
   done
   # One that hangs is active until its watchdog (30 s) bites; it feeds that every half period, so not to have done so tells.
   now_s=$(python3 -c 'import time; print(int(time.monotonic()))')
@@ -163,6 +175,10 @@ stays_up() {
     hungry_s=$((now_s - ${fed_us:-0} / 1000000))
     if [ "$fed_us" != 0 ] && [ "$hungry_s" -ge 18 ]; then
       last_words "it hangs: no sign of life for $hungry_s s"
+      return 1
+    fi
+    if [[ $(systemctl show -P StatusText "$failed") =~ [0-9]+\ s\ behind\ real\ time ]]; then
+      last_words "it does not keep up: ${BASH_REMATCH[0]}"
       return 1
     fi
   done
@@ -174,7 +190,7 @@ last_words() {
   why=$(journalctl -u "$failed" -o cat --since "@$proving_since" --no-pager 2>/dev/null | grep -v -e '^Started' -e '^Starting' -e '^Stopp' \
     -e 'Scheduled restart' -e 'Consumed' | grep -m1 -e '^roomtone: ' -e 'timed out' -e 'timeout' -e 'Main process exited' || true)
   why=${why:-$1}
-  if [ "${rooms[*]}" != roomtone ]; then why="$failed: ${why#"$failed.service: "}"; fi
+  if [ "${rooms[*]}" != roomtone ] || [ "$failed" != roomtone ]; then why="$failed: ${why#"$failed.service: "}"; fi
 }
 
 settings_of_all() {

@@ -8,16 +8,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
-from edge.addresses import Host, Port, Store, Topic, store_in
+from edge.addresses import Host, Hosts, Listens, Model, Port, Store, Topic, require_two, store_in
 from edge.credentials import beside
 from edge.errors import ConfigError
-from edge.section import File, Line, Ratio, Secret, Section, load_section, written
+from edge.section import File, Line, Ratio, Secret, Section, load_section, looked_at, written
 
 Identifier = Annotated[str, written("[a-z0-9-]{1,64}", "a-z, 0-9 and - only (at most 64 of them)")]
 Decibels = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Clock = Annotated[str, written(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'hours and minutes such as "07:00"')]
 Days = Annotated[int, msgspec.Meta(ge=2, le=36_500)]  # of two, for a timeline may bring a day
 PASSWORD = "{password}"
+NO_DEVICES = {"history": "a recorder answers", "models": "models are published"}  # their topics are taken
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -28,8 +29,8 @@ class Device(Section, kw_only=True):
     name: Line = "Room"
 
     def __post_init__(self) -> None:
-        if self.id == "history":
-            raise ValueError("expected another id: on roomtone/history/ a recorder answers (deploy/contract.md)")
+        if said := NO_DEVICES.get(self.id):
+            raise ValueError(f"expected another id: on roomtone/{self.id}/ {said} (deploy/contract.md)")
 
 
 class Pcm(Section, kw_only=True):
@@ -116,15 +117,21 @@ class Tls(Section, kw_only=True):
 
 
 class Mqtt(Section, kw_only=True):
-    """The broker. `host: embedded` starts a mosquitto of our own on loopback. Secrets come from `password_file`."""
+    """The broker. `host: embedded` starts a mosquitto of our own on loopback. Secrets come from `password_file`.
 
-    host: Host = "embedded"
+    Of two hosts the second is used where the first is away; all else is the same for both.
+    """
+
+    host: Host | Hosts = "embedded"
     port: Port | None = None
     username: Line | None = None
     password_file: Secret | None = None
     tls: Tls | None = None
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
     websockets_port: Port = 8080
+
+    def __post_init__(self) -> None:
+        require_two(self.host)
 
 
 class OutboxLimits(Section, kw_only=True):
@@ -135,17 +142,27 @@ class OutboxLimits(Section, kw_only=True):
 
 
 class ModelStore(Section, kw_only=True):
-    """Which models `roomtone model install` and the sensor accept: see edge/model/store.py."""
+    """Which models `roomtone model install` and the sensor accept: see edge/model/store.py.
+
+    And whether it takes those that are published to its `ring` on the broker: see edge/updates.
+    """
 
     trusted_keys: tuple[File, ...] = ()
     allow_unsigned: bool = False
     allow_older: bool = False
+    updates: Literal["never", "ask", "auto"] = "never"
+    ring: Identifier = "house"
+
+    def __post_init__(self) -> None:
+        if self.updates != "never" and not self.trusted_keys:
+            raise ValueError(f"expected trusted_keys beside updates: {self.updates}: only what they signed is taken")
 
 
 class History(Section, kw_only=True):
     """What `roomtone history record` keeps, and where: a file or a postgresql:// address; None: in the state folder.
 
-    `password_file` holds a database's password. After so many days events, minutes and hours are deleted.
+    `password_file` holds a database's password. After so many days events, minutes and hours are deleted. `metrics`:
+    HOST:PORT where Prometheus finds how every sensor is; None: nowhere.
     """
 
     store: Store | None = None
@@ -153,6 +170,7 @@ class History(Section, kw_only=True):
     events_days: Days = 90
     minutes_days: Days = 400
     hours_days: Days = 1_100
+    metrics: Listens | None = None
 
 
 class HomeAssistant(Section, kw_only=True):
@@ -162,12 +180,24 @@ class HomeAssistant(Section, kw_only=True):
     prefix: Topic = "homeassistant"
 
 
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone by its IANA name. Raises ValueError in words for one that this machine does not know."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        none = "this machine has none but UTC: install tzdata (Debian: `sudo apt install tzdata`)"
+        hint = "expected e.g. Europe/Berlin" if available_timezones() else none
+        raise ValueError(f"unknown time zone {name!r} ({hint})") from error
+
+
 class QuietHours(Section, kw_only=True):
     """From `start` to `end` (HH:MM; over midnight where `end` is the earlier one) in `time_zone` (IANA name)."""
 
     start: Clock
     end: Clock
-    time_zone: Line = "UTC"
+    time_zone: Annotated[Line, looked_at(lambda name: zone_of(name) and name)] = "UTC"
 
     def __post_init__(self) -> None:
         if self.start == self.end:
@@ -177,17 +207,11 @@ class QuietHours(Section, kw_only=True):
             )
 
     def zone(self) -> tzinfo:
-        """Return the time zone. Raises ConfigError for one that this machine does not know."""
-        if self.time_zone == "UTC":
-            return UTC
+        """Return the time zone. Raises ConfigError, from `quiet_hours` on, for one that this machine does not know."""
         try:
-            return ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            none = "this machine has none but UTC: install tzdata (Debian: `sudo apt install tzdata`)"
-            raise ConfigError(
-                f"edge.quiet_hours.time_zone: unknown time zone {self.time_zone!r} "
-                f"({'expected e.g. Europe/Berlin' if available_timezones() else none})"
-            ) from error
+            return zone_of(self.time_zone)
+        except ValueError as error:
+            raise ConfigError(f"quiet_hours.time_zone: {error}") from error
 
 
 class EdgeConfig(Section, kw_only=True):
@@ -202,13 +226,17 @@ class EdgeConfig(Section, kw_only=True):
     outbox: OutboxLimits = OutboxLimits()
     history: History = History()
     state_folder: File | None = None
-    model: File | None = None
+    model: Model | None = None
     model_store: ModelStore = ModelStore()
     quiet_hours: QuietHours | None = None
     sensitivity: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
     state_interval_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 30.0
     health_interval_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 60.0
     log_level: LogLevel = "info"
+
+    def __post_init__(self) -> None:
+        if self.model is not None and self.model_store.updates != "never":
+            raise ValueError("expected model: null beside model_store.updates: a model that is named stays")
 
 
 def load_edge(path: str | Path | None) -> EdgeConfig:
@@ -218,10 +246,4 @@ def load_edge(path: str | Path | None) -> EdgeConfig:
     """
     folder = os.getcwd() if path is None else os.path.dirname(os.path.abspath(path))
     places = {"file": os.path.join, "secret": beside, "store": store_in}
-    config = load_section(path, "edge", EdgeConfig, place=lambda name, of: places[of](folder, name), environ=os.environ)
-    try:
-        if config.quiet_hours is not None:
-            config.quiet_hours.zone()  # knows whether there is such a time zone
-    except ConfigError as error:
-        raise ConfigError(f"{path or 'the environment'}: {error}") from error
-    return config
+    return load_section(path, "edge", EdgeConfig, place=lambda name, of: places[of](folder, name), environ=os.environ)

@@ -48,4 +48,6 @@ def held(key: str, path: str) -> bytes:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         hint = ": try with sudo" if isinstance(error, PermissionError) else ""
+        if isinstance(error, FileNotFoundError) and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
+            hint = f", nor is it in {folder}"
         raise ConfigError(f"{key}: {path}: cannot be read ({why}{hint})") from error

@@ -1,7 +1,8 @@
 """Settings that the environment gives, for containers: ROOMTONE_MQTT__HOST=broker.lan is `edge.mqtt.host: broker.lan`.
 
 One rule for every setting: ROOMTONE_, then its keys below `edge` in capitals, joined by two underscores. Where a text
-is expected, the value is that text, and an empty one is `null`; everything else is YAML, as it would stand in the file.
+is expected, the value is that text, and an empty one is `null`; everything else is YAML, as it would stand in the file,
+as is a [list] where either is expected.
 A name that begins so and is no setting is refused.
 """
 
@@ -20,29 +21,26 @@ JOINT = "__"
 # What the installers, the tests and the bench are told in the same way (deploy/README.md, tests/README.md).
 OTHERS = {
     PREFIX + name
-    for name in ("BROKER", "BROKER_PORT", "CORPORA", "INNER_PORT", "MACHINES", "PAGE_PORT", "PROBATION_S", "ROOT",
-                 "STOP_AT", "SUITE")
+    for name in ("BROKER", "BROKER_PORT", "CORPORA", "FLEET", "INNER_PORT", "MACHINES", "PAGE_PORT", "PATIENCE_S",
+                 "PROBATION_S", "ROOT", "STOP_AT", "SUITE")
 }  # fmt: skip
 
 
-def overlaid(
-    value: Any, kind: type[msgspec.Struct], section: str, environ: Mapping[str, str]
-) -> tuple[Any, dict[str, str]]:
-    """Return what a section of the file holds with the environment's settings over it, and who said which of them.
+def settings_in(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that are to be settings, a section before its keys."""
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in OTHERS)
 
-    The latter names the variable by the setting's dotted path. Raises ConfigError for a name that is no setting, or a
-    value that is no YAML.
+
+def overlaid(value: Any, kind: type[msgspec.Struct], environ: Mapping[str, str]) -> Any:
+    """Return what a section of the file holds with the environment's settings over it.
+
+    Raises ConfigError for a name that is no setting, or a value that is no YAML.
     """
-    sources = {}
-    for variable in sorted(environ):  # a section before its keys
-        if not variable.startswith(PREFIX) or variable in OTHERS:
-            continue
+    for variable in settings_in(environ):
         keys = variable.removeprefix(PREFIX).lower().split(JOINT)
-        expected = _expected(variable, keys, kind)
-        given = _given(variable, environ[variable], expected)
+        given = _given(variable, environ[variable], _expected(variable, keys, kind))
         value = _with(value, keys, given)
-        sources[".".join([section, *keys])] = variable
-    return value, sources
+    return value
 
 
 def _expected(variable: str, keys: list[str], kind: type[msgspec.Struct]) -> list[inspect.Type]:
@@ -62,7 +60,8 @@ def _expected(variable: str, keys: list[str], kind: type[msgspec.Struct]) -> lis
 def _given(variable: str, text: str, expected: list[inspect.Type]) -> Any:
     if not text.isascii() and text.encode("utf-8", "surrogateescape") != text.encode("utf-8", "replace"):
         raise ConfigError(f"{variable}: not UTF-8 text")
-    if not any(isinstance(part, inspect.StrType | inspect.LiteralType) for part in expected):
+    listed = text.startswith("[") and any(isinstance(part, inspect.VarTupleType) for part in expected)
+    if listed or not any(isinstance(part, inspect.StrType | inspect.LiteralType) for part in expected):
         return parse_yaml(variable, text)
     return text or None
 

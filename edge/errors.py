@@ -3,7 +3,9 @@
 Everything else that goes wrong is a fault of ours (70). Messages are one line: what, where, what to do.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 
 # What would act on a terminal, or write backwards, instead of being shown: ISO 6429's controls, line ends, Unicode's
 # marks of direction. Joiners, which some scripts are spelled with, are none of them.
@@ -25,6 +27,12 @@ def printable(text: object) -> str:
     return _UNSEEN.sub(lambda found: _SHORT.get(found[0]) or ascii(found[0])[1:-1], utf8(text))
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return in words which of those there are was probably meant; empty where none is like it."""
+    like = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {like[0]}?" if like else ""
+
+
 class RoomtoneError(Exception):
     """A mistake or circumstance the user can mend; `exit_status` is what the process returns."""
 
@@ -35,9 +43,9 @@ class RoomtoneError(Exception):
 
 
 class UsageError(RoomtoneError):
-    """The words of the command line make no sense together."""
+    """The words of the command line are none that there are, or make no sense together."""
 
-    exit_status = 2
+    exit_status = 64
 
 
 class ConfigError(RoomtoneError):
@@ -53,7 +61,7 @@ class InputError(RoomtoneError):
 
 
 class ArtifactError(RoomtoneError):
-    """A model file is damaged, altered, or does not behave as its manifest says."""
+    """A model file or a bundle is damaged, altered, not signed as it must be, or no such thing."""
 
     exit_status = 65
 

@@ -1,4 +1,5 @@
-"""What is asked of the file system before anything relies on it: what may be read, and where something can be kept."""
+"""What is asked of the file system before anything relies on it: what may be read, where something can be kept; and how
+a file is written that must be whole."""
 
 import errno
 import os
@@ -81,3 +82,24 @@ def nearest(path: Path) -> Path:
             continue
         return place
     return path
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Put `data` into a file that after a crash, or a power cut, is the old one or the new one. Raises OSError."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,4 +1,5 @@
-"""Several sensors on one machine: an instance of the service each, and where it has its things (deploy/rooms.sh)."""
+"""Several sensors on one machine: an instance of the service each, and where it has its things (deploy/rooms.sh); and
+the recorder of a history beside them."""
 
 import os
 import re
@@ -45,6 +46,39 @@ class Instance:
         os.environ["STATE_DIRECTORY"] = str(self.state)
         os.environ["CREDENTIALS_DIRECTORY"] = str(self.credentials)
         return str(self.config)
+
+
+class Recorder(Instance):
+    """The recorder of a history, as deploy/roomtone-history.service runs it."""
+
+    unit = "roomtone-history"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "etc/roomtone/history.yaml"
+
+    @property
+    def credentials(self) -> Path:
+        return self.root / "etc/roomtone/history"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "var/lib/roomtone-history"
+
+
+def recorders() -> list[Instance]:
+    """Return this machine's recorder, where there is one."""
+    one = Recorder(name="", root=ROOT)
+    return [one] if one.config.exists() else []
+
+
+def take_recorders_place(config: str | Path) -> None:
+    """Have this process keep state and find secrets where the recorder does, where that is its configuration and nobody
+    but the command of the installed sensor has said where they are."""
+    first = str(Instance(name="", root=ROOT).credentials)
+    for one in recorders():
+        if Path(os.path.abspath(config)) == one.config and os.environ.get("CREDENTIALS_DIRECTORY", first) == first:
+            one.take_place()
 
 
 def unit_of(name: str | None) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from edge.environment import overlaid
+from edge.environment import overlaid, settings_in
 from edge.errors import ConfigError
 from edge.strict_yaml import SixtyBased, read_yaml
 
@@ -41,7 +41,8 @@ def looked_at(look: Callable[[str], str], *, of: str = "") -> msgspec.Meta:
     return msgspec.Meta(extra={"look": look, "of": of})
 
 
-def _at_home(text: str) -> str:
+def at_home(text: str) -> str:
+    """Return a path with `~` as a home folder. Raises ValueError in words."""
     if not text or not text.isprintable():
         raise ValueError("expected the path of a file or folder")
     path = os.path.expanduser(text)
@@ -50,8 +51,8 @@ def _at_home(text: str) -> str:
     return path
 
 
-File = Annotated[str, looked_at(_at_home, of="file")]  # a path; here, and nowhere else, `~` becomes a home folder
-Secret = Annotated[str, looked_at(_at_home, of="secret")]  # likewise, or a credential's name (edge/credentials.py)
+File = Annotated[str, looked_at(at_home, of="file")]  # a path; here, and nowhere else, `~` becomes a home folder
+Secret = Annotated[str, looked_at(at_home, of="secret")]  # likewise, or a credential's name (edge/credentials.py)
 Place = Callable[[str, str], str]
 
 
@@ -82,22 +83,34 @@ def load_section(
     for key in data:
         if key not in SECTIONS:
             raise ConfigError(f"{path}: {key}: unknown key (the file has {', '.join(SECTIONS)})")
-    value, variables = overlaid(data.get(section), kind, section, environ)
-    value = {} if value is None else value
+    overlaid(data.get(section), kind, environ)  # what is no setting says itself which variable it is
+
+    def taken(environ: Mapping[str, str]) -> S:
+        value = overlaid(data.get(section), kind, environ)
+        value = {} if value is None else value
+        try:
+            return _looked_at(msgspec.convert(value, kind), kind, section, place)
+        except msgspec.ValidationError as error:
+            raise ConfigError(explain(str(error), section, value, kind)) from error
+
     try:
-        return _looked_at(msgspec.convert(value, kind), kind, section, place)
-    except msgspec.ValidationError as error:
-        found = explain(str(error), section, value, kind)
-        raise ConfigError(f"{_said_by(found, variables, path)}: {found}") from error
+        return taken(environ)
     except ConfigError as error:
-        raise ConfigError(f"{_said_by(str(error), variables, path)}: {error}") from error
+        raise ConfigError(f"{_said_by(str(error), taken, environ) or path}: {error}") from error
 
 
-def _said_by(found: str, variables: Mapping[str, str], path: str | Path | None) -> str | Path | None:
-    """Return who said what is wrong: a variable of the environment, or the file."""
-    where = re.match(r"[\w.]*", found)[0].split(".")
-    said = (name for at, name in variables.items() if all(a == b for a, b in zip(at.split("."), where, strict=False)))
-    return next(said, path)
+def _said_by(complaint: str, taken: Callable[[Mapping[str, str]], Any], environ: Mapping[str, str]) -> str | None:
+    """Return the variable with which a complaint began, as they are laid over each other; None: it is the file's."""
+    before = {name: environ[name] for name in settings_in(environ)}
+    while before:
+        name, _ = before.popitem()
+        try:
+            taken(before)
+        except ConfigError as earlier:
+            if str(earlier) == complaint:
+                continue
+        return name
+    return None
 
 
 def _looked_at(value: Any, hint: Any, where: str, place: Place) -> Any:
@@ -119,7 +132,8 @@ def _looked_at(value: Any, hint: Any, where: str, place: Place) -> Any:
         try:
             value = place(look(value), of) if of else look(value)
         except ValueError as error:
-            raise ConfigError(f"{where}: {error}, got {_shown(value)}") from error
+            got = "" if _shown(value) in str(error) else f", got {_shown(value)}"
+            raise ConfigError(f"{where}: {error}{got}") from error
     return value
 
 

@@ -1,5 +1,6 @@
 """config.yaml: strict, and every mistake is one line that says where."""
 
+import ast
 import contextlib
 import re
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 
 from convert.config import ConvertConfig
 from edge.config import EdgeConfig, Tls, load_edge
+from edge.delivery.access import access
 from edge.errors import ConfigError
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
 from tests.support.sounds import ROOT
 from train.config import TrainConfig
+from train.sizes import Networks
 
 SECTIONS = {"features": MfccSpec, "train": TrainConfig, "convert": ConvertConfig, "edge": EdgeConfig}
 
@@ -73,6 +76,41 @@ def test_the_shipped_file_explains_every_setting(section):
     assert list(unexplained(SECTIONS[section], [yaml.safe_load(text)[section]], section, text)) == [], (
         "explain these in config.yaml: each with its default, and beside it in a comment what it does"
     )
+
+
+def read(code: str) -> set[str]:
+    """Return the names of all that is read of an object in a program's text, but for what a record checks of itself."""
+    nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in nodes if isinstance(node.ctx, ast.Load) and ast.unparse(node.value) != "self"}
+
+
+def unread(kind: type[msgspec.Struct], where: str, names: set[str]) -> Iterator[str]:
+    """Yield every setting of a section that is none of these names."""
+    for name, hint in get_type_hints(kind).items():
+        if name not in names and kind is not Networks:  # which are chosen by name: tests/train/networks
+            yield f"{where}.{name}"
+        for inner in records(hint):
+            yield from unread(inner, f"{where}.{name}", names)
+
+
+def test_every_setting_is_read():
+    """One that is taken, explained and shown, and does nothing, is worse than none."""
+    files = [path for room in ("edge", "train", "convert") for path in (ROOT / room).rglob("*.py")]
+    names = set().union(*(read(path.read_text()) for path in files))
+    settings = [name for section, kind in SECTIONS.items() for name in unread(kind, section, names)]
+    assert not settings, f"nothing reads {', '.join(settings)}: use them where they are to do something"
+
+
+def test_a_setting_that_nothing_reads_is_noticed():
+    class Rules(msgspec.Struct, frozen=True):
+        enter: float = 0.5
+        margin: float = 0.1
+
+    class Sensor(msgspec.Struct):
+        rules: Rules = Rules()
+
+    checked = "class Rules:\n  def __post_init__(self):\n    self.margin > 0"
+    assert list(unread(Sensor, "edge", read(f"{checked}\nsensor.rules.enter"))) == ["edge.rules.margin"]
 
 
 def test_a_setting_that_stands_nowhere_is_noticed():
@@ -136,6 +174,10 @@ def test_a_setting_that_stands_nowhere_is_noticed():
         ("edge: {quiet_hours: {start: '22:00', end: '22:00'}}", "edge.quiet_hours: start and end are both 22:00"),
         ("edge: {mqtt: {tls: {key_file: k.pem}}}", "edge.mqtt.tls: expected cert_file beside key_file"),
         ("edge: {device: {id: history}}", "edge.device: expected another id: on roomtone/history/ a recorder answers"),
+        ("edge: {device: {id: models}}", "edge.device: expected another id: on roomtone/models/ models are published"),
+        ("edge: {model_store: {updates: auto}}", "edge.model_store: expected trusted_keys beside updates: auto"),
+        ("edge: {model: a, model_store: {updates: ask, trusted_keys: [k]}}", "edge: expected model: null beside"),
+        ("edge: {model_store: {ring: The Ring}}", "edge.model_store.ring: expected a-z, 0-9 and - only"),
         ("edge: {history: {store: 'mysql://x'}}", "edge.history.store: expected a file, or a postgresql:// address"),
         ("edge: {history: {store: ''}}", "edge.history.store: expected a file, or a postgresql:// address, got ''"),
         ("edge: {history: {events_days: 1}}", "edge.history.events_days: expected int >= 2, got 1"),
@@ -289,6 +331,37 @@ def test_a_host_as_people_write_it_is_taken_as_it_is(tmp_path, host):
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump({"edge": {"mqtt": {"host": host}}}, allow_unicode=True), encoding="utf-8")
     assert load_edge(file).mqtt.host == host
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        (["a", "b", "c"], "edge.mqtt.host: expected array of length <= 2"),
+        ([], "edge.mqtt.host: expected array of length >= 1"),
+        (["a", "a"], "edge.mqtt: expected two different brokers in host, none of them embedded"),
+        (["embedded", "a"], "edge.mqtt: expected two different brokers in host, none of them embedded"),
+        (["a", "b:1883"], "edge.mqtt.host[1]: expected a host name alone: the port goes into edge.mqtt.port (1883)"),
+        (["a", 5], 'edge.mqtt.host[1]: write it in quotes: "5"'),
+    ],
+)
+def test_of_two_hosts_each_stands_alone(tmp_path, host, says):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"edge": {"mqtt": {"host": host}}}))
+    with pytest.raises(ConfigError) as raised:
+        load_edge(file)
+    assert f"{file}: {says}" in str(raised.value)
+
+
+def test_two_hosts_are_two_brokers_with_all_else_alike(tmp_path):
+    file = tmp_path / "config.yaml"
+    (tmp_path / "password").write_text("word\n")
+    file.write_text("edge: {mqtt: {host: [a.lan, b.lan], port: 1884, username: u, password_file: password}}")
+    first = access(load_edge(file).mqtt)
+    assert (first.address, first.standby.address, first.standby.standby) == ("a.lan:1884", "b.lan:1884", None)
+    assert (first.standby.username, first.standby.password) == (first.username, first.password) == ("u", "word")
+    file.write_text("edge: {mqtt: {host: [a.lan]}}")
+    alone = access(load_edge(file).mqtt)
+    assert (alone.address, alone.standby) == ("a.lan:1883", None)
 
 
 @pytest.mark.parametrize("prefix", ["/ha", "ha/", "a//b", "/", "a+b", "#", "", "a" * 65, "ha\n", "a b", "ä"])

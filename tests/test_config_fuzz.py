@@ -5,17 +5,19 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from edge.commands.cli import main
 from edge.commands.demo import RECORDING
 from edge.config import EdgeConfig, load_edge
 from edge.daemon.quiet_hours import QuietClock
+from edge.environment import PREFIX
 from edge.errors import ConfigError
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
@@ -65,7 +67,8 @@ EDGE = section(
         refractory_ms=COUNT, mood_enter=RATIO, arousal_enter=RATIO,
     ),
     mqtt=section(
-        host=st.sampled_from(["127.0.0.1", "embedded", "", "a" * 300, "münchen.example"]), port=COUNT, username=TEXT,
+        host=st.sampled_from(["127.0.0.1", "embedded", "", "a" * 300, "münchen.example", ["a", "b"], ["a", ""]]),
+        port=COUNT, username=TEXT,
         password_file=TEXT, tls=section(ca_file=TEXT, cert_file=TEXT, key_file=TEXT), keepalive_s=COUNT,
         websockets_port=COUNT,
     ),
@@ -128,6 +131,45 @@ def test_a_configuration_runs_or_is_refused_in_one_line(made):
 @given(SECTIONS)
 def test_ten_thousand_configurations_run_or_are_refused_in_one_line(made):
     runs_or_is_refused(made)
+
+
+def variables(made: dict, above: str = PREFIX) -> Iterator[tuple[str, str]]:
+    """Yield the same settings as the environment says them: a text as it is, everything else as YAML."""
+    for key, value in made.items():
+        name = above + key.upper()
+        if isinstance(value, dict) and value:
+            yield from variables(value, f"{name}__")
+        else:
+            yield name, value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True)
+
+
+@settings(max_examples=150, **NO_CLOCK)
+@given(EDGE.filter(lambda made: isinstance(made, dict)))
+def test_the_same_configuration_in_the_environment_means_the_same_or_is_refused_in_one_line(made):
+    told = dict(variables(made))
+    # What an environment can hold; a name of other letters is not shown as it is.
+    assume(all(name.isprintable() and "=" not in name and "\0" not in text for name, text in told.items()))
+    said, refusal = written({"edge": made}), None
+    alone = said.with_name("empty.yaml")
+    alone.write_text("edge: {}")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in told.items():
+            patch.setenv(name, text)
+        try:
+            config = load_edge(alone)
+        except ConfigError as error:
+            refusal = str(error)
+    event("valid" if refusal is None else "refused")
+    if refusal is not None:
+        assert refusal.startswith(tuple(f"{name}:" for name in told)), refusal
+        assert "\n" not in refusal
+    try:
+        meant = load_edge(said)
+    except ConfigError:
+        return  # a text that the file has to say otherwise may be a number here
+    if "" not in told.values():  # which is nothing, here
+        assert refusal is None, refusal
+        assert config == meant
 
 
 @settings(max_examples=25, **NO_CLOCK)

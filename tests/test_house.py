@@ -21,7 +21,7 @@ HOUSES = {
     "edge": (
         "errors", "pulse", "entry", "chatter", "labels", "files", "credentials", "strict_yaml", "environment",
         "section", "addresses", "config", "state_folder", "instances", "sound", "features", "model", "lessons",
-        "hearing", "voice", "delivery", "history", "daemon", "commands", "__main__",
+        "hearing", "voice", "delivery", "history", "updates", "daemon", "commands", "__main__",
     ),
     "train": ("sizes", "recipes", "config", "data", "augmentation", "networks", "fitting", "rooms", "study", "pages",
               "loading", "commands", "__main__"),
@@ -36,6 +36,7 @@ STRANGERS = {
     "edge.voice": {"edge.sound", "edge.features", "edge.model", "edge.lessons", "edge.hearing"},
     "edge.delivery": {"edge.sound", "edge.features", "edge.model", "edge.lessons", "edge.hearing"},
     "edge.history": {"edge.sound", "edge.features", "edge.model", "edge.lessons", "edge.hearing"},
+    "edge.updates": {"edge.sound", "edge.features", "edge.lessons", "edge.hearing", "edge.history"},
 }
 MOST_FILES, MOST_LINES = 16, 250
 
@@ -176,7 +177,9 @@ def test_the_sensor_needs_only_what_a_pi_installs():
     wanted = (requirement.partition(">")[0] for requirement in project["dependencies"])
     allowed = {named.get(name, name) for name in wanted} | {"edge", *sys.stdlib_module_names}
     extra = {"edge.commands.plot": {"matplotlib"}, "edge.model.runtime": {"tflite_runtime"},
-             "edge.history.export": {"pyarrow"}, "edge.history.postgres": {"psycopg"}}  # fmt: skip
+             "edge.history.export": {"pyarrow"}, "edge.history.postgres": {"psycopg"},
+             "edge.history.metrics": {"prometheus_client"}, "edge.history.exposition": {"prometheus_client"},
+    }  # fmt: skip
     known = {name: path for name, path in modules(ROOT).items() if name.partition(".")[0] == "edge"}
     for name, path in known.items():
         packages = {target.partition(".")[0] for target in imported(path, known)}

@@ -165,7 +165,7 @@ def test_an_instance_is_its_configuration_its_state_and_its_secrets(house, capsy
     assert os.environ["CREDENTIALS_DIRECTORY"] == f"{house.root}/etc/roomtone/kitchen.credentials"
 
 
-def test_an_instance_that_is_not_there_is_69_and_no_name_is_2(house, capsys):
+def test_an_instance_that_is_not_there_is_69_and_no_name_is_64(house, capsys):
     house.add("attic")
     assert main(["--instance", "kitchen", "check"]) == 69
     missing = f"{house.root}/etc/roomtone/kitchen.yaml"
@@ -173,7 +173,7 @@ def test_an_instance_that_is_not_there_is_69_and_no_name_is_2(house, capsys):
     assert capsys.readouterr().err == said
     with pytest.raises(SystemExit) as ended:
         main(["--instance", "../x", "check"])
-    assert ended.value.code == 2
+    assert ended.value.code == 64
 
 
 def test_doctor_looks_at_all_and_a_wrong_configuration_hides_no_other(house, capsys):

@@ -86,7 +86,21 @@ def test_runs_to_convert_are_found_at_home_and_anywhere(config, capsys, tmp_path
         assert "home/runs/a-seed0/run.json: Object missing required field" in capsys.readouterr().err
     (tmp_path / "set.yaml").write_text("convert: {set: [{runs: [~/nothing/*]}]}")
     assert convert(["--config", "set.yaml"]) == 78
-    assert f"no finished run matches {tmp_path}/home/nothing/*" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"no finished run matches {tmp_path}/home/nothing/*; for a single run, name it: make convert RUN=" in said
+
+
+def test_a_run_whose_name_is_misspelt_or_whose_training_is_not_over(capsys, tmp_path):
+    (tmp_path / "runs" / "cnn-kfold-0").mkdir(parents=True)
+    (tmp_path / "runs" / "cnn-kfold-0" / "run.json").write_text("{}")
+    (tmp_path / "runs" / "begun").mkdir()
+    for name, said in (
+        ("cnn-kfold-1", "no such folder: did you mean cnn-kfold-0?"),
+        ("zebra", "no such folder"),
+        ("begun", "not a finished run (run.json is missing)"),
+    ):
+        assert convert([str(tmp_path / "runs" / name)]) == 66
+        assert capsys.readouterr().err == f"error: {tmp_path}/runs/{name}: {said}\n"
 
 
 def test_keys_have_a_place_of_their_own(tmp_path, capsys):

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from edge.entry import concluded
+from edge.entry import Parser, concluded
 from train import commands
 from train.data.split import SIDES
 from train.fitting.quiet import hush
@@ -20,9 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         hush()
         return options.verb(options)
 
-    return concluded(
-        verb, called="error", interrupted="stopped; the same command goes on from the last whole epoch"
-    )
+    return concluded(verb, called="error", interrupted="stopped")
 
 
 def _count(text: str) -> int:
@@ -32,25 +30,27 @@ def _count(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    parser = Parser(prog="python -m train", description=__doc__)
+    parser.add_argument("--config", default="config.yaml", help="default: config.yaml")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", default="config.yaml", help="default: config.yaml")
-    data = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)  # after the verb, too: what is not said there leaves what was said
+    common.add_argument("--config", default=argparse.SUPPRESS, help="default: config.yaml")
+    data = Parser(add_help=False)
     data.add_argument("--data", nargs="+", required=True, help="folders of sound, or CSVs: path,label[,speaker,corpus]")
     data.add_argument("--out", default="runs", help="folder for runs; default: runs")
-    network = argparse.ArgumentParser(add_help=False)
+    network = Parser(add_help=False)
     network.add_argument("--network", default="cnn", choices=registry.NAMES, help="default: cnn")
-    recipe = argparse.ArgumentParser(add_help=False)
+    recipe = Parser(add_help=False)
     recipe.add_argument("--protocol", default="random", choices=protocols.NAMES, help="who is tested; default: random")
     recipe.add_argument("--recipe", help="of train.recipes; default: the one named like the protocol, else `study`")
     recipe.add_argument("--epochs", type=_count, metavar="N", help="other than the recipe's")
     recipe.add_argument("--noise", help="folder of noise recordings (ESC-10); default: as the config says")
 
     verb = verbs.add_parser("index", parents=[common], help="a table of clips, and what is wrong with them")
-    verb.add_argument("data", nargs="+", help="folders of sound, or CSVs: path,label[,speaker,corpus]")
-    verb.add_argument("--out", default="runs/index", help="folder for index.csv and the report; default: runs/index")
-    verb.set_defaults(verb=commands.run_index)
+    verb.add_argument("given", nargs="*", metavar="DATA", help="folders of sound, or CSVs: path,label[,speaker,corpus]")
+    verb.add_argument("--data", nargs="+", default=[], metavar="DATA", help="the same, as the other verbs have it")
+    verb.add_argument("--out", help="folder for index.csv and the report; default: runs/index-DATA")
+    verb.set_defaults(verb=commands.run_index, complain=verb.error)
 
     verb = verbs.add_parser("fit", parents=[common, data, network, recipe], help="train one network under a protocol")
     verb.add_argument("--fold", type=int, help="only this fold (0, 1, ...); default: all")
@@ -68,14 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=commands.run_speech)
 
     verb = verbs.add_parser("evaluate", parents=[common], help="a model on anyone's data")
-    verb.add_argument("model", help="a run folder, its model.keras, or a .tflite artifact")
-    verb.add_argument("--index", required=True, help="CSV of clips: path,label[,speaker,corpus,side]")
+    verb.add_argument("given", nargs="?", metavar="MODEL", help="a run folder, its model.keras, or a .tflite artifact")
+    verb.add_argument("--model", metavar="MODEL", help="the same")
+    verb.add_argument("--data", "--index", nargs="+", required=True, metavar="DATA",
+                      help="folders of sound, or CSVs: path,label[,speaker,corpus,side]")  # fmt: skip
     verb.add_argument("--side", choices=SIDES, help="only rows of this side of a run's split.csv; default: all")
     verb.add_argument(
         "--reading", choices=("last", "mean"), default="last", help="of an utterance's answers; default: last"
     )
     verb.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    verb.set_defaults(verb=commands.run_evaluate)
+    verb.set_defaults(verb=commands.run_evaluate, complain=verb.error)
 
     verb = verbs.add_parser("compare", parents=[common, data, recipe], help="all networks under a protocol, one report")
     verb.add_argument("--networks", nargs="+", choices=registry.NAMES, help="default: train.compare.networks")
@@ -98,9 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser(
         "rooms", parents=[common, data], help="train the network of utterances, heard against the room they are said in"
     )
-    verb.add_argument("--protocol", default="default", choices=("default", "unheard"),
-                      help="unheard: a training per fold, to judge by; default: one of all voices")  # fmt: skip
-    verb.add_argument("--seed", type=int, default=0, help="of weights and rooms; default: 0")
+    verb.add_argument("--protocol", default="default", choices=("default", "unheard", "yardsticks"),
+                      help="default: one training of all voices; the others: one per fold, to judge by")  # fmt: skip
+    verb.add_argument("--teachers", nargs="+", metavar="CORPUS",
+                      help="corpora that may train, the others are judged by only; default: all")  # fmt: skip
+    verb.add_argument("--seed", type=int, default=0, help="the first one, of weights and rooms; default: 0")
     verb.set_defaults(verb=commands.run_rooms)
 
     verb = verbs.add_parser(

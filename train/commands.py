@@ -2,31 +2,46 @@
 
 import argparse
 import json
+from pathlib import Path
 
-from edge.errors import InputError
 from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
 from edge.files import output
 from edge.section import load_section
 from train.config import TrainConfig
-from train.data import index, table
+from train.data import corpora, index, table
 from train.data.clip import counted, reasons
 from train.data.features import Cache
 from train.data.functionals import with_functionals
 from train.fitting.job import job_of
 from train.fitting.progress import bar
-from train.loading import epochs, fold_of, job_for, loaded, place_of, recipe_of, settings_of, warn
+from train.loading import (
+    called,
+    epochs,
+    job_for,
+    loaded,
+    networks_of,
+    place_of,
+    recipe_of,
+    resumable,
+    settings_of,
+    short,
+    warn,
+)
 from train.study import protocols
+from train.study.folds import seeds_of
 
 # Keras, scikit-learn and matplotlib take seconds to import: verbs bring them when their data is known to be good.
 
 
 def run_index(options: argparse.Namespace) -> int:
     """Write index.csv and the report of a corpus."""
+    if not (data := [*options.given, *options.data]):
+        options.complain("name folders of sound, or CSVs: index DATA...")
     config, spec = settings_of(options)
-    out = place_of(options)
+    out = output(options.out or Path("runs", f"index-{called(data)}"), "--out")
     with bar("listening") as tell:
-        found = index.scan(options.data, config, tell)
+        found = index.scan(data, config, tell)
     from train.pages import index_report
 
     out.mkdir(parents=True, exist_ok=True)
@@ -47,17 +62,14 @@ def run_fit(options: argparse.Namespace) -> int:
     """Train a network on one fold of a protocol, or on all."""
     place_of(options)
     config, spec, clips, _, folds = loaded(options)
-    if options.fold is not None:
-        folds = [fold_of(folds, options)]
-    if options.name and len(folds) > 1:
-        raise InputError(f"--name: protocol {options.protocol} has {len(folds)} folds here; give a --fold too")
     jobs = [job_for(options, split, config, name=options.name) for split in folds]
     folders = [place_of(options, job.name) for job in jobs]
+    warn(short(jobs))
     from train.fitting.fit import fit
     from train.pages import run_report
 
     for job, folder in zip(jobs, folders, strict=True):
-        with bar(job.name) as tell:
+        with bar(job.name) as tell, resumable(folder):
             run = fit(job, clips, config, spec, folder=folder, report=epochs(tell))
         print("\n".join(run_report.lines(run)))
         print(run_report.write(run))
@@ -81,7 +93,7 @@ def run_speech(options: argparse.Namespace) -> int:
     rooms = rooms_in(options.rooms, config.protocols.speech_test_rooms, config.cache)
     with bar("scenes") as tell:
         made = scenes_of(job, clips, noise, config, spec, tell, rooms=rooms)
-    with bar(name) as tell:
+    with bar(name) as tell, resumable(folder):
         run = train_speech(job, made, clips, noise, spec, folder=folder, tell=tell)
     test = run.record.metrics["test"]
     print(f"{run.folder}: blocks of unheard speakers: AUC {test['auc']:.4f}, missed {test['missed']:.2%}, "
@@ -90,20 +102,22 @@ def run_speech(options: argparse.Namespace) -> int:
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Print a model's figures on a table of clips."""
+    """Print a model's figures on folders or tables of clips."""
+    if bool(options.given) == bool(options.model):
+        options.complain("name one model: evaluate MODEL --data DATA...")
     config, _ = settings_of(options)
     from train.fitting import metrics
     from train.study import evaluate
 
-    model = evaluate.open_model(options.model)
-    found = evaluate.evaluate(model, options.index, config, reading=options.reading, side=options.side)
+    model = evaluate.open_model(options.given or options.model)
+    found = evaluate.evaluate(model, options.data, config, reading=options.reading, side=options.side)
     if options.json:
         print(json.dumps(found))
         return 0
     (low, high), (uar_low, uar_high) = found["accuracy_interval"], found["uar_interval"]
     print(f"{found['model']}: {found['n']} clips, accuracy {found['accuracy']:.4f} ({low:.3f} to {high:.3f})")
     print(f"of {found['figures_of']}")
-    print(f"UAR {found['uar']:.4f} ({uar_low:.3f} to {uar_high:.3f}), ECE {found['ece']:.3f}")
+    print(f"UAR {found['uar']:.4f} ({uar_low:.3f} to {uar_high:.3f}), ECE {found['ece']:.3f}, {found['sureness']}")
     if few := metrics.too_few(found["n"]):
         print(few)
     for label, recall in found["recall"].items():
@@ -122,19 +136,19 @@ def run_compare(options: argparse.Namespace) -> int:
     folder = place_of(options, f"compare-{options.protocol}")
     config, spec, clips, frames, folds = loaded(options)
     recipe = recipe_of(options, config)
-    names = options.networks or config.compare.networks
-    for name in names:
-        config.recipe(recipe, name)
+    names = networks_of(options, config)
     from train.fitting import metrics, runs
     from train.pages import report
     from train.study import compare, jobs
 
     wanted = compare.jobs_of(names, folds, recipe, config, epochs=options.epochs)
     shares = compare.share_jobs(wanted, clips, config.compare.shares) if options.scalability else []
-    trained = jobs.train_all(
-        [*wanted, *shares], clips, frames, config, spec,
-        out=folder, processes=options.jobs, scheduler=options.scheduler,
-    )  # fmt: skip
+    warn(short(wanted))
+    with resumable(*(folder / job.name for job in [*wanted, *shares])):
+        trained = jobs.train_all(
+            [*wanted, *shares], clips, frames, config, spec,
+            out=folder, processes=options.jobs, scheduler=options.scheduler,
+        )  # fmt: skip
     whole, parts = trained[: len(wanted)], trained[len(wanted) :]
     robustness = {}
     if options.robustness:
@@ -176,19 +190,28 @@ def run_rooms(options: argparse.Namespace) -> int:
     config.recipe("rooms", "utterance")  # said before functionals take minutes
     found = index.scan(options.data, config)
     warn(reasons(found.left_out))
-    protocols.splits(options.protocol, found.clips, config)
+    teachers = options.teachers or sorted({clip.corpus for clip in found.clips})
+    labels, known, remarks = protocols.learnable(found.clips, config.labels, teachers)
+    warn(remarks)
+    if options.protocol == "default":  # which judges by voices of its own
+        known = [clip for clip in known if clip.corpus in teachers or clip.corpus not in corpora.NEVER_TRAINED]
+    protocols.taught_by(teachers, protocols.splits(options.protocol, known, config), known)
     from train.rooms.fit import train_rooms
     from train.rooms.utterances import utterances
 
     with bar("utterances") as tell:
-        clips, heard, unusable = utterances(found.clips, spec, Cache(config.cache), config.places, tell)
+        clips, heard, unusable = utterances(known, spec, Cache(config.cache), config.places, tell)
     warn(reasons(unusable))
-    for split in protocols.splits(options.protocol, clips, config):
-        job = job_of("utterance", "rooms", split, config, seed=options.seed)
-        with bar(job.name) as tell:
-            run = train_rooms(job, clips, heard, config.labels, spec, folder=folder / job.name, tell=tell)
+    splits = protocols.taught_by(teachers, protocols.splits(options.protocol, clips, config), clips)
+    wanted = [
+        job_of("utterance", "rooms", split, config, seed=options.seed + seed)
+        for split in splits for seed in range(seeds_of(split.fold, config.compare.fold_seeds))
+    ]  # fmt: skip
+    for job in wanted:
+        with bar(job.name) as tell, resumable(folder / job.name):
+            run = train_rooms(job, clips, heard, labels, spec, folder=folder / job.name, tell=tell)
         test = run.record.metrics["test"]
-        print(f"{run.folder}: UAR {test['uar']:.4f} in rooms of one voice that are known well (fold {split.fold})")
+        print(f"{run.folder}: UAR {test['uar']:.4f} in rooms of one voice that are known well (fold {job.split.fold})")
     return 0
 
 
@@ -213,13 +236,15 @@ def run_strangers(options: argparse.Namespace) -> int:
 def run_tune(options: argparse.Namespace) -> int:
     """Search a network's sizes and learning rate, and print the trials, best first."""
     folder = place_of(options, "tune")
-    config, spec, clips, _, folds = loaded(options)
-    split = fold_of(folds, options)
+    config, spec, clips, _, (split,) = loaded(options, validated=True)
     job = job_for(options, split, config, name=None)
-    if not split.validation:
-        raise InputError(f"{split.where}: has no validation side to judge trials by")
+    warn(short([job]))
     from train.study.tune import tune
 
-    for trial in tune(job, clips, config, spec, folder=folder, trials=options.trials):
+    try:
+        trials = tune(job, clips, config, spec, folder=folder, trials=options.trials)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on after the trials that are done") from None
+    for trial in trials:
         print(json.dumps(trial))
     return 0

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, nearest
 from edge.labels import fitting, trouble
 from edge.section import File, Positive, Ratio, Section
 from train.recipes import RECIPES, Recipe, RecipeFor
@@ -155,9 +155,10 @@ class TrainConfig(Section, kw_only=True):
         if label is None or label in self.labels:
             return label
         means = f" means {label!r}, which" if label != word else ""
+        like = nearest(word, {*self.labels, *self.words}) if label == word else ""
         raise ValueError(
             f"label {word!r}{means} is neither one of {', '.join(self.labels)} nor mapped to one in "
-            f"train.words: write {word}: LABEL there, or {word}: null to leave such clips out"
+            f"train.words{like and f' ({like})'}: write {word}: LABEL there, or {word}: null to leave such clips out"
         )
 
     def recipe(self, name: str, network: str) -> tuple[Recipe, Section]:
@@ -168,7 +169,10 @@ class TrainConfig(Section, kw_only=True):
                 "file that --config names: to have the usual ones there, begin with a copy of config.yaml"
             )
         if network not in Networks.__struct_fields__:
-            raise ConfigError(f"no network {network!r} (there are {', '.join(Networks.__struct_fields__)})")
+            raise ConfigError(
+                f"no network {network!r} has sizes (there are {', '.join(Networks.__struct_fields__)}): a new one has "
+                "them in Networks of train/sizes.py and under train.networks of config.yaml"
+            )
         base = self.recipes[name]
         own = dict(base.networks.get(network, {}))
         sizes = getattr(self.networks, network)

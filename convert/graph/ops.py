@@ -20,6 +20,13 @@ OLDEST_RUNTIME = "tflite-runtime 2.14.0"
 # are the trace of a conversion that lost its weights.
 STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE", "RANDOM_UNIFORM"}
 
+# Operators that multiply and add, and whose products are not counted here: no graph of ours has them.
+_UNCOUNTED = {
+    "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "CONV_3D", "CONV_3D_TRANSPOSE", "IF", "LSTM", "RNN",
+    "STABLEHLO_CONVOLUTION", "STABLEHLO_DOT_GENERAL", "SVDF", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "UNIDIRECTIONAL_SEQUENCE_RNN",
+}  # fmt: skip
+
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
@@ -43,7 +50,8 @@ class Graph:
     def multiply_adds(self, *, loop_trips: int = 1) -> int:
         """Return the multiply-adds of one inference: those of convolutions and matrix products, by their shapes.
 
-        The body of a WHILE counts `loop_trips` times: the recurrent networks loop once a frame.
+        The body of a WHILE counts `loop_trips` times: the recurrent networks loop once a frame. Raises ArtifactError
+        for an operator whose products are not counted here.
         """
         return self._count(self._model.subgraphs[0], loop_trips)
 
@@ -79,6 +87,8 @@ class Graph:
             elif name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL"):
                 shapes = [subgraph.tensors[index].shape for index in (op.inputs[0], op.inputs[1], op.outputs[0])]
                 total += _products(name, *(np.array(shape, np.int64) for shape in shapes))
+            elif name in _UNCOUNTED:
+                raise ArtifactError(f"graph: {name}: what it costs is not known: count it in convert/graph/ops.py")
         return total
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from train.fitting.runs import load_run
+from train.networks import registry
+
 JOB, SAMPLES, GRAPH = "job.json", "samples.npz", "graph.tflite"
 
 
@@ -26,12 +29,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(folder: Path) -> None:
     """Convert the job in a folder."""
-    from convert.graph import export
-    from train.fitting.runs import load_run
-    from train.networks import registry
-
     job = msgspec.json.decode((folder / JOB).read_bytes(), type=Job)
     run = load_run(job.run)
+
+    from convert.graph import export  # brings TensorFlow, which takes seconds
+
     model = run.model
     export.fold_temperature(model, job.temperature)
     # A ragged set of arrays: one per clip for a step network, a single one of windows or utterances otherwise.

@@ -63,7 +63,7 @@ def _over_seeds(members: Sequence[Answers]) -> dict[str, Any]:
         "uar": {name: metrics.mean_and_spread(found) for name, found in uars.items()},
         "recall": dict(zip(first.labels, recalls.tolist(), strict=True)),
         "said": _said(members),
-        "arousal": _arousal(first.labels, first.truth, first.probs[robustness.CLEAN]),
+        "arousal": arousal(first.labels, first.truth, first.probs[robustness.CLEAN]),
     }
 
 
@@ -85,7 +85,7 @@ def _pooled(members: Sequence[Answers]) -> dict[str, Any]:
         "confusion": metrics.measures(truth, np.log(clean), labels)["confusion"],
         "ece_equal_mass": metrics.ece_equal_mass(truth, clean),
         "said": _said(members),
-        "arousal": _arousal(labels, truth, clean),
+        "arousal": arousal(labels, truth, clean),
     }
     if set(members[0].corpora) == {"RAVDESS"}:
         men = np.array([int(speaker) % 2 == _MALE_PARITY for speaker in speakers])
@@ -111,7 +111,7 @@ def _recalls(truth: np.ndarray, probs: np.ndarray, labels: int) -> np.ndarray:
                      for label in range(labels)])  # fmt: skip
 
 
-def _arousal(labels: Sequence[str], truth: np.ndarray, probs: np.ndarray) -> float | None:
+def arousal(labels: Sequence[str], truth: np.ndarray, probs: np.ndarray) -> float | None:
     """Return Pearson's correlation of the published arousal with that of the true labels; None where there is none."""
     if not set(labels) <= COORDINATES.keys() or len(set(truth.tolist())) < 2:
         return None

@@ -14,6 +14,7 @@ from convert.report import charts
 from convert.verification.calibrate import MIN_MISTAKES, MIN_SAID, Calibration
 from convert.verification.verify import Verification
 from edge.model.manifest import SELDOM
+from train import pages
 from train.data.clip import counted
 from train.fitting.metrics import too_few
 
@@ -24,8 +25,8 @@ def lines(result: Result) -> Iterator[str]:
     """Yield the artifact's figures as text, and why it was not put in place if it was not."""
     found = result.verification
     yield (
-        f"{found.model_id}: {found.file_bytes} bytes, {found.multiply_adds_per_audio_s / 1e6:.2f} M multiply-adds "
-        f"per second of audio; Keras {found.keras_accuracy:.4f} on {counted(found.clips, 'test clip')}"
+        f"{found.model_id}: {found.file_bytes / 1e3:.1f} kB, {found.multiply_adds_per_audio_s / 1e6:.2f} M "
+        f"multiply-adds per second of audio; Keras {found.keras_accuracy:.4f} on {counted(found.clips, 'test clip')}"
     )
     if found.heard:
         yield f"  accuracies are of {found.heard}"
@@ -119,7 +120,9 @@ def page(results: Sequence[Result]) -> str:
         if result.calibration
     }
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader([Path(__file__).parent, *pages.__path__]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("page.html.j2").render(
         results=results,

@@ -28,7 +28,7 @@ def artifact_table(found: dict[str, Any]) -> str:
             f"{first['us_per_audio_s']:.0f}",
         ])  # fmt: skip
     devices = [device["runtime"] for device in found["results"][0]["verification"]["devices"]]
-    head = ["artifact", "KB", "Keras", *devices, "agreement, %", "µs per second of audio"]
+    head = ["artifact", "kB", "Keras", *devices, "agreement, %", "µs per second of audio"]
     return markdown(head, rows)
 
 

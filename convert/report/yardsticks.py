@@ -67,9 +67,9 @@ def _calibrated(one: Answers, answers: Sequence[Answers], abstain_precision: flo
     if not others:
         return None
     truth = np.concatenate([other.truth for other in others])
-    made = calibrate(truth, np.concatenate([_logits(other.probs) for other in others]),
+    made = calibrate(truth, np.concatenate([logits(other.probs) for other in others]),
                      abstain_precision=abstain_precision)  # fmt: skip
-    return softmax(_logits(one.probs) / made.temperature, axis=1), made.enter
+    return softmax(logits(one.probs) / made.temperature, axis=1), made.enter
 
 
 def _figures(
@@ -92,7 +92,7 @@ def _figures(
         "interval_over": "clips" if groups is None else "speakers",
         "uar_over_all_labels": metrics.uar(truth, probs.argmax(axis=1)),
         "recall": {labels[label]: float((said[truth == label] == label).mean()) for label in np.unique(truth)},
-        "by": _by_way(members, truth, said) | _by(clips, truth, said, loudness),
+        "by": _by_way(members, truth, said) | by_part(clips, truth, said, [loudness[clip.path] for clip in clips]),
         "listener": listener(clips, labels, truth, said),
     }
     if all(calibrated):
@@ -120,9 +120,10 @@ def _by_way(members: Sequence[Answers], truth: np.ndarray, said: np.ndarray) -> 
     return {"way": found} if found else {}
 
 
-def _by(clips: Sequence[Clip], truth: np.ndarray, said: np.ndarray, loudness: Mapping[str, float]) -> dict[str, Any]:
+def by_part(
+    clips: Sequence[Clip], truth: np.ndarray, said: np.ndarray, levels: Sequence[float]
+) -> dict[str, dict[str, dict[str, float]]]:
     """Return UAR and clips of parts: by sex, age, intensity, and level of the clip among those of its corpus."""
-    levels = np.array([loudness[clip.path] for clip in clips])
     third = np.searchsorted(np.percentile(levels, [100 / 3, 200 / 3]), levels)
     parts = {
         "sex": (SEXES.values(), [SEXES.get(clip.sex, "") for clip in clips]),
@@ -144,7 +145,8 @@ def _age(years: str) -> str:
     return next((name for low, high, name in AGES if years.isdecimal() and low <= int(years) < high), "")
 
 
-def _logits(probs: np.ndarray) -> np.ndarray:
+def logits(probs: np.ndarray) -> np.ndarray:
+    """Return what gives these probabilities by softmax: float64."""
     return np.log(np.maximum(probs.astype(np.float64), 1e-9))
 
 

@@ -55,14 +55,47 @@ def calibrate(truth: np.ndarray, logits: np.ndarray, *, abstain_precision: float
     Where no threshold reaches `abstain_precision`, or fewer than MIN_SAID clips would say so, `enter` is the highest
     there is and `reached` is false: rather `unknown` than a label that is not to be relied on.
     """
-    mistakes = int((logits.argmax(axis=1) != truth).sum())
-    temperature = metrics.temperature(truth, logits) if mistakes >= MIN_MISTAKES else 1.0
-    before, after = (softmax(logits.astype(np.float64) / t, axis=1) for t in (1.0, temperature))
+    temperature = _temperature(truth, logits)
+    after = softmax(logits.astype(np.float64) / temperature, axis=1)
     found = threshold(truth, after, abstain_precision)
-    enter, precision, coverage = found or _at(ENTER_RANGE[1], truth, after)
+    return _made(truth, logits, temperature, found or _at(ENTER_RANGE[1], truth, after), reached=found is not None)
+
+
+def calibrate_strangers(
+    corpora: Sequence[tuple[np.ndarray, np.ndarray]], *, coverage: float
+) -> tuple[Calibration, np.ndarray, np.ndarray]:
+    """Return the calibration from int (n,) truths and float (n, labels) logits of corpora that nobody trained on, and
+    the truths and probabilities (m, labels) that it is judged by: as many of each corpus.
+
+    The temperature is the geometric mean of the corpora's own: pooled, the hard ones would make the easy ones unsure.
+    A label is said of a share `coverage` of the answers: a threshold on how many are right is no better kept by the
+    next corpus, whose answers are right as often as it is easy, and silence would be worth nothing.
+    """
+    temperature = float(np.exp(np.mean([np.log(_temperature(truth, logits)) for truth, logits in corpora])))
+    least = min(len(truth) for truth, _ in corpora)
+    rng = np.random.default_rng(0)
+    drawn = [rng.permutation(len(truth))[:least] for truth, _ in corpora]
+    truth = np.concatenate([one[those] for (one, _), those in zip(corpora, drawn, strict=True)])
+    logits = np.concatenate([one[those] for (_, one), those in zip(corpora, drawn, strict=True)])
+    probs = softmax(logits.astype(np.float64) / temperature, axis=1)
+    enter = np.floor(100 * np.quantile(probs.max(axis=1), 1 - coverage)) / 100
+    enter = float(np.clip(enter, *ENTER_RANGE).round(2))
+    return _made(truth, logits, temperature, _at(enter, truth, probs), reached=True), truth, probs
+
+
+def _temperature(truth: np.ndarray, logits: np.ndarray) -> float:
+    mistakes = (logits.argmax(axis=1) != truth).sum()
+    return metrics.temperature(truth, logits) if mistakes >= MIN_MISTAKES else 1.0
+
+
+def _made(
+    truth: np.ndarray, logits: np.ndarray, temperature: float, at: tuple[float, float | None, float], *, reached: bool
+) -> Calibration:
+    enter, precision, coverage = at
+    before, after = (softmax(logits.astype(np.float64) / t, axis=1) for t in (1.0, temperature))
     return Calibration(
         clips=len(truth),
-        mistakes=mistakes,
+        mistakes=int((logits.argmax(axis=1) != truth).sum()),
         temperature=round(temperature, 4),
         ece_before=metrics.ece(truth, before),
         ece_after=metrics.ece(truth, after),
@@ -70,7 +103,7 @@ def calibrate(truth: np.ndarray, logits: np.ndarray, *, abstain_precision: float
         exit=round(enter * EXIT_SHARE, 2),
         precision=precision,
         coverage=coverage,
-        reached=found is not None,
+        reached=reached,
         before=reliability(truth, before),
         after=reliability(truth, after),
     )

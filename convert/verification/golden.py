@@ -1,6 +1,6 @@
 """The choice of an artifact's golden sound.
 
-`python -m convert.verification.golden ARTIFACT OUT.npz` observes the candidates.
+`python -m convert.verification.golden ARTIFACT OUT.npz FIRST END` observes the candidates from FIRST to before END.
 
 Two implementations of int8 round differently, so one step of an activation apart is no fault; where the network is of
 two minds that moves a probability by more than the tolerance. So the first candidate is taken on which all runtimes
@@ -28,6 +28,8 @@ TOLERANCE = {"float32": 1e-4, "float16": 1e-3, "dynamic": 2 / 256, "int8": 2 / 2
 ROOM = 0.5  # the share of the tolerance that the runtimes here may use up
 
 PER_DURATION = 70
+# How many are looked at before it is known whether more are needed: of most networks the first will do.
+PORTIONS = (10, 3 * PER_DURATION)
 
 
 def candidates() -> list[GoldenSound]:
@@ -53,10 +55,13 @@ def with_golden(graph: bytes, manifest: Manifest, pythons: Sequence[str], *, tim
 
     Raises ArtifactError where there is none: the artifact would be refused by one of them.
     """
-    tolerance = TOLERANCE[manifest.precision]
-    observed = [_observed_by(python, graph, manifest, timeout_s) for python in pythons]
-    apart = [max(_apart(one, seen[0], tolerance) for one in seen) for seen in zip(*observed, strict=True)]
-    fitting = [index for index, share in enumerate(apart) if share <= ROOM]
+    tolerance, apart = TOLERANCE[manifest.precision], []
+    for end in PORTIONS:
+        numbers = range(len(apart), end)
+        observed = [_observed_by(python, graph, manifest, numbers, timeout_s) for python in pythons]
+        apart += [max(_apart(one, seen[0], tolerance) for one in seen) for seen in zip(*observed, strict=True)]
+        if fitting := [index for index, share in enumerate(apart) if share <= ROOM]:
+            break
     chosen = fitting[0] if fitting else int(np.argmin(apart))
     if not apart[chosen] <= 1.0:
         raise ArtifactError(
@@ -81,12 +86,14 @@ def _apart(one: Observed, other: Observed, tolerance: float) -> float:
     return max(share, difference / embedding_tolerance(other.embedding, tolerance))
 
 
-def _observed_by(python: str, graph: bytes, manifest: Manifest, timeout_s: float) -> list[Observed]:
+def _observed_by(
+    python: str, graph: bytes, manifest: Manifest, numbers: range, timeout_s: float
+) -> list[Observed]:
     with tempfile.TemporaryDirectory(prefix="roomtone-golden-") as name:
         path, out = Path(name) / "candidate.tflite", Path(name) / "out.npz"
         write_artifact(path, graph, manifest)
         child.run_module(
-            "convert.verification.golden", [str(path), str(out)],
+            "convert.verification.golden", [str(path), str(out), str(numbers.start), str(numbers.stop)],
             what=f"{manifest.model_id}: golden sounds in {python}", timeout_s=timeout_s, python=python,
         )  # fmt: skip
         with np.load(out) as file:
@@ -94,18 +101,19 @@ def _observed_by(python: str, graph: bytes, manifest: Manifest, timeout_s: float
                 Observed(
                     features=np.empty(0), probs=file[f"probs_{number}"], embedding=file.get(f"embedding_{number}")
                 )
-                for number in range(len(candidates()))
+                for number in numbers
             ]
 
 
-def main(path: str, out_path: str) -> None:
-    """Write the probabilities of every candidate, before the artifact has a golden sound, and its embedding where the
+def main(path: str, out_path: str, first: str, end: str) -> None:
+    """Write the probabilities of these candidates, before the artifact has a golden sound, and its embedding where the
     features do not prove that."""
     artifact = read_artifact(path)
     manifest, found = artifact.manifest, {}
     model = load_model(artifact.graph, manifest)
-    for number, sound in enumerate(candidates()):
-        seen = observe(model, manifest, sound)
+    sounds = candidates()
+    for number in range(int(first), int(end)):
+        seen = observe(model, manifest, sounds[number])
         found[f"probs_{number}"] = seen.probs
         if is_of_graph(manifest):
             found[f"embedding_{number}"] = seen.embedding

@@ -144,7 +144,7 @@ def failures_of(verification: Verification, gates: Gates) -> list[str]:
         gate("largest probability difference", device.probs_difference, limit, device.probs_difference <= limit)
     limit = gates.size_bytes.get(verification.precision)
     if limit is not None and verification.file_bytes > limit:
-        lines.append(f"file: {verification.file_bytes} bytes, the gate is {limit}")
+        lines.append(f"file: {verification.file_bytes / 1e3:.1f} kB, the gate is {limit / 1e3:.1f} kB")
     return lines
 
 

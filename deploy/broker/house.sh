@@ -2,10 +2,15 @@
 # A broker for a house: Debian's mosquitto with TLS, an authority of its own, and an account per sensor and dashboard.
 #
 #   house.sh setup [--name HOST]...   install and configure mosquitto; HOST: further names and addresses it is reached by
+#   house.sh share HOST               for a second broker, at HOST, that is used where this one is away: writes to standard
+#                                     output what goes through a pipe to its `setup --standby-of`; again after each change here
+#   house.sh setup --standby-of HOST  be that second broker of the one at HOST: reads what that one's `share` writes
+#   house.sh renew [NAME]             certificates anew: the broker's, and the second one's; or an account's, with a new key
 #   house.sh sensor NAME              add a sensor: account, client certificate; prints what to put on it
 #   house.sh dashboard NAME           add somebody who looks: reads everything; switches listening, sets, teaches
 #   house.sh home-assistant NAME      add Home Assistant: as a dashboard, with a client certificate
 #   house.sh history NAME             add a recorder (roomtone history record): reads everything, answers what was
+#   house.sh models NAME              add whoever publishes models (roomtone model publish): writes those, commands updates
 #   house.sh remove NAME              take an account away; without it, its certificate opens nothing
 #   house.sh list                     who there is
 #
@@ -23,16 +28,20 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../durable.sh"
 port=${ROOMTONE_BROKER_PORT:-8883} page_port=${ROOMTONE_PAGE_PORT:-8884}
 inner_port=${ROOMTONE_INNER_PORT:-8885}
+open_files=8192 # a connection is one
 ca_days=7300 server_days=825 client_days=3650
+shares=(ca.crt standby.crt standby.key sensors.passwords dashboards.passwords accounts host standby-host)
 unfinished=$folder/.unfinished # the name that is being added or removed, while it is
 
 main() {
   case "${1:-}" in
     setup) setup "${@:2}" ;;
-    sensor | dashboard | home-assistant | history) valid_name "${2:-}"; ready; add "$1" "$2" ;;
+    sensor | dashboard | home-assistant | history | models) valid_name "${2:-}"; ready; add "$1" "$2" ;;
+    share) ready; share "${2:-}" ;;
+    renew) ready; renew "${@:2}" ;;
     remove) valid_name "${2:-}"; ready; remove "$2" ;;
     list) list ;;
-    *) stop 2 "usage: house.sh setup [--name HOST]... | sensor NAME | dashboard NAME | home-assistant NAME | history NAME | remove NAME | list" ;;
+    *) stop 2 "usage: house.sh setup [--name HOST]... | setup --standby-of HOST | share HOST | renew [NAME] | sensor NAME | dashboard NAME | home-assistant NAME | history NAME | models NAME | remove NAME | list" ;;
   esac
 }
 
@@ -40,6 +49,11 @@ main() {
 
 setup() {
   local names=()
+  if [ "${1:-}" = --standby-of ]; then
+    [ $# -eq 2 ] || stop 2 "usage: house.sh setup --standby-of HOST"
+    setup_standby "$2"
+    return
+  fi
   while [ $# -gt 0 ]; do
     if [ "$1" != --name ] || [ -z "${2:-}" ]; then stop 2 "usage: house.sh setup [--name HOST]..."; fi
     names+=("$2")
@@ -48,10 +62,16 @@ setup() {
   packages
   mkdir -p "$folder/page"
   one_at_a_time
+  [ ! -e "$folder/standby-of" ] || stop 69 "this is the second broker of $(cat "$folder/standby-of"): house.sh setup --standby-of"
   [ -e "$folder/ca.crt" ] || make_authority
-  make_server_certificate "${names[@]}"
+  make_server_certificate server host "${names[@]}" "$(hostname)" "$(hostname).local" localhost 127.0.0.1
   touch "$folder"/{sensors,dashboards}.passwords "$folder/accounts"
   finish
+  serve
+}
+
+# serve: what stands in the folder goes into effect.
+serve() {
   write_acl
   if [ -d "$here/../../edge/dashboard" ]; then cp -r "$here/../../edge/dashboard/." "$folder/page/"; fi
   write_configuration
@@ -59,11 +79,75 @@ setup() {
   if installed; then
     link "$folder/mosquitto.conf" /etc/mosquitto/conf.d/roomtone.conf
     link "$folder/stunnel.conf" /etc/stunnel/roomtone.conf
+    install -d -m 755 /etc/systemd/system/mosquitto.service.d
+    printf '[Service]\nLimitNOFILE=%s\n' "$open_files" | put /etc/systemd/system/mosquitto.service.d/roomtone.conf 644
+    systemctl daemon-reload
     systemctl enable --quiet mosquitto stunnel@roomtone
     systemctl restart mosquitto stunnel@roomtone
   fi
   echo "house.sh: the broker is $(cat "$folder/host"), port $port (sensors) and $page_port (browsers)"
   echo "house.sh: browsers must trust its authority once: $folder/ca.crt"
+}
+
+# share HOST: a certificate for it, and who is let in here; the authority's key stays.
+share() {
+  [ -n "$1" ] || stop 2 "usage: house.sh share HOST, into a pipe to house.sh setup --standby-of $(cat "$folder/host") there"
+  [ ! -t 1 ] || stop 2 "share writes keys: into a pipe, to house.sh setup --standby-of on $1"
+  finish
+  make_server_certificate standby standby-host "$1" localhost
+  readable_by_mosquitto
+  tar -C "$folder" -c "${shares[@]}"
+}
+
+# setup_standby HOST: takes what the first broker shares from standard input.
+setup_standby() {
+  local file shared=$folder/.shared
+  [ ! -e "$folder/ca.key" ] || stop 69 "this is a broker of its own, with an authority: its second one is another machine"
+  [ ! -t 0 ] || stop 2 "what \`house.sh share\` writes on $1 is expected on standard input"
+  packages
+  mkdir -p "$folder/page"
+  one_at_a_time
+  rm -rf "$shared"
+  mkdir "$shared"
+  if ! tar -C "$shared" --no-same-owner -x "${shares[@]}" 2>/dev/null ||
+    ! openssl verify -CAfile "$shared/ca.crt" "$shared/standby.crt" >/dev/null 2>&1; then
+    stop 66 "standard input is not what \`house.sh share\` writes on $1"
+  fi
+  at shared
+  [ "$1" = "$(cat "$shared/host")" ] || stop 2 "what came is of the broker $(cat "$shared/host"), not of $1"
+  put "$folder/standby-of" 640 "$(group)" <"$shared/host"
+  for file in ca.crt sensors.passwords dashboards.passwords accounts; do readable "$file" <"$shared/$file"; done
+  at taken
+  readable host <"$shared/standby-host"
+  put "$folder/server.key" 600 <"$shared/standby.key" # the same each time, as it stays with the first broker
+  readable server.crt <"$shared/standby.crt"
+  rm -r "$shared"
+  serve
+}
+
+# renew [NAME]: what is given stays as it is until the owner puts the new one in its place.
+renew() {
+  local name=${1:-} names
+  finish
+  if [ -z "$name" ]; then
+    [ -e "$folder/server.names" ] || stop 69 "by which names it is reached is not kept yet: house.sh setup --name HOST, once more"
+    for name in server standby; do
+      [ -e "$folder/$name.names" ] || continue
+      read -ra names <"$folder/$name.names"
+      make_server_certificate "$name" "$([ $name = server ] && echo host || echo standby-host)" "${names[@]}"
+    done
+    serve
+    [ ! -e "$folder/standby.crt" ] || echo "house.sh: the second broker takes its own with: house.sh share $(cat "$folder/standby-host")"
+    return
+  fi
+  valid_name "$name"
+  grep -q " $name$" "$folder/accounts" || stop 69 "there is no $name (house.sh list)"
+  ! grep -q "^dashboard $name$" "$folder/accounts" || stop 69 "$name is a dashboard, which has a password and no certificate"
+  rm -rf "$folder/given/$name"
+  mkdir -p "$folder/given/$name"
+  make_certificate "$folder/given/$name"/{cert,key}.pem "/O=roomtone/CN=$name" "$client_days" clientAuth ""
+  cp "$folder/ca.crt" "$folder/given/$name/ca.pem"
+  echo "house.sh: for $name, in the place of those it has (its password stays): $folder/given/$name/{ca,cert,key}.pem"
 }
 
 add() {
@@ -92,6 +176,7 @@ add() {
     sensor) say_sensor "$name" "$given" ;;
     home-assistant) say_home_assistant "$name" "$given" ;;
     history) say_history "$name" "$given" ;;
+    models) say_models "$name" "$given" ;;
     dashboard)
       echo "address   https://$(cat "$folder/host"):$page_port/"
       echo "user      $name"
@@ -119,6 +204,7 @@ list() {
 # ready: accounts are changed only where setup has come to its end.
 ready() {
   [ -e "$folder/stunnel.conf" ] || stop 69 "there is no broker here yet: house.sh setup"
+  [ ! -e "$folder/standby-of" ] || stop 69 "this is the second broker of $(cat "$folder/standby-of"): do it there, then share again"
   one_at_a_time
 }
 
@@ -169,6 +255,23 @@ without() {
   printf %s "${rest%.}" | readable "$2"
 }
 
+# hosts: the broker's name, or those of both.
+hosts() {
+  if [ -e "$folder/standby-host" ]; then echo "[$(cat "$folder/host"), $(cat "$folder/standby-host")]"; else cat "$folder/host"; fi
+}
+
+# say_mqtt ACCOUNT: how it reaches the broker, as a piece of a configuration.
+say_mqtt() {
+  cat <<TEXT
+  mqtt:
+    host: $(hosts)
+    port: $port
+    username: $1
+    password_file: password
+    tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}
+TEXT
+}
+
 say_sensor() {
   cat <<TEXT
 # 1. Its secrets, from here to the sensor, where roomtone is installed (then delete $2):
@@ -177,12 +280,7 @@ sudo tar -C $2 --owner=0 --group=0 -c ca.pem cert.pem key.pem password | ssh pi@
 edge:
   device:
     id: $1
-  mqtt:
-    host: $(cat "$folder/host")
-    port: $port
-    username: $1
-    password_file: password
-    tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}
+$(say_mqtt "$1")
 # 3. There: sudo roomtone check --live && sudo systemctl restart roomtone
 # Where $1 is one of several rooms of a machine: $1.credentials, $1.yaml, \`roomtone --instance $1\` and roomtone@$1.
 TEXT
@@ -197,14 +295,21 @@ sudo cp $2/{ca.pem,cert.pem,key.pem,password} /etc/roomtone/history
 edge:
   history:
     store: /var/lib/roomtone-history/history.sqlite
-  mqtt:
-    host: $(cat "$folder/host")
-    port: $port
-    username: $1
-    password_file: password
-    tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}
+    # metrics: 127.0.0.1:9464    and somebody can be told when a sensor falls silent: deploy/monitoring/README.md
+$(say_mqtt "$1")
 # 3. There, from a checkout: sudo cp deploy/roomtone-history.service /etc/systemd/system
 #    sudo systemctl enable --now roomtone-history
+TEXT
+}
+
+say_models() {
+  cat <<TEXT
+# 1. Its secrets, to where models are signed and published from (then delete $2):
+#    $2/{ca.pem,cert.pem,key.pem,password}
+# 2. There, beside them, models.yaml:
+edge:
+$(say_mqtt "$1")
+# 3. There: roomtone --config models.yaml model publish my-model.tflite --ring canary
 TEXT
 }
 
@@ -257,15 +362,17 @@ make_certificate() {
   at certificate
 }
 
+# make_server_certificate FILE HOST-FILE NAME...: the first name is that by which it is reached.
 make_server_certificate() {
-  local host name alternatives=
-  host=${1:-$(hostname)}
-  for name in "$@" "$(hostname)" "$(hostname).local" localhost 127.0.0.1; do
+  local file=$1 host_file=$2 name alternatives=
+  shift 2
+  for name in "$@"; do
     if [[ $name =~ ^[0-9.]+$|: ]]; then alternatives+=",IP:$name"; else alternatives+=",DNS:$name"; fi
   done
-  new_key "$folder/server.key"
-  make_certificate "$folder/server.crt" "$folder/server.key" "/O=roomtone/CN=$host" "$server_days" serverAuth "${alternatives#,}"
-  echo "$host" | readable host
+  new_key "$folder/$file.key"
+  make_certificate "$folder/$file.crt" "$folder/$file.key" "/O=roomtone/CN=$1" "$server_days" serverAuth "${alternatives#,}"
+  echo "$*" | readable "$file.names"
+  echo "$1" | readable "$host_file"
 }
 
 # --- mosquitto ------------------------------------------------------------------------------------------------------------
@@ -287,6 +394,7 @@ write_acl() {
       case $kind in
         sensor)
           echo "topic readwrite roomtone/$name/#"
+          echo "topic read roomtone/models/#"
           echo "topic write homeassistant/device/$name/config"
           echo "topic write homeassistant/device/roomtone-$name/config"
           echo "topic read homeassistant/status"
@@ -295,6 +403,11 @@ write_acl() {
           echo "topic read roomtone/#"
           echo "topic write roomtone/history/recorder"
           echo "topic write roomtone/history/answer/#"
+          ;;
+        models)
+          echo "topic read roomtone/#"
+          echo "topic write roomtone/models/#"
+          echo "topic write roomtone/+/model/install"
           ;;
         *)
           echo "topic read roomtone/#"
@@ -306,6 +419,7 @@ write_acl() {
       if [ "$kind" = home-assistant ]; then
         echo "topic read homeassistant/#"
         echo "topic write homeassistant/status"
+        echo "topic write roomtone/+/model/install"
       fi
     done <"$folder/accounts"
   } | readable acl
@@ -320,7 +434,8 @@ per_listener_settings true
 # What was acknowledged is on disk at most this many seconds later.
 autosave_interval 30
 # A subscriber that was away finds this much waiting, and is forgotten after a fortnight.
-max_queued_messages 10000
+# So many, too, are what 2,000 sensors retain, which a page is sent when it opens.
+max_queued_messages 50000
 max_queued_bytes 50000000
 persistent_client_expiration 14d
 max_inflight_messages 100
@@ -336,7 +451,8 @@ certfile $folder/server.crt
 keyfile $folder/server.key
 tls_version tlsv1.2
 require_certificate true
-max_connections 400
+# Two of each of 2,000 sensors (its switch has one of its own), and of those who read.
+max_connections 4200
 
 listener $inner_port 127.0.0.1
 protocol websockets
@@ -365,10 +481,10 @@ group() { if [ "$(id -u)" -eq 0 ] && getent group mosquitto >/dev/null; then ech
 # readable FILE: standard input becomes a file in the folder that mosquitto can read from its first moment.
 readable() { put "$folder/$1" 640 "$(group)"; }
 
-# All but the authority's key and what is given away, which are root's at every moment.
+# All but the authority's key, the second broker's and what is given away, which are root's at every moment.
 readable_by_mosquitto() {
   [ -n "$(group)" ] || return 0
-  find "$folder" \( -path "$folder/ca.key" -o -path "$folder/given" \) -prune -o \
+  find "$folder" \( -path "$folder/ca.key" -o -path "$folder/standby.key" -o -path "$folder/given" \) -prune -o \
     -exec chgrp mosquitto {} + -exec chmod u=rwX,g=rX,o= {} +
 }
 
@@ -399,7 +515,10 @@ packages() {
 
 valid_name() {
   [[ $1 =~ ^[a-z0-9-]{1,64}$ ]] || stop 2 "name '$1': expected a-z, 0-9 and - (it stands in topics)"
-  [ "$1" != history ] || stop 2 "name 'history': on roomtone/history/ a recorder answers: take another"
+  case $1 in
+    history) stop 2 "name 'history': on roomtone/history/ a recorder answers: take another" ;;
+    models) stop 2 "name 'models': on roomtone/models/ models are published: take another" ;;
+  esac
 }
 
 stop() {

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Makes an OCI image of the last commit from the same packages and wheels as the bundle: no base image, no shell inside.
 #
-#   deploy/image/build.sh [--suite bookworm|trixie] [--arch amd64|arm64] [--out FOLDER] [--bundle FILE]
+#   deploy/image/build.sh [--addon] [--suite bookworm|trixie] [--arch amd64|arm64] [--out FOLDER] [--bundle FILE]
 #
 # Writes FOLDER/roomtone-VERSION-SUITE-ARCH.oci.tar (dist/, bookworm and amd64 unless told otherwise), which `podman load`
-# and `docker load` take, and beside it what is inside (.spdx.json). --bundle packs that one, made with `--also image`
-# (deploy/bundle.sh); the same bundle gives the same digest. It needs umoci (Debian) and a Python of the suite's version
-# for its byte code, but neither emulation nor root.
+# and `docker load` take, and beside it what is inside (.spdx.json). --addon makes roomtone-addon-... of it: the same with
+# nginx and deploy/homeassistant/addon, for Home Assistant's Supervisor. --bundle packs that one, made with `--also image`
+# or `--also addon` (deploy/bundle.sh); the same bundle gives the same digest. It needs umoci (Debian) and a Python of the
+# suite's version for its byte code, but neither emulation nor root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-suite=bookworm arch=amd64 out=dist bundle=''
-usage="usage: deploy/image/build.sh [--suite bookworm|trixie] [--arch amd64|arm64] [--out FOLDER] [--bundle FILE]"
+suite=bookworm arch=amd64 out=dist bundle='' kind=image
+usage="usage: deploy/image/build.sh [--addon] [--suite bookworm|trixie] [--arch amd64|arm64] [--out FOLDER] [--bundle FILE]"
 while [ $# -gt 0 ]; do
   case $1 in
+    --addon) kind=addon; shift; continue ;;
     --suite) suite=$2 ;;
     --arch) arch=$2 ;;
     --out) out=$2 ;;
@@ -28,7 +30,7 @@ command -v umoci >/dev/null || stop "no umoci here: install umoci (Debian's name
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ -z "$bundle" ]; then
-  deploy/bundle.sh --suite "$suite" --arch "$arch" --also image --out "$work"
+  deploy/bundle.sh --suite "$suite" --arch "$arch" --also $kind --out "$work"
   bundle=$(echo "$work"/roomtone-*.tar)
 fi
 mkdir "$work/bundle" "$work/root"
@@ -45,6 +47,8 @@ case $arch in
   amd64) machine=x86_64 ;;
   arm64) machine=aarch64 ;;
 esac
+title=roomtone
+[ $kind = image ] || title=roomtone-addon name=roomtone-addon-${name#roomtone-}
 command -v "python$python" >/dev/null || stop "no python$python here, which makes the byte code for $(cat "$work/bundle/SUITE")"
 root=$work/root
 
@@ -78,6 +82,11 @@ PROGRAM
 chmod 755 "$root/usr/bin/roomtone"
 mkdir -p "$root"/etc/roomtone "$root"/var/lib/roomtone "$root/usr/share/doc/roomtone"
 cp "$work/bundle"/{LICENSE,config.yaml} "$root/usr/share/doc/roomtone/"
+if [ $kind = addon ]; then
+  [ -x "$root/usr/sbin/nginx" ] || { echo "image: no nginx in $bundle: make it with \`deploy/bundle.sh --also addon\`" >&2; exit 65; }
+  mkdir -p "$root"/usr/lib/roomtone-addon "$root"/{data,run/audio,etc/pulse}
+  cp deploy/homeassistant/addon/{start.py,nginx.conf} "$root/usr/lib/roomtone-addon/"
+fi
 
 # --- what is inside, with licences; and what nobody needs goes --------------------------------------------------------------------
 
@@ -107,15 +116,21 @@ tag=${version//+/-} # in which no + may be
 umoci new --image "$image:$tag"
 history=(--history.created "$created" --history.created_by roomtone --history.author roomtone)
 umoci raw add-layer --image "$image:$tag" "${history[@]}" "$work/layer.tar"
+case $kind in
+  image) runs=(--config.user 10001:10001 --config.entrypoint /usr/bin/roomtone --config.cmd run --config.volume /var/lib/roomtone) ;;
+  # It reads what the Supervisor wrote for root alone, and gives up root before it starts anything.
+  addon) runs=(--config.user 0:0 --config.entrypoint /usr/bin/python3 --config.entrypoint -P
+    --config.entrypoint /usr/lib/roomtone-addon/start.py --config.label io.hass.type=addon
+    --config.label "io.hass.version=$tag" --config.label "io.hass.arch=${machine/x86_64/amd64}") ;;
+esac
 umoci config --image "$image:$tag" --no-history --created "$created" --os linux --architecture "$arch" \
-  --config.user 10001:10001 --config.workingdir /etc/roomtone --config.stopsignal SIGTERM \
-  --config.entrypoint /usr/bin/roomtone --config.cmd run --config.volume /var/lib/roomtone \
+  "${runs[@]}" --config.workingdir /etc/roomtone --config.stopsignal SIGTERM \
   --config.env PATH=/usr/bin:/usr/sbin --config.env PYTHONPATH=/usr/lib/roomtone --config.env PYTHONUNBUFFERED=1 \
   --config.env STATE_DIRECTORY=/var/lib/roomtone --config.env RUNTIME_DIRECTORY=/dev/shm --config.env HOME=/tmp \
-  --config.label org.opencontainers.image.title=roomtone --config.label "org.opencontainers.image.version=$version" \
+  --config.label "org.opencontainers.image.title=$title" --config.label "org.opencontainers.image.version=$version" \
   --config.label org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-NC-SA-4.0"
 umoci gc --layout "$image"
-digest=$("python$python" - "$image/index.json" "roomtone:$tag" <<'PYTHON'
+digest=$("python$python" - "$image/index.json" "$title:$tag" <<'PYTHON'
 import json, pathlib, sys
 
 # The name that it gets where it is loaded.
@@ -129,4 +144,4 @@ PYTHON
 cp "$work/spdx.json" "$out/$name.spdx.json"
 tar -C "$image" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$epoch" -cf "$out/.$name.oci.tar" .
 mv "$out/.$name.oci.tar" "$out/$name.oci.tar"
-echo "image: roomtone:$tag is $out/$name.oci.tar ($(du -m "$out/$name.oci.tar" | cut -f1) MB), $digest"
+echo "image: $title:$tag is $out/$name.oci.tar ($(du -m "$out/$name.oci.tar" | cut -f1) MB), $digest"

@@ -26,8 +26,8 @@ from edge.errors import RoomtoneError, UnavailableError, UsageError, printable
 from edge.hearing import mood
 from edge.labels import QUIET, UNKNOWN
 from edge.model.artifact import read_artifact
-from edge.sound.faults import REASONS
-from edge.voice.payloads import Event, State
+from edge.voice.microphone import MICROPHONE
+from edge.voice.payloads import Event, State, decoded
 
 MOST_WAITING = 16
 TIMEOUT_S = 30.0
@@ -64,7 +64,7 @@ def wish_of(options: argparse.Namespace) -> Wish | None:
 
 def doubts(wish: Wish, config: EdgeConfig) -> Iterator[str]:
     """Yield a line for each word of a wish that no sensor is known to say: another version, or another model, may."""
-    known = {"status": {"online", "offline"}, "microphone": {"ok", *REASONS}}
+    known = {"status": {"online", "offline"}, "microphone": set(MICROPHONE)}
     with suppress(RoomtoneError):  # a model that cannot be read is no reason not to watch
         manifest = read_artifact(model_path(config)).manifest
         known["emotion"] = {*manifest.labels, UNKNOWN, QUIET}
@@ -134,17 +134,17 @@ class Act:
             if message.kind == "status":
                 room.known["status"] = message.payload.decode()
             elif message.kind == "state":
-                state = msgspec.json.decode(message.payload, type=State)
+                state = decoded(message.payload, State)
                 room.state = msgspec.to_builtins(state)
                 room.known |= {"emotion": state.emotion, "mood": state.mood, "microphone": state.microphone}
             elif message.kind == "event":
-                event = msgspec.json.decode(message.payload, type=Event)
+                event = decoded(message.payload, Event)
                 room.event = msgspec.to_builtins(event)
                 if not event.late:  # what was is not what is
                     room.known |= {"emotion": event.event_type, "mood": event.mood}
                 if not self._wish.on:
                     self._run(message.device, room, held_s=0.0)
-        except (ValueError, msgspec.MsgspecError, RecursionError):
+        except ValueError:
             return
 
     def _look(self, device: str, room: _Room) -> None:

@@ -6,14 +6,13 @@ import logging
 import os
 import sys
 import traceback
-from pathlib import Path
 
 from edge.commands.parser import DEFAULT_CONFIG, parser
 from edge.commands.said import CALLED, complained, remark, say
 from edge.config import EdgeConfig, load_edge
 from edge.entry import concluded
 from edge.errors import InputError, RoomtoneError, printable
-from edge.instances import instance, unit_of
+from edge.instances import instance, take_recorders_place, unit_of
 
 FAULT_OF_OURS = 70
 
@@ -53,6 +52,8 @@ def _configured(options: argparse.Namespace, file: str | None = None) -> tuple[E
 
 def _read_config(options: argparse.Namespace, file: str | None) -> tuple[EdgeConfig, str]:
     path = _default_config() if file is None else file
+    if path is not None:
+        take_recorders_place(path)
     return load_edge(path), "built-in configuration" if path is None else path
 
 
@@ -87,7 +88,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _classify(options: argparse.Namespace) -> int:
     from edge.commands.classify import as_json, as_text, classify, nobody
-    from edge.commands.plot import Track, require_drawing
+    from edge.commands.plot import Track, drawn, require_drawing
     from edge.daemon.run import model_path
     from edge.model.artifact import load
 
@@ -95,31 +96,22 @@ def _classify(options: argparse.Namespace) -> int:
     if options.plot:
         require_drawing()
     artifact, model = load(model_path(config))
+    if silence := artifact.manifest.silence_from(config.decision.enter):
+        remark(f"model {artifact.manifest.model_id} {silence}")
     status = 0
     for file in options.files:
         try:
             track = Track() if options.plot else None
             if not options.json:
                 print(printable(file))
-            heard = classify(
-                file, model, artifact.manifest, config, also=track.add if track else nobody, tell=remark
-            )
+            heard = classify(file, model, artifact.manifest, config, also=track.add if track else nobody, tell=remark)
             for line in heard:
                 print(as_json(line) if options.json else as_text(line), flush=True)
             if track:
-                print(f"  drawn in {printable(_plot(file, track, artifact.manifest, config))}")
+                print(f"  drawn in {printable(drawn(file, track, artifact.manifest, config.decision))}")
         except InputError as error:  # the others are still worth their answer
             status = complained(str(error), error.exit_status)
     return status
-
-
-def _plot(file: str, track, manifest, config: EdgeConfig) -> Path:
-    from edge.commands.plot import draw, picture_of
-    from edge.hearing.decision import settings
-
-    target = picture_of(file)
-    draw(target, printable(file), track, manifest.labels, settings(manifest.decision, config.decision))
-    return target
 
 
 def _watch(options: argparse.Namespace) -> None:
@@ -142,6 +134,8 @@ def _devices(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     from edge.commands.check import check
 
+    if options.live:
+        options.log_level = options.log_level or "error"  # its own lines say the rest
     return say(check(*_configured(options, options.file), live=options.live, anyway=options.anyway))
 
 
@@ -173,8 +167,9 @@ def _homeassistant(options: argparse.Namespace) -> int:
     manifest = read_artifact(model_path(config)).manifest
     where = homeassistant.topic(config, config.device.id)
     described = homeassistant.discovery(
-        config.device, manifest.labels, manifest.model_id, mood.names(manifest.moods), teachable=manifest.teachable
-    )
+        config.device, manifest.labels, manifest.model_id, mood.names(manifest.moods), teachable=manifest.teachable,
+        updated=config.model_store.updates != "never",
+    )  # fmt: skip
     print(f"With edge.homeassistant.enabled, `roomtone run` publishes this, retained, on {where}:")
     print(json.dumps(described, indent=1))
     return 0
@@ -184,13 +179,15 @@ def _forget(options: argparse.Namespace) -> None:
     from edge.delivery.forget import forget
 
     options.log_level = options.log_level or "error"  # its own lines say the rest
-    say(forget(_configured(options)[0], options.device))
+    say(forget(_configured(options)[0], options.device, everything=options.everything, force=options.force))
 
 
 def _model(options: argparse.Namespace) -> None:
     from edge.commands import model
     from edge.daemon.run import model_path
 
+    over_the_air = dict.fromkeys(("publish", "promote"), lambda: model.over_the_air(options, config))
+    options.log_level = options.log_level or (options.verb in over_the_air and "error")  # their own lines say the rest
     config, _ = _configured(options)
     verbs = {
         "info": lambda: model.info(options.file or model_path(config), as_json=options.json),
@@ -199,7 +196,7 @@ def _model(options: argparse.Namespace) -> None:
         "sign": lambda: model.sign(options.file, options.key),
         "install": lambda: model.install(options.file, config, unit_of(options.instance)),
         "rollback": lambda: model.roll_back(config, unit_of(options.instance)),
-    }
+    } | over_the_air
     say(verbs[options.verb]())
 
 

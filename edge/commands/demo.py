@@ -33,7 +33,7 @@ def demo(config: EdgeConfig, *, seconds: float | None) -> None:
         def blocks():
             yield from paced(timed_blocks(_endless(), started_at=time.time()), stopping)
 
-        local = Mqtt(websockets_port=config.mqtt.websockets_port)
+        local = Mqtt(port=config.mqtt.port, websockets_port=config.mqtt.websockets_port)
         sense(config, blocks(), mqtt=local, stopping=stopping, on_broker=_announce, on_event=_print_event)
 
 

@@ -22,7 +22,8 @@ from edge.sound.microphone import Microphone
 from edge.sound.portaudio.device import InputDevice, input_devices
 from edge.sound.signal_check import SignalCheck
 
-_NONE = "this machine has none: plug one in, or have a program deliver the sound (edge.audio.command)"
+_NONE = ("this machine has none{}: plug one in, start the sound server that has one, or have a program deliver "
+         "the sound (edge.audio.command)")  # fmt: skip
 _METER_DBFS = 80.0
 _HOLD_BLOCKS = 12  # the loudest of the last second stays visible
 
@@ -74,7 +75,8 @@ def _found(selector: str | None) -> tuple[list[InputDevice], UnavailableError | 
     except CaptureError as error:
         raise _unavailable(error) from error
     if missing and missing.reason == "absent" and not found:
-        return found, UnavailableError(f"microphone: {_NONE}")
+        wanted = "" if selector is None else f", and so none with {selector!r} in its name"
+        return found, UnavailableError(f"microphone: {_NONE.format(wanted)}")
     return found, _unavailable(missing) if missing else None
 
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
-from edge.config import Audio, EdgeConfig, Mqtt
+from edge.config import Audio, EdgeConfig
 from edge.daemon.kept import kept, kept_preferences, kept_switch
 from edge.daemon.preferences import as_configured
 from edge.daemon.quiet_hours import QuietClock
 from edge.daemon.switch import KEPT_AS, Setting, latest, setting_of
-from edge.delivery.embedded import HOST, answering
+from edge.delivery.embedded import brokers
 from edge.delivery.packets import Word
 from edge.delivery.past import Retained
 from edge.errors import ConfigError, RoomtoneError, UnavailableError
@@ -25,7 +24,7 @@ from edge.sound.blocks import BLOCK_S, Block
 from edge.sound.faults import REASONS, explain
 from edge.sound.level import clipped, level_dbfs
 from edge.sound.microphone import Microphone
-from edge.voice.payloads import ROOT, Settings
+from edge.voice.payloads import ROOT, Settings, decoded
 
 LISTEN_S = 2.0
 _PATIENCE_S, _PATIENCE_WITH_COMMAND_S = 10.0, 20.0  # for the first sound
@@ -65,21 +64,22 @@ class Told:
 
 
 def told(config: EdgeConfig) -> Told:
-    """Ask the broker of the house about this sensor; or the embedded ones of this machine about every sensor on them.
+    """Ask each broker of the house about this sensor; or the embedded ones of this machine about every sensor on them.
 
     Where nothing runs that could be an embedded broker, nobody is silent: nobody ever switched anything there.
     """
     found = Told()
-    try:
-        for mqtt, which in _brokers(config):
+    which = "+" if config.mqtt.host == "embedded" else config.device.id
+    for mqtt in brokers(config.mqtt):
+        try:
             patterns = [f"{ROOT}/{which}/{kind}" for kind in ("listening", "settings")]
             with Retained(mqtt, f"{ROOT}-{config.device.id}-leave") as broker:
                 for topic, word in broker.read(patterns).items():
                     _learn(found, topic, word)
                 if broker.denied:
                     raise UnavailableError(f"broker {broker.address}: may not be asked ({broker.denied})")
-    except RoomtoneError as error:
-        found.silence = str(error)
+        except RoomtoneError as error:
+            found.silence = found.silence or str(error)
     return found
 
 
@@ -141,24 +141,18 @@ def _closed(path: Path | None) -> bool:
     return False
 
 
-def _brokers(config: EdgeConfig) -> list[tuple[Mqtt, str]]:
-    """Return the brokers that may know of a sensor of this configuration, each with the devices to ask for."""
-    if config.mqtt.host != "embedded":
-        return [(config.mqtt, config.device.id)]
-    return [(Mqtt(host=HOST, port=port), "+") for port in answering(config.mqtt.port)]
-
-
 def _learn(found: Told, topic: str, word: Word) -> None:
     """Take what a broker has retained; what makes no sense is nothing."""
     _, device, kind = topic.split("/")
     if kind == "listening" and (setting := setting_of(word)) is not None:
         found.switches[device] = latest(found.switches.get(device), setting)
     elif kind == "settings":
-        with suppress(msgspec.MsgspecError, ConfigError, RecursionError, ValueError):
-            settings = msgspec.json.decode(word.word, type=Settings)
+        with suppress(ConfigError, ValueError):
+            settings = decoded(word.word, Settings)
             if settings.quiet_hours is not None:
                 as_configured(settings.quiet_hours).zone()
-            found.settings[device] = settings
+            if device not in found.settings or settings.ts > found.settings[device].ts:
+                found.settings[device] = settings
 
 
 def patience_s(audio: Audio) -> float:

@@ -14,13 +14,13 @@ from edge.config import EdgeConfig
 from edge.daemon.kept import kept_preferences
 from edge.daemon.run import model_path
 from edge.errors import ArtifactError, ConfigError, InputError, RoomtoneError
-from edge.files import contents, output
+from edge.files import contents, output, write_atomically
 from edge.hearing.pipeline import Pipeline
 from edge.lessons.book import Book
 from edge.lessons.page import MOST_BYTES
 from edge.lessons.shelf import book_of
 from edge.lessons.teacher import RefusedError, Teacher
-from edge.model.artifact import Artifact, load, read_artifact, write_atomically
+from edge.model.artifact import Artifact, load, read_artifact
 from edge.state_folder import as_owner, require_state_folder
 
 STANDARD = "-"  # standard output, or input

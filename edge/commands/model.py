@@ -1,5 +1,6 @@
 """`roomtone model ...`: each command yields the lines to print."""
 
+import argparse
 import os
 import subprocess
 import time
@@ -32,7 +33,7 @@ def info(path: str | Path, *, as_json: bool) -> Iterator[str]:
     made = manifest.provenance
     corpora = ", ".join(f"{corpus.name} (licence {corpus.licence})" for corpus in made.corpora)
     lines = {
-        "file": f"{path}, {len(artifact.graph) / 1e3:.0f} kB, SHA-256 {artifact.digest[:16]}..., "
+        "file": f"{path}, {os.path.getsize(path) / 1e3:.1f} kB, SHA-256 {artifact.digest[:16]}..., "
         + ("signed" if artifact.signature else "not signed"),
         "model": f"{manifest.model_id}: {manifest.architecture}, {_input(manifest)}",
         "labels": ", ".join(manifest.labels),
@@ -54,7 +55,8 @@ def _measured(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Yield a model's figures in words, those that guessing gives beside them; tables of them are left out."""
     beside = {}
     if "majority_accuracy" in metrics:
-        beside["test_accuracy"] = f" (always {metrics['majority_label']}: {metrics['majority_accuracy']})"
+        commonest = metrics.get("majority_label", "the same label")
+        beside["test_accuracy"] = f" (always {commonest}: {metrics['majority_accuracy']})"
     if recalls := metrics.get("test_recall"):
         beside["test_uar"] = f" (guessing: {round(1 / len(recalls), 4)})"
     for key, value in metrics.items():
@@ -66,12 +68,13 @@ def _measured(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _input(manifest: Manifest) -> str:
     if manifest.form == "utterance":
         return f"{len(manifest.functionals)} functionals of an utterance"
-    return f"{manifest.window_frames or manifest.step_frames} frames a {manifest.form}"
+    frames = manifest.window_frames or manifest.step_frames
+    return f"{frames} {'frame' if frames == 1 else 'frames'} a {manifest.form}"
 
 
 def _reference(manifest: Manifest) -> str:
     if manifest.form == "utterance":
-        return "pitch, spectral shape and formants, against the room's baseline"
+        return "pitch and spectral shape, against the room's baseline"
     return f"{manifest.normalization.kind} normalization"
 
 
@@ -126,6 +129,21 @@ def roll_back(config: EdgeConfig, unit: str) -> Iterator[str]:
     if _service_runs(unit):
         _restart(unit)
         yield "the sensor was restarted"
+
+
+def over_the_air(options: argparse.Namespace, config: EdgeConfig) -> Iterator[str]:
+    """Put a model on the broker for a ring of sensors, take it off again, or promote it to the next ring."""
+    from edge.updates import publisher
+
+    if options.verb == "publish" and options.remove == (options.file is not None):
+        options.complain("name a model FILE, or --remove, which takes none")
+    if config.mqtt.host == "embedded":
+        raise ConfigError("edge.mqtt.host: embedded is one sensor's own broker: name the house's (--config FILE)")
+    if options.verb == "promote":
+        return publisher.promote(config, options.first, options.rest, options.after)
+    if options.remove:
+        return publisher.remove(config, options.ring)
+    return publisher.publish(config, options.file, options.ring)
 
 
 def _installed_in(config: EdgeConfig) -> Store:

@@ -1,17 +1,14 @@
 """The words of the command line."""
 
 import argparse
-import os
 import re
 import shlex
-import sys
 from collections.abc import Callable
-from typing import NoReturn
 
 from edge import __version__
 from edge.addresses import host_name
 from edge.commands.history.words import history_parser
-from edge.errors import printable
+from edge.entry import Parser
 from edge.instances import is_name
 
 DEFAULT_CONFIG = "config.yaml"
@@ -19,30 +16,9 @@ ANYWAY = "open the microphone although listening is switched off, or in quiet ho
 FIELDS = ("device", "emotion", "mood", "microphone", "status")  # that `watch --on` looks at
 
 
-class _Parser(argparse.ArgumentParser):
-    """One that says what helps where a file's name was taken for an option, and what there is where a verb is left
-    out."""
-
-    _verbs: argparse.Action | None = None
-
-    def add_subparsers(self, **settings):
-        self._verbs = super().add_subparsers(**settings)
-        return self._verbs
-
-    def parse_known_args(self, args=None, namespace=None):
-        self._given = sys.argv[1:] if args is None else list(args)
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        files = [one for one in self._given if one.startswith("-") and len(one) > 1 and os.path.lexists(one)]
-        if not files and self._verbs is not None and message.endswith(f": {self._verbs.metavar}"):
-            message = f"{message}, one of {', '.join(self._verbs.choices)}"
-        super().error(f"{message} (a file is named so: write it as ./{printable(files[0])})" if files else message)
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser; `options.command` names what was asked for, as edge/commands/cli.py has it."""
-    whole = _Parser(prog="roomtone", description="A room sensor that hears how a room feels.")
+    whole = Parser(prog="roomtone", description="A room sensor that hears how a room feels.")
     whole.add_argument("--version", action="version", version=f"roomtone {__version__}")
     _add_common(whole, None)
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
@@ -87,14 +63,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("file", nargs="?", metavar="CONFIG", help="default: that of --config")
     made.add_argument("--live", action="store_true", help="also look for the microphone and the broker")
     made.add_argument("--anyway", action="store_true", help=ANYWAY)
-    made = command("doctor", "look at everything a sensor needs, and say what helps")
-    made.add_argument("--all", action="store_true", help="of each sensor that is installed on this machine")
+    made = command("doctor", "look at everything a sensor or a recorder needs, and say what helps")
+    made.add_argument("--all", action="store_true", help="of each sensor, and the recorder, installed on this machine")
     made.add_argument("--anyway", action="store_true", help=ANYWAY)
     command("health", "whether the sensor in the same container works; for its health check")
     made = command("homeassistant", "say how Home Assistant finds this sensor, or take it out again")
     made.add_argument("--remove", action="store_true", help="take the device and its entities out of Home Assistant")
     made = command("forget", "take everything that a device left behind off the broker")
     made.add_argument("device", type=_device, metavar="DEVICE", help="its edge.device.id, or the one it had before")
+    made.add_argument("--everything", action="store_true", help="also delete what it kept on this machine: lessons, "
+                      "settings, the switch, events")  # fmt: skip
+    made.add_argument("--force", action="store_true", help="although it says that it is online")
     _model_parser(command("model", "look at a model file, sign it, install it"))
     made = command("teach", "say what recordings, or sentences at the microphone, are; only numbers are kept")
     what = made.add_mutually_exclusive_group()
@@ -146,6 +125,16 @@ def _model_parser(model: argparse.ArgumentParser) -> None:
     made = verb("install", "verify a model file and have the sensor run it; it goes back by itself where that fails")
     made.add_argument("file", metavar="FILE", help="a model file, signed by one of edge.model_store.trusted_keys")
     verb("rollback", "have the sensor run the model before")
+    made = verb("publish", "put a signed model on the broker, for sensors with edge.model_store.updates: ask or auto")
+    made.add_argument("file", nargs="?", metavar="FILE", help="a signed model file; none with --remove")
+    made.add_argument("--ring", type=_ring, default="house", metavar="RING",
+                      help="for the sensors with this edge.model_store.ring (house)")  # fmt: skip
+    made.add_argument("--remove", action="store_true", help="take the ring's model off the broker again")
+    made.set_defaults(complain=made.error)
+    made = verb("promote", "publish the canaries' model to the house when it has run well there for so long")
+    made.add_argument("--from", type=_ring, default="canary", metavar="RING", dest="first", help="default: canary")
+    made.add_argument("--to", type=_ring, default="house", metavar="RING", dest="rest", help="default: house")
+    made.add_argument("--after", type=_duration, default=7_200.0, metavar="TIME", help="for how long (2h)")
 
 
 def _lessons_parser(lessons: argparse.ArgumentParser) -> None:
@@ -168,6 +157,12 @@ def _rounds(text: str) -> int:
 def _device(text: str) -> str:
     if not re.fullmatch("[a-z0-9-]{1,64}", text):
         raise argparse.ArgumentTypeError(f"expected a device's id (a-z, 0-9 and - only), got {text!r}")
+    return text
+
+
+def _ring(text: str) -> str:
+    if not re.fullmatch("[a-z0-9-]{1,64}", text):
+        raise argparse.ArgumentTypeError(f"expected a ring's name, such as canary (a-z, 0-9 and -), got {text!r}")
     return text
 
 

@@ -1,11 +1,23 @@
 """How commands say things: lines on standard output, complaints on standard error."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from edge.entry import complain
 from edge.errors import RoomtoneError
 
 CALLED = "roomtone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was looked at. remedy: empty where all is well."""
+
+    words: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.words}: {self.remedy}" if self.remedy else self.words
 
 
 def complained(message: str, status: int) -> int:

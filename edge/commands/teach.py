@@ -41,7 +41,7 @@ class Utterance:
     def heard(self, labels: Sequence[str]) -> str:
         """Return in words what it was heard as."""
         best = int(self.answer.argmax())
-        return f"heard as {labels[best]}, {100 * self.answer[best]:.0f} % sure"
+        return f"heard as {labels[best]}, a guess ({100 * self.answer[best]:.0f} %)"
 
 
 class _Ear:

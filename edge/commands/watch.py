@@ -15,10 +15,11 @@ from rich.text import Text
 
 from edge.commands.act import Act, Wish, told
 from edge.commands.rooms import Message, Rooms
+from edge.commands.said import remark
 from edge.config import Mqtt
 from edge.daemon.status_line import log_goes_to
-from edge.delivery.access import access
-from edge.delivery.embedded import HOST
+from edge.delivery.access import access, reached
+from edge.delivery.embedded import own, running
 from edge.delivery.packets import Limits
 from edge.delivery.paho_client import paho
 from edge.delivery.session import Owner, Session
@@ -27,6 +28,7 @@ from edge.voice.payloads import ROOT
 KINDS = ("status", "listening", "state", "event", "health")
 _DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 _REFRESH_S = 0.25
+_DRAWING_SHARE = 0.1  # of a core, at most: a high terminal full of sensors takes a tenth of a second
 _SETTLED_S = 0.5  # without a word, after which `once` has seen what is retained
 
 
@@ -58,9 +60,10 @@ def watch(
 
     Raises UnavailableError where `once` finds no broker; else that is shown, and tried again.
     """
-    host = host or (HOST if mqtt.host == "embedded" else mqtt.host)
+    if host is None and port is None:
+        _doubt(mqtt)
     ears = Ears()
-    session = Session(access(mqtt, host=host, port=port), f"{ROOT}-watch-{uuid.uuid4().hex[:8]}", ears)
+    session = Session(access(reached(mqtt), host=host, port=port), f"{ROOT}-watch-{uuid.uuid4().hex[:8]}", ears)
     if wish is not None:  # as a service it is ended so
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     session.start()
@@ -84,6 +87,18 @@ def watch(
         session.stop()
 
 
+def _doubt(mqtt: Mqtt) -> None:
+    """Say where the rooms that are shown may be others than those that are meant."""
+    if mqtt.host != "embedded":
+        return
+    there, others = own(mqtt.port), running()
+    if there is None:
+        remark("no sensor with a broker of its own runs here: asking whichever broker is this machine's")
+    elif others != [there]:
+        ports = ", ".join(f"--port {port}" for port in others if port != there)
+        remark(f"asking the sensor's broker on port {there}; others run here, too: {ports}")
+
+
 def _messages(ears: Ears, *, once: bool) -> Iterator[Message | None]:
     """Yield messages, and None every now and then; ends, if `once`, when nothing more comes."""
     quiet_since_s = time.monotonic()
@@ -105,28 +120,32 @@ def _show(messages: Iterator[Message | None], session: Session, *, once: bool) -
         console.print(rooms.table(time.time()))
         return
     if not console.is_terminal or console.is_dumb_terminal:  # nothing can be redrawn: a line for whatever is new
-        said: dict[str, str] = {}
+        said: dict[tuple[str, str], str] = {}
         for message in messages:
             if message is not None:
                 rooms.hear(message)
-                if (line := rooms.line(message.device)) is not None and line != said.get(message.device):
-                    print(line, flush=True)
-                    said[message.device] = line
+                for kind, line in (("line", rooms.line(message.device)), ("fault", rooms.fault(message.device))):
+                    if line is not None and line != said.get((kind, message.device)):
+                        print(line, flush=True)
+                        said[kind, message.device] = line
         return
     terminal = sys.stderr
     with (
         Live(console=console, auto_refresh=False, transient=False) as live,
         log_goes_to(sys.stderr, instead_of=terminal),  # Live's own, which writes above the table
     ):
-        drawn_s = 0.0
+        due_s = 0.0
         for message in messages:
             if message is not None:
                 rooms.hear(message)
-            if time.monotonic() - drawn_s >= _REFRESH_S:
-                drawn_s = time.monotonic()
-                broker = f"broker {session.access.address}: {session.problem or 'connected'}"
+            if (now_s := time.monotonic()) >= due_s:
+                worked_s = time.thread_time()
+                away = f" ({session.away})" if session.away else ""
+                broker = f"broker {session.access.address}: {session.problem or 'connected'}{away}"
                 ignored = f"; {rooms.ignored} messages ignored" if rooms.ignored else ""
-                live.update(Group(rooms.table(time.time()), Text(broker + ignored)), refresh=True)
+                table = rooms.table(time.time(), console.height - 1)
+                live.update(Group(table, Text(broker + ignored)), refresh=True)
+                due_s = now_s + max(_REFRESH_S, (time.thread_time() - worked_s) / _DRAWING_SHARE)
 
 
 def _line(message: Message) -> str:

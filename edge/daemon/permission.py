@@ -3,13 +3,17 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 from edge.daemon.listening import Listening
 from edge.daemon.quiet_hours import QuietClock
-from edge.daemon.switch import Switch, setting_of
+from edge.daemon.switch import Switch, latest, setting_of
+from edge.delivery.brokers.first import Came
 from edge.delivery.packets import Word
-from edge.sound.blocks import Fault
+from edge.errors import UnavailableError
+from edge.sound.blocks import Block, Fault
 from edge.sound.faults import explain
+from edge.voice.payloads import unix_s
 
 log = logging.getLogger("roomtone")
 
@@ -18,17 +22,19 @@ SWITCH = "switch"  # people, by the command `listening/set`
 NOT_KNOWN = "not known"  # nobody yet, but the broker may know of somebody
 QUIET_HOURS = "quiet hours"
 CLOCK_EVERY_S = 1.0
+_TOLD_WITHIN_S, _ASKS_EVERY_S = 20.0, 0.05  # whether listening is on
 WAITING = Fault(reason="starting", detail="waiting for the broker to tell whether listening is on")
 
 
 class Permission:
-    """Opens and closes a source by `listening`. None of those: there is no microphone, and nothing to wait for."""
+    """Opens and closes a source by `listening`. None of those: it is nobody's room, and nothing is waited for."""
 
     def __init__(self, listening: Listening | None, switch: Switch | None, clock: QuietClock) -> None:
         self._listening = listening or Listening()
         self._waits = listening is not None
         self._switch, self._switching = switch or Switch(None), threading.Lock()
         self._quiet_clock, self._clock_due_s = clock, 0.0
+        self._recalled = False
 
     def begin(self) -> None:
         """Forbid what is to be forbidden from the start. Only after this may a microphone be opened."""
@@ -39,17 +45,27 @@ class Permission:
             self._listening.set(NOT_KNOWN, False)
             log.info("microphone: %s", WAITING.detail)
 
-    def obey(self, word: bytes) -> str | None:
-        """People switch it, which then holds over a restart; return why a word says neither. From any thread."""
+    @property
+    def known(self) -> bool:
+        """Whether it is known if people want it, so that sound that waits need wait no longer."""
+        return not self._listening.forbids(NOT_KNOWN)
+
+    def obey(self, word: bytes, came: Came) -> str | None:
+        """People switch it, which then holds over a restart; return why it is not done. From any thread."""
         if word not in (b"ON", b"OFF"):
             return "neither ON nor OFF, which is all it takes"
-        self._switch_to(on=word == b"ON")
+        if word == b"ON" and self._switch.off_elsewhere(came.broker, came.waited_since_s):
+            return "ON, but had waited at one broker while it was switched OFF through the other: send it again"
+        when = "" if self._recalled else ", which may have waited at the broker while the sensor was away"
+        log.info("microphone: switched %s by a command on listening/set%s", word.decode(), when)
+        self._switch_to(on=word == b"ON", broker=came.broker)
         return None
 
-    def recall(self, retained: Word | None) -> None:
-        """The broker answered: this is what it had retained on `listening`."""
+    def recall(self, *retained: Word | None) -> None:
+        """Brokers answered: this is what each had retained on `listening`."""
         with self._switching:
-            self._switch.recall(setting_of(retained))
+            self._recalled = True
+            self._switch.recall(latest(*map(setting_of, retained)))
             self._obey()
 
     def quiet(self, clock: QuietClock) -> None:
@@ -68,16 +84,22 @@ class Permission:
             return Fault(reason="off", detail=explain("off", f"as the sensor {other} of this machine" if other else ""))
         return Fault(reason="quiet-hours", detail=explain("quiet-hours", self._quiet_clock.words))
 
+    @property
+    def off_since_s(self) -> float | None:
+        """Since when, in Unix seconds, people have it switched off; None where they have not, or nobody knows."""
+        setting = self._switch.setting
+        return None if setting is None or setting.on or setting.ts is None else min(unix_s(setting.ts), time.time())
+
     def word(self) -> Word:
         """Return what is to be retained on `listening`, once it is known. Waits for what is being written."""
         with self._switching:
             return self._switch.setting.word()
 
-    def _switch_to(self, *, on: bool) -> None:
+    def _switch_to(self, *, on: bool, broker: str | None) -> None:
         with self._switching:
             if not on:
                 self._listening.set(SWITCH, False)  # before anything else is done
-            self._switch.turn(on=on)
+            self._switch.turn(on=on, broker=broker)
             self._obey()
 
     def _obey(self) -> None:
@@ -90,3 +112,18 @@ class Permission:
             self._clock_due_s = now_s + CLOCK_EVERY_S
             self._listening.set(QUIET_HOURS, not self._quiet_clock.quiet(time.time()))
             self._switch.keep(now_s)
+
+
+def once_known(
+    permission: Permission, begun: Callable[[], Iterator[Block]], stopping: Callable[[], bool], broker: str
+) -> Iterator[Block | Fault]:
+    """Yield a recording's blocks: as a microphone, it is not begun before the switch is known. Raises UnavailableError
+    where the broker does not tell, for whoever plays one waits for its end."""
+    until_s = time.monotonic() + _TOLD_WITHIN_S
+    while not permission.known and not stopping():
+        if time.monotonic() > until_s:
+            silence = f"did not tell within {_TOLD_WITHIN_S:.0f} s whether listening is on"
+            raise UnavailableError(f"broker {broker}: {silence}: nothing was heard")
+        yield WAITING
+        time.sleep(_ASKS_EVERY_S)
+    yield from begun()

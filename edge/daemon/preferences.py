@@ -1,6 +1,7 @@
 """What people set over MQTT, remembered on the sensor. It wins over the configuration until it is reset.
 
-Kept in the state folder, written when it changes, as a whole; before the command is acknowledged.
+Kept in the state folder, written when it changes, as a whole; before the command is acknowledged. Where the folder has
+lost it, it is what the broker has retained on `settings`.
 """
 
 import logging
@@ -16,7 +17,7 @@ from msgspec import UNSET
 from edge.config import Device, EdgeConfig, QuietHours
 from edge.daemon.quiet_hours import QuietClock
 from edge.errors import ConfigError
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from edge.voice.payloads import (
     MOST_NAME,
     SETTABLE,
@@ -51,6 +52,7 @@ class Preferences:
         self._lock = threading.Lock()
         self.problem: str | None = None
         kept = _read(path) if path else None
+        self._lost = kept is None  # or nothing was ever set
         self._kept = self._inherited(others) if kept is None else kept
         self._tidy()
         self.config = self._together()
@@ -88,7 +90,23 @@ class Preferences:
                 changed["quiet_hours"] = self._whole(hours)
             back = (*SETTABLE, "calibration") if command.reset is True else command.reset or ()
             before = {name: Calibration() if name == "calibration" else UNSET for name in back}
+            self._lost = self._lost and not back  # what is reset does not come back
             self._set(msgspec.structs.replace(self._kept, **before | changed))
+
+    def recall(self, told: Settings) -> bool:
+        """The broker answered: it had this retained. Return whether anything of it holds again. Raises ConfigError for
+        quiet hours that cannot be."""
+        with self._lock:
+            if not self._lost:
+                return False
+            lost = {name: getattr(told, name) for name in SETTABLE if name in told.set and name not in self.names}
+            if isinstance(hours := lost.get("quiet_hours"), Hours):
+                lost["quiet_hours"] = self._whole(hours)
+            if told.calibration.floor_dbfs is not None and self._kept.calibration == Calibration():
+                lost["calibration"] = msgspec.structs.replace(told.calibration, state="done")
+            self._lost = False
+            self._set(msgspec.structs.replace(self._kept, **lost))
+            return bool(lost)
 
     def calibrated(self, calibration: Calibration) -> None:
         """Remember what the room is like."""
@@ -164,7 +182,7 @@ class Preferences:
 
 
 def _read(path: Path) -> Kept | None:
-    """Return what was kept, None where nothing is; nothing where that makes no sense, which the log tells."""
+    """Return what was kept; None where nothing is, or what makes no sense, which the log tells."""
     try:
         kept = msgspec.json.decode(path.read_bytes()[:MOST_BYTES], type=Kept)
         if isinstance(kept.quiet_hours, Hours):
@@ -173,8 +191,8 @@ def _read(path: Path) -> Kept | None:
         return None
     except (OSError, ConfigError, msgspec.MsgspecError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else f"damaged ({error})"
-        log.error("%s: %s: what was set over MQTT is lost; the configuration holds", path, why)
-        return Kept()
+        log.error("%s: %s: what was set over MQTT is lost here; what the broker has of it holds", path, why)
+        return None
     return kept
 
 

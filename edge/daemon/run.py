@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 
+from edge.addresses import hosts_of
 from edge.config import EdgeConfig, Mqtt
 from edge.daemon.kept import kept, kept_preferences, kept_switch, outbox_of
 from edge.daemon.listening import Listening
 from edge.daemon.notify import Notifier
-from edge.daemon.permission import Permission
+from edge.daemon.permission import Permission, once_known
 from edge.daemon.preferences import Preferences
 from edge.daemon.reload import Reload
 from edge.daemon.sensor import Sensor
@@ -21,12 +22,12 @@ from edge.daemon.status_line import StatusLine
 from edge.daemon.stopping import Stopping, close_when, stop_signal
 from edge.daemon.switch import KEPT_AS, Switch
 from edge.daemon.teaching import Teaching
-from edge.delivery import homeassistant
-from edge.delivery.access import access, default_port
+from edge.delivery.access import access
 from edge.delivery.embedded import HOST, Broker, embedded
+from edge.delivery.homeassistant import Announcement
 from edge.delivery.link import Link
 from edge.delivery.outbox import Outbox
-from edge.errors import UnavailableError, printable
+from edge.errors import ArtifactError, UnavailableError, printable
 from edge.hearing import mood
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
@@ -37,10 +38,13 @@ from edge.sound.command.program import password
 from edge.sound.microphone import Microphone
 from edge.sound.recording import read_recording, read_stream
 from edge.state_folder import state_folder
+from edge.updates.offers import Updates
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
 
 log = logging.getLogger("roomtone")
+
+LATE_S = 3.0  # by which sound may be behind its capture before anybody is told
 
 
 def model_path(config: EdgeConfig) -> Path:
@@ -62,8 +66,8 @@ def run(
     microphone.
 
     A broker or a microphone that is not there is reported and retried; everything else raises a RoomtoneError, as does
-    a recording at whose end the broker has not taken all events. `read_config` is asked at SIGHUP, and what it returns
-    goes into effect; a recording is heard to its end as it began.
+    a recording of which the broker never told whether listening is on, or at whose end it has not taken all events.
+    `read_config` is asked at SIGHUP, and what it returns goes into effect; a recording is heard to its end as it began.
     """
     told: queue.SimpleQueue[int] = queue.SimpleQueue()
     with (
@@ -73,14 +77,16 @@ def run(
     ):
         if recording is not None:
             outbox, preferences = outbox_of(config), kept_preferences(config)
-            permission = Permission(None, Switch(kept(config, KEPT_AS)), preferences.quiet_clock)
+            broker = " and ".join(hosts_of(config.mqtt.host))
+            permission = Permission(Listening(), kept_switch(config), preferences.quiet_clock)
+            source = once_known(permission, _recorded(recording, stopping), stopping, broker)
             sense(
-                config, _recorded(recording, stopping), stopping=stopping, outbox=outbox, permission=permission,
+                config, source, stopping=stopping, outbox=outbox, permission=permission,
                 preferences=preferences, show=line.show, state=state_folder(config.state_folder),
             )  # fmt: skip
             if outbox.depth and not stopping():  # who ends it early knows that it is not done
                 after = f"{outbox.lost} are lost" if outbox.lost else "the next run sends them, late"
-                raise UnavailableError(f"broker {config.mqtt.host}: {outbox.depth} events were not delivered; {after}")
+                raise UnavailableError(f"broker {broker}: {outbox.depth} events were not delivered; {after}")
             return
         password(config.audio)  # a secret that is not there is said before anything starts
         switch = Switch(None)
@@ -103,11 +109,21 @@ def run(
                         preferences.quiet_clock,
                     ),
                     preferences=preferences,
+                    again=True,
                     dropped=lambda: microphone.dropped_blocks,
                     reopen=microphone.reopen,
                     show=line.show,
                     state=state_folder(config.state_folder),
                 )
+
+
+def _say_where(broker: Broker | None) -> None:
+    """Say where people see what the sensor says: with a broker of its own, or else (None) with theirs."""
+    if broker is None:
+        log.info("in a terminal: roomtone watch (with the same --config); as a page: deploy/README.md")
+    else:
+        log.info("dashboard %s", broker.page)
+        log.info("in a terminal: roomtone watch --port %d", broker.port)
 
 
 def sense(
@@ -120,16 +136,19 @@ def sense(
     outbox: Outbox | None = None,
     permission: Permission | None = None,
     preferences: Preferences | None = None,
+    again: bool = False,
     dropped: Callable[[], int] = lambda: 0,
     reopen: Callable[[], None] = lambda: None,
-    on_broker: Callable[[Broker], None] = lambda broker: log.info("dashboard %s", broker.page),
+    on_broker: Callable[[Broker | None], None] = _say_where,
     on_event: Callable[[Event], None] | None = None,
     show: Callable[[str], None] = lambda status: None,
     state: Path | None = None,
 ) -> None:
     """Feed a source to the pipeline and publish, until it ends, `stopping`, or `reload`.
 
-    Without an outbox, events that the broker does not take are kept in memory only, and lessons without a state folder.
+    again: whoever calls begins again when this returns; then it returns, too, when another model came over the air, and
+    when one on trial was rejected, which else raises ArtifactError. Without an outbox, events that the broker does not
+    take are kept in memory only, and lessons without a state folder.
     """
     outbox = outbox or Outbox(None)
     mqtt = mqtt or config.mqtt
@@ -143,11 +162,15 @@ def sense(
     with _broker(mqtt, on_broker) as (host, port):
         sequence = Sequence(outbox.last_seq)
         link = Link(mqtt, config.device.id, host=host, port=port, outbox=outbox, sequence=sequence)
+        updates = Updates(config, chosen, takes=again)
+        announcement = None
         if config.homeassistant.enabled:
             said = artifact.manifest
-            homeassistant.announce(
-                link, config, said.labels, said.model_id, mood.names(said.moods), teachable=said.teachable
-            )
+            announcement = Announcement(
+                link, config, said.labels, said.model_id, mood.names(said.moods), teachable=said.teachable,
+                updated=updates.takes,
+            )  # fmt: skip
+        updates.attach(link)
         sensor = Sensor(
             pipeline,
             link,
@@ -160,6 +183,7 @@ def sense(
             reopen=reopen,
             on_event=on_event,
             teaching=Teaching.of(artifact, pipeline, state, config.device.id),
+            commands=updates.commands,
         )
         notifier = Notifier()
         sensor.start()
@@ -167,32 +191,45 @@ def sense(
         reloading = False
         try:
             for item in source:
-                if stopping() or (reloading := reload()):
+                if stopping() or (reloading := reload() or updates.due):
                     break
                 sensor.process(item)
+                if announcement is not None:
+                    announcement.turn(time.monotonic())
                 # A Fault has been published by now: there is nothing to hear, and everybody can know.
                 notifier.turned(flowed=isinstance(item, Block), waiting=isinstance(item, Fault))
-                status = sensor.status
+                status = sensor.status + (_late(item) if again else "")
                 notifier.status(status)
                 show(status)
-                if chosen.trial is not None:
-                    chosen.trial.turned(dropped_blocks=dropped())
+                try:
+                    if chosen.trial is not None:
+                        chosen.trial.turned(dropped_blocks=dropped())
+                except ArtifactError:
+                    if not again:
+                        raise
+                    reloading = True  # with the model before
+                    break
+                updates.turned()
         finally:
-            if reloading:
-                notifier.reloading()
-            else:
-                notifier.stopping()
+            (notifier.reloading if reloading else notifier.stopping)()
+            updates.end()
             sensor.end()
             link.stop()
 
 
-def _recorded(recording: str, stopping: Stopping) -> Iterator[Block]:
-    """Return the blocks of a recording at the pace of its own clock, or of standard input as they come."""
+def _late(item: Block | Fault) -> str:
+    """Return in words how far a microphone's sound is behind real time; deploy/trial.sh looks for them."""
+    behind_s = time.time() - item.captured_at if isinstance(item, Block) else 0.0
+    return f"; {behind_s:.0f} s behind real time" if behind_s >= LATE_S else ""
+
+
+def _recorded(recording: str, stopping: Stopping) -> Callable[[], Iterator[Block]]:
+    """Return what begins a recording: its blocks at the pace of its own clock, or of standard input as they come."""
     if recording == "-":
-        return timed_blocks(read_stream(sys.stdin.buffer, stopping, _remark), started_at=time.time())
+        return lambda: timed_blocks(read_stream(sys.stdin.buffer, stopping, _remark), started_at=time.time())
     chunks = read_recording(recording, _remark, stopping)
     first = list(islice(chunks, 1))  # what cannot be read is said before anything starts
-    return paced(timed_blocks(chain(first, chunks), started_at=time.time()), stopping)
+    return lambda: paced(timed_blocks(chain(first, chunks), started_at=time.time()), stopping)
 
 
 def _remark(remark: str) -> None:
@@ -200,10 +237,12 @@ def _remark(remark: str) -> None:
 
 
 @contextmanager
-def _broker(mqtt: Mqtt, on_embedded: Callable[[Broker], None]) -> Iterator[tuple[str, int]]:
+def _broker(mqtt: Mqtt, on_broker: Callable[[Broker | None], None]) -> Iterator[tuple[str | None, int | None]]:
+    """Yield where the link finds its broker; None: where the settings say."""
     if mqtt.host != "embedded":
-        yield mqtt.host, default_port(mqtt)
+        on_broker(None)
+        yield None, None
         return
     with embedded(port=mqtt.port, websockets_port=mqtt.websockets_port) as broker:
-        on_embedded(broker)
+        on_broker(broker)
         yield HOST, broker.port

@@ -3,7 +3,7 @@
 import logging
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec.structs import replace
@@ -15,19 +15,19 @@ from edge.daemon.permission import Permission
 from edge.daemon.preferences import Preferences
 from edge.daemon.teaching import Teaching
 from edge.daemon.tuning import Tuning
+from edge.delivery.brokers.first import Came, Command
 from edge.delivery.link import Link
 from edge.delivery.packets import Word
 from edge.hearing.decision import Change
-from edge.hearing.observation import NOTHING_YET, Observation
+from edge.hearing.observation import NOTHING_YET
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET
 from edge.sound.bandwidth import Bandwidth
-from edge.sound.blocks import Block, Fault
+from edge.sound.blocks import BLOCK_S, Block, Fault
 from edge.sound.faults import explain
 from edge.sound.signal_check import SignalCheck
-from edge.voice.payloads import NO_PROBLEM, Event, Microphone
+from edge.voice.payloads import Event, Microphone
 from edge.voice.sequence import Sequence
-from edge.voice.timeline import TimelineRecorder
 
 log = logging.getLogger("roomtone")
 
@@ -36,7 +36,8 @@ REOPEN_S = 300.0  # a microphone that delivers nothing of worth is opened anew t
 
 
 class Sensor:
-    """Feeds a pipeline and speaks for it on a link. `on_event` sees every event as it is published."""
+    """Feeds a pipeline and speaks for it on a link. on_event: sees every event as it is published. commands: what obeys
+    beside the sensor itself, by topic."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Sensor:
         reopen: Callable[[], None] = lambda: None,
         on_event: Callable[[Event], None] | None = None,
         teaching: Teaching | None = None,
+        commands: Mapping[str, Command] | None = None,
     ) -> None:
         self._pipeline, self._link = pipeline, link
         self._dropped_blocks, self._on_event = dropped_blocks, on_event or (lambda event: None)
@@ -62,27 +64,23 @@ class Sensor:
         self._tuning = Tuning(preferences, pipeline, self._permission, partial(link.retain, "settings"))
         self._teaching = teaching or Teaching(None, model_id=model_id, labels=pipeline.labels)
         self._teaching.publish = partial(link.retain, "lessons")
+        self._others = {"settings/set": self._tuning.obey, **self._teaching.commands, **(commands or {})}
         self._messages = Messages(pipeline, model_id, sequence or Sequence())
-        self._timeline = TimelineRecorder()
+        self._timeline = self._messages.timeline
         self._signal = SignalCheck()
-        self._dead: str | None = None  # what was wrong with sound that flowed, until some is well
         self._reopen, self._reopen_due_s = reopen, 0.0
         self._told: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # by other threads
-        self._past_known = False
-        self._broker_problem: str | None = None
+        self._past_known, self._broker_problem = False, None
         self._state_due_s = self._silence_due_s = 0.0
-        self._flowed, self._flows_since_s = False, 0.0  # since when it flows, in seconds of sound
-        self._last = NOTHING_YET, time.time()  # with the Unix time at which its source began
+        self._heard, self._hears_since_s = False, 0.0  # since when there is something to hear, in seconds of sound
+        self._last = NOTHING_YET, time.time()  # with its Unix time
         self._microphone = Microphone(state="starting", detail="no sound yet")
 
     @property
     def status(self) -> str:
         """The sensor's state in words, for people at a terminal."""
-        observation, _ = self._last
-        room = observation.label if self._microphone.state == "ok" else self._microphone.detail
-        waiting = self._link.outbox.depth
-        events = f"; {waiting} events wait" if waiting and self._link.problem else ""
-        return f"{room}; broker {self._link.address}: {self._link.problem or 'connected'}{events}"
+        room = self._last[0].label if self._microphone.state == "ok" else self._microphone.detail
+        return f"{room}; {self._link.words}"
 
     def start(self) -> None:
         """Open the link, whose commands and memories of an earlier life come to this sensor.
@@ -90,12 +88,12 @@ class Sensor:
         Whoever hears for it may open a microphone only after this: it is held until the switch is known to be on.
         """
         self._permission.begin()
+        self._stay_off()
         if (refusal := self._permission.refusal()) is not None:
             self._microphone = Microphone(state="starting", detail=refusal.detail)
         self._tuning.apply()
-        others = {"settings/set": self._tuning.obey, **self._teaching.commands}
-        first = {"listening/set": self._switch}
-        self._link.start(commands=others, first=first, on_past=lambda past: self._told.put(partial(self._recall, past)))
+        first, on_past = {"listening/set": self._switch}, lambda *pasts: self._told.put(partial(self._recall, pasts))
+        self._link.start(commands=self._others, first=first, on_past=on_past)
         self._teaching.tell()
 
     def end(self) -> None:
@@ -112,81 +110,78 @@ class Sensor:
         if (refusal := self._permission.refusal()) is not None:  # whatever comes from before it closed
             if refusal.reason == "off" != self._microphone.state:
                 self._publish_listening()  # whoever sees that it is off sees the switch so, too
-            self._hear_nothing(refusal)
+            self._miss(refusal)
         elif isinstance(item, Fault):
-            self._hear_nothing(item)
+            self._miss(item)
         else:
             with self._meter.block(item.captured_at):
-                self._listen(item)
+                self._hear(item)
         self._publish_timeline()
         self._report_health()
         self._teaching.turn()
 
-    def _switch(self, word: bytes) -> str | None:
+    def _switch(self, word: bytes, came: Came) -> str | None:
         """Take the command that switches listening, from any thread; return why it is not obeyed."""
-        if (why := self._permission.obey(word)) is None:
+        if (why := self._permission.obey(word, came)) is None:
             self._told.put(self._publish_listening)
         return why
+
+    def _hear(self, block: Block) -> None:
+        """Take sound that flows: in some nobody can be heard, which is as good as none."""
+        if (reason := self._signal.process(block)) is None:
+            self._listen(block)
+            return
+        if reason != self._microphone.state:
+            self._reopen_due_s = block.end_s + REOPEN_S
+        since = block.captured_at - self._signal.lasted_s
+        self._hear_nothing(Fault(reason=reason, detail=explain(reason)), since=since)
+        if reason != "clipped" and block.end_s >= self._reopen_due_s:
+            self._reopen()  # which may cure it
 
     def _listen(self, block: Block) -> None:
         observation = self._pipeline.process(block)
         self._tuning.hear(observation)
         self._meter.hear(block, observation)
-        began_at = block.captured_at - block.end_s
-        if not self._flowed:
-            self._timeline.add(block.captured_at, observation.label, observation.confidence)
-            self._flows_since_s = block.end_s
-        self._flowed = True
-        if observation.since_s < self._flows_since_s:  # the same label, but nobody listened in between
-            observation = replace(observation, since_s=self._flows_since_s)
-        self._last = observation, began_at
-        self._judge_signal(block)
+        if not self._heard:
+            self._heard, self._hears_since_s = True, block.end_s - BLOCK_S
+            self._messages.begin(block.captured_at - BLOCK_S, observation.label, observation.confidence)
+        self._last = observation, block.captured_at
+        self._hear_of(Microphone(state="ok"))
         if observation.change is not None:
-            self._publish_event(observation.change, began_at)
+            self._publish_event(observation.change)
         interval_s = SPEAKING_INTERVAL_S if observation.speaking else self._tuning.config.state_interval_s
         if observation.change is not None or observation.at_s >= self._state_due_s:
-            self._publish_state(observation, began_at)
+            self._publish_state()
             self._state_due_s = observation.at_s + interval_s
-        else:
-            self._state_due_s = min(self._state_due_s, observation.at_s + interval_s)
+        self._state_due_s = min(self._state_due_s, observation.at_s + interval_s)
 
-    def _judge_signal(self, block: Block) -> None:
-        """Say whether the sound that flows is worth anything; a dead microphone may be cured by opening it anew."""
-        reason = self._signal.process(block)
-        if reason is None and self._dead is not None and self._signal.suspects:
-            reason = self._dead  # opened anew, and no better: that takes no seconds to know again
-        if reason is None:
-            self._dead = None
-            self._hear_of(Microphone(state="ok"))
-            return
-        if reason != self._microphone.state:
-            self._reopen_due_s = block.end_s + REOPEN_S
-        self._dead = reason
-        self._hear_of(Microphone(state=reason, detail=explain(reason)))
-        if reason != "clipped" and block.end_s >= self._reopen_due_s:
-            self._reopen()
+    def _miss(self, fault: Fault) -> None:
+        """There is no sound; what comes after it may be another microphone's."""
+        self._signal.reset()
+        self._meter.bandwidth = Bandwidth()
+        self._hear_nothing(fault)
 
-    def _hear_nothing(self, fault: Fault) -> None:
-        """There is no sound: whoever spoke is no longer heard, and the label must not stay as if they were."""
+    def _hear_nothing(self, fault: Fault, *, since: float | None = None) -> None:
+        """Whoever spoke is no longer heard, and the label must not stay as if they were. `since`: the Unix time from
+        which on there was nothing to hear, that of the last sound if not given."""
         self._tuning.interrupted()
-        observation, began_at = self._last
+        (observation, at), silent = self._last, Microphone(state=fault.reason, detail=fault.detail)
         if fault.reason == self._microphone.state:
-            self._microphone = Microphone(state=fault.reason, detail=fault.detail)
+            self._microphone = silent
             self._repeat_silence()
             return
-        flowed, self._flowed = self._flowed, False
-        self._signal.reset()
-        self._meter.bandwidth = Bandwidth()  # another microphone may come
         self._silence_due_s = time.monotonic() + self._tuning.config.state_interval_s
         change = self._pipeline.interrupt(observation.at_s)
-        silent_s = observation.at_s if flowed else observation.since_s
-        silent = replace(NOTHING_YET, at_s=observation.at_s, since_s=silent_s)
-        self._last = silent, began_at
+        self._last = replace(NOTHING_YET, at_s=observation.at_s), at
         if change is not None:
-            self._publish_event(change, began_at)
+            self._publish_event(change)
+        elif self._heard:
+            since = at if since is None else min(at, max(since, self._messages.since))
+            self._messages.begin(since, QUIET, 0.0)
         else:
-            self._timeline.add(time.time(), QUIET, 0.0)
-        self._hear_of(Microphone(state=fault.reason, detail=fault.detail))
+            self._timeline.add(time.time(), QUIET, 0.0)  # goes on, or is the first that is told
+        self._heard = False
+        self._hear_of(silent)
 
     def _repeat_silence(self) -> None:
         """Say now and then that nothing has changed: a state that grows old would look like a dead sensor's."""
@@ -194,45 +189,52 @@ class Sensor:
         if now_s < self._silence_due_s:
             return
         self._silence_due_s = now_s + self._tuning.config.state_interval_s
-        observation, began_at = self._last
-        passed_s = max(0.0, time.time() - (began_at + observation.at_s))  # no sound counts it
-        self._last = replace(observation, since_s=observation.since_s - passed_s), began_at + passed_s
-        self._publish_state(*self._last)
+        self._last = self._last[0], max(self._last[1], time.time())
+        self._publish_state()
 
     def _hear_of(self, microphone: Microphone) -> None:
         if microphone.state == self._microphone.state:
             return
-        level = logging.INFO if microphone.state in NO_PROBLEM else logging.WARNING
-        log.log(level, "microphone: %s", microphone.detail or "sound flows")
+        (log.warning if microphone.is_problem else log.info)("microphone: %s", microphone.detail or "sound flows")
         self._microphone = microphone
-        self._publish_state(*self._last)
+        self._publish_state()
         self._health_due_s = 0.0
 
-    def _recall(self, past: dict[str, Word]) -> None:
+    def _recall(self, pasts: tuple[dict[str, Word], ...]) -> None:
         """Go on from what an earlier life published: its timeline, and whether it was told not to listen."""
+        if not self._past_known:
+            self._timeline.recall(*(word and word.word for word in map(pasts[0].get, ("timeline", "state", "recent"))))
         self._past_known = True
-        self._timeline.recall(*(past[name].word if name in past else None for name in ("timeline", "state")))
-        self._permission.recall(past.get("listening"))
+        self._tuning.recall(*(past.get("settings") for past in pasts))  # first: the switch opens the microphone
+        self._permission.recall(*(past.get("listening") for past in pasts))
+        self._stay_off()
         self._publish_listening()
+
+    def _stay_off(self) -> None:
+        """Switched off in an earlier life: nobody has listened since then, and that this one began changes nothing."""
+        if (off_s := self._permission.off_since_s) is not None:
+            self._timeline.silent_since(off_s)
+            self._messages.since = off_s
 
     def _publish_listening(self) -> None:
         self._link.retain("listening", self._permission.word())
 
     def _publish_timeline(self) -> None:
         # Before the past is known it would only replace what is to be read back.
-        if self._past_known and (timeline := self._timeline.due(time.monotonic(), time.time())) is not None:
-            self._link.retain("timeline", timeline)
+        if self._past_known and (due := self._timeline.due(time.monotonic(), time.time())) is not None:
+            self._link.retain(*due)
 
-    def _publish_event(self, change: Change, began_at: float) -> None:
-        self._timeline.add(began_at + change.at_s, change.label, change.confidence)
-        event = self._messages.event(change, self._last[0], began_at=began_at, bandwidth_hz=self._meter.bandwidth.hz)
+    def _publish_event(self, change: Change) -> None:
+        observation, at = self._last
+        how = {"heard_since_s": self._hears_since_s, "bandwidth_hz": self._meter.bandwidth.hz}
+        event = self._messages.event(change, observation, at=at, **how)
         self._link.event(event)
         self._teaching.hear(event, self._pipeline)
         self._on_event(event)
 
-    def _publish_state(self, observation: Observation, began_at: float) -> None:
-        state = self._messages.state(observation, began_at=began_at, microphone=self._microphone.state)
-        self._link.retain("state", state)
+    def _publish_state(self) -> None:
+        observation, at = self._last
+        self._link.retain("state", self._messages.state(observation, at=at, microphone=self._microphone.state))
 
     def _report_health(self) -> None:
         now_s = time.monotonic()

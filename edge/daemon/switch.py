@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edge.delivery.packets import Word
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from edge.voice.payloads import Switch as Position
 from edge.voice.payloads import Time, rfc3339, unix_s
 
@@ -26,11 +26,12 @@ _RETRY_S = 10.0  # of what could not be written
 _LEAST_LATER_S = 0.001  # as fine as times are told
 
 
-class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """ON or OFF, and when that was switched; None: never, or nobody knows when."""
+class Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """ON or OFF, and when that was switched; None: never, or nobody knows when. broker: through which of two."""
 
     listening: Position
     ts: Time | None = None
+    broker: str | None = None
 
     @property
     def on(self) -> bool:
@@ -75,26 +76,34 @@ class Switch:
         self.path = path
         self.left_by: str | None = None
         self._lock = threading.Lock()
-        self._turned = False  # in this life: whatever else is told, is older
+        self._turned_s: float | None = None  # in this life (monotonic): whatever else is told, is older
         self._problem: str | None = None
         self._due_s = 0.0
         self.setting = _read(path) if path else None
         if self.setting is None:
             self._inherit({other: _read(other) for other in others})
 
-    def turn(self, *, on: bool) -> None:
-        """People switch it: when this returns, it is on disk."""
+    def turn(self, *, on: bool, broker: str | None = None) -> None:
+        """People switch it, through a broker where there are two: when this returns, it is on disk."""
         with self._lock:
             now = time.time()
             if self.setting is not None and self.setting.ts is not None:  # also where the clock went back since
                 now = max(now, unix_s(self.setting.ts) + _LEAST_LATER_S)
-            self._turned = True
-            self._set(Setting(listening="ON" if on else "OFF", ts=rfc3339(now)))
+            self._turned_s = time.monotonic()
+            self._set(Setting(listening="ON" if on else "OFF", ts=rfc3339(now), broker=broker))
+
+    def off_elsewhere(self, broker: str | None, waited_since_s: float | None) -> bool:
+        """Return whether it is OFF by a word that came through another broker, and perhaps later than one that has
+        waited at this one since then."""
+        setting = self.setting
+        if waited_since_s is None or setting is None or setting.on or setting.broker in (None, broker):
+            return False
+        return self._turned_s is None or self._turned_s >= waited_since_s
 
     def recall(self, told: Setting | None) -> None:
         """The broker answered: it had this retained, or nothing (None). The setting is known from now on."""
         with self._lock:
-            if self._turned:
+            if self._turned_s is not None:
                 return
             setting = latest(self.setting, told) or Setting(listening="ON")
             if setting != self.setting:

@@ -2,19 +2,19 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
-from edge.delivery.link import Command
+from edge.delivery.brokers.first import Command
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET
+from edge.lessons.memory import MOST_HEARD, SAME_S
 from edge.lessons.personal import Figures
 from edge.lessons.shelf import book_of
 from edge.lessons.teacher import RefusedError, Teacher
 from edge.model.artifact import Artifact
-from edge.voice.payloads import Event, rfc3339, unix_s
+from edge.voice.payloads import Event, decoded, rfc3339, unix_s
 from edge.voice.teaching import Answer, Forget, Lessons, Taught, Teach
 
 LONGEST_BYTES = 1_000  # of a command
@@ -24,6 +24,7 @@ STALE_S = 60.0  # a command that says when it was given, and that long ago, is n
 LOOK_EVERY_S = 2.0  # whether somebody typed `roomtone teach`
 RECENT = 100
 _NO_TEACHER = "this model cannot be taught: it gives no embedding"
+_NOBODY_SPOKE = "at that change nobody spoke any more: name the one before it, to a label"
 
 
 class Teaching:
@@ -39,6 +40,7 @@ class Teaching:
         self._answer: Answer | None = None
         self._left, self._filled_s = float(MOST_AT_ONCE), time.monotonic()
         self._look_due_s = 0.0
+        self._silences: deque[tuple[str, float]] = deque(maxlen=MOST_HEARD)  # changes to quiet: ids, Unix times
 
     @classmethod
     def of(cls, artifact: Artifact, pipeline: Pipeline, state: Path | None, device: str) -> "Teaching":
@@ -55,6 +57,8 @@ class Teaching:
 
     def hear(self, event: Event, pipeline: Pipeline) -> None:
         """The sensor said this of what its pipeline heard last."""
+        if event.event_type == QUIET:
+            self._silences.append((event.event_id, unix_s(event.ts)))
         if self._teacher is None or pipeline.embedding is None:
             return
         if event.event_type == QUIET:
@@ -103,38 +107,45 @@ class Teaching:
         )
 
     def _teach(self, payload: bytes) -> str | None:
-        def teach(told: Teach) -> str:
-            return self._teacher.teach(_named(told.event_id), told.label).event_id
+        def teach(told: Teach) -> tuple[str, str | None]:
+            event = _named(told.event_id)
+            if any(event == name or (isinstance(event, float) and abs(event - at) <= SAME_S)
+                   for name, at in tuple(self._silences)):  # fmt: skip
+                raise RefusedError(_NOBODY_SPOKE)
+            lesson, replaced = self._teacher.teach(event, told.label)
+            return lesson.event_id, replaced
 
         return self._obey("teach", payload, Teach, teach)
 
     def _forget(self, payload: bytes) -> str | None:
-        return self._obey("forget", payload, Forget, lambda told: self._teacher.forget(told.event_id))
+        return self._obey("forget", payload, Forget, lambda told: (self._teacher.forget(told.event_id), None))
 
-    def _obey(self, command: str, payload: bytes, kind: type, do: Callable[[Teach | Forget], str]) -> str | None:
+    def _obey(
+        self, command: str, payload: bytes, kind: type, do: Callable[[Teach | Forget], tuple[str, str | None]]
+    ) -> str | None:
         try:
-            told = msgspec.json.decode(payload if len(payload) <= LONGEST_BYTES else b"", type=kind)
+            told = decoded(payload if len(payload) <= LONGEST_BYTES else b"", kind)
             late = told.ts is not None and time.time() - unix_s(told.ts) > STALE_S
-        except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
+        except (ValueError, OverflowError):
             return "not as the contract has it: send a JSON object with what it names"
         if not self._afford():
             return f"one of too many at once: send {MOST_AT_ONCE} at most, then one every {EVERY_S:.0f} s"
-        meant, reason = told.event_id, None
+        meant, replaced, reason = told.event_id, None, None
         try:
             if self._teacher is None:
                 raise RefusedError(_NO_TEACHER)
             if late:
                 raise RefusedError(f"came more than {STALE_S:.0f} s after it was said")
-            meant = do(told)
+            meant, replaced = do(told)
         except RefusedError as error:
             reason = str(error)
         with self._lock:
             self._answer = Answer(
                 command=command, event_id=meant, label=getattr(told, "label", None), done=reason is None, reason=reason,
-                ts=rfc3339(time.time()),
+                ts=rfc3339(time.time()), instead_of=replaced,
             )  # fmt: skip
             self.publish(self._said())
-        return None
+        return None if reason is None else f"refused: {reason}"
 
     def _afford(self) -> bool:
         with self._lock:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,18 +13,19 @@ from msgspec.structs import replace
 from edge.config import EdgeConfig
 from edge.daemon.permission import Permission
 from edge.daemon.preferences import MOST_BYTES, Preferences
+from edge.delivery.packets import Word
 from edge.errors import ConfigError, printable
 from edge.hearing.observation import Observation
 from edge.hearing.pipeline import Pipeline
 from edge.section import explain
-from edge.voice.payloads import Calibration, Settings, SettingsAnswer, SettingsCommand, rfc3339
+from edge.voice.payloads import Calibration, Settings, SettingsAnswer, SettingsCommand, decoded, rfc3339
 
 log = logging.getLogger("roomtone.settings")
 
 CALIBRATION_S = 30.0
 _LONGEST_REASON = 200  # characters
 _SPOKEN = 0.02  # of the blocks: more, and the room was not empty
-_RARELY = 0.99  # of the blocks are not louder than the noise that the gate is to overhear
+_RARELY = 0.99  # of the blocks are not louder than the noise that the gate is to ignore
 _ABOVE_DB, _MOST_RESTLESS_DB = 1.0, 20.0
 
 
@@ -46,7 +48,7 @@ class Tuning:
         self._began_s: float | None = None  # in seconds of sound; None: not under way
         self._levels: list[float] = []
         self._spoken = 0
-        self._asked = False
+        self._asked = self._cancelled = False
         self._answer: SettingsAnswer | None = None
         self._answered = self._taken = False  # since the last turn
         if self._calibration.floor_dbfs is not None:
@@ -59,11 +61,33 @@ class Tuning:
     def obey(self, payload: bytes) -> str | None:
         """Take a command; return in words why it is refused, None where it was taken and is remembered. The next `turn`
         puts it into effect, and says what became of it."""
+        if not payload:  # how a retained command is taken off the broker
+            return "empty"
         why = self._refusal(payload)
         self._answer = SettingsAnswer(done=why is None, reason=why, ts=rfc3339(time.time()))
         self._taken = self._taken or why is None
         self._answered = True
         return why and f"refused: {why}"
+
+    def recall(self, *retained: Word | None) -> None:
+        """Brokers answered: this is what each had retained on `settings`. What the state folder has lost of it holds
+        again, as the later one has it."""
+        told = []
+        for word in filter(None, retained):
+            try:
+                told.append(decoded(word.word, Settings))
+            except ValueError as error:
+                log.warning("settings: what the broker has of them is not taken: %s", printable(str(error)))
+        try:
+            if not told or not self._preferences.recall(max(told, key=lambda settings: settings.ts)):
+                return
+        except (ConfigError, ValueError) as error:
+            log.warning("settings: what the broker has of them is not taken: %s", printable(str(error)))
+            return
+        log.info("settings: as the broker has them, for there were none here: %s", self._preferences.words)
+        if (floor_dbfs := self._preferences.kept.calibration.floor_dbfs) is not None:
+            self._pipeline.believe(floor_dbfs)
+        self.apply()
 
     def turn(self) -> None:
         """Put into effect what was obeyed since the last time: however much that was, once."""
@@ -80,16 +104,22 @@ class Tuning:
         if len(payload) > MOST_BYTES:
             return f"larger than {MOST_BYTES} bytes"
         try:
-            command = msgspec.json.decode(payload, type=SettingsCommand)
+            command = msgspec.convert(_with_integers(msgspec.json.decode(payload)), SettingsCommand)
+            if command.calibrate and (silence := self._permission.refusal()) is not None:
+                raise ConfigError(f"calibrate: {silence.detail}, so nothing is heard")
             self._preferences.take(command)
         except (msgspec.MsgspecError, ConfigError, ValueError, RecursionError) as error:
             return printable(_in_words(error, payload))[:_LONGEST_REASON]
         self._asked = self._asked or command.calibrate
+        back = command.reset
+        self._cancelled = self._cancelled or back is True or (isinstance(back, list) and "calibration" in back)
         return None
 
     def apply(self) -> None:
         """Put into effect what holds, and say so."""
         config, kept = self.config, self._preferences.kept
+        if self._cancelled:
+            self._cancelled, self._began_s = False, None
         if self._began_s is None:
             self._calibration = kept.calibration
         self._pipeline.tune(config.sensitivity, restless_db=kept.calibration.restless_db or 0.0)
@@ -143,6 +173,18 @@ class Tuning:
 
     def _tell(self) -> None:
         self._say(self._preferences.said(self._calibration, self._answer))
+
+
+def _with_integers(value: Any) -> Any:
+    """Return what was decoded of JSON with 60.0 as 60: to JSON, and to the schema's `integer`, they are one number."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {key: _with_integers(inner) for key, inner in value.items()}
+        case list():
+            return [_with_integers(inner) for inner in value]
+    return value
 
 
 def _in_words(error: Exception, payload: bytes) -> str:

@@ -4,6 +4,7 @@
 "use strict";
 
 const Page = (() => {
+  const DEMO = new URLSearchParams(location.search).has("demo"); // its broker takes everybody
   const DRAW_EVERY_MS = 100;
   const STILL_MS = 1000; // durations grow also when nothing comes
   const LATER_MS = 700; // the other views come now, whether or not there is something to see
@@ -17,18 +18,17 @@ const Page = (() => {
   let scheduled = false;
   let drawnAt = -Infinity;
   let whole = false;
+  let open = false; // whether the broker takes everybody, as far as is known
   const wanted = new Set(); // files that not everybody needs
 
   function start() {
-    const demo = new URLSearchParams(location.search).has("demo");
-    Dom.setHidden(Dom.byId("demo-note"), !demo);
-    Dom.setHidden(Dom.byId("sign-in"), demo); // its broker takes everybody
+    Dom.setHidden(Dom.byId("demo-note"), !DEMO);
+    Dom.byId("sign-in").addEventListener("click", () => want("login"));
     setTimeout(loadLater, LATER_MS);
     if (broker.connection === null) {
       Dom.setText(Dom.byId("empty-title"), "No broker");
       Dom.setText(Dom.byId("empty-text"), Condition.sentence(broker.problem));
       Dom.setHidden(Dom.byId("link"), true);
-      Dom.setHidden(Dom.byId("sign-in"), true);
       return;
     }
     route();
@@ -50,19 +50,27 @@ const Page = (() => {
   function loadLater() {
     if (whole) return;
     whole = true;
-    const scripts = Dom.byId("later").content.cloneNode(true);
-    for (const script of scripts.querySelectorAll("script")) script.async = false; // in their order
+    const scripts = inOrder(Dom.byId("later").content);
     scripts.querySelector("script:last-of-type").addEventListener("load", () => {
       document.documentElement.dataset.whole = "";
     });
     document.body.append(scripts);
   }
 
-  /* Loads what not everybody needs, once: `settings` or `history`. */
+  /* Loads what not everybody needs (index.html, `with-...`), once, after what that itself needs. */
   function want(name) {
     if (wanted.has(name)) return;
     wanted.add(name);
-    document.body.append(Dom.byId(`with-${name}`).content.cloneNode(true));
+    const { content, dataset } = Dom.byId(`with-${name}`);
+    if (dataset.after) want(dataset.after);
+    document.body.append(inOrder(content));
+  }
+
+  /* Returns a template's scripts, which run in the order in which they are asked for. */
+  function inOrder(content) {
+    const scripts = content.cloneNode(true);
+    for (const script of scripts.querySelectorAll("script")) script.async = false;
+    return scripts;
   }
 
   function route() {
@@ -74,14 +82,14 @@ const Page = (() => {
   function follow(told) {
     if (link.state === "up" && told.state !== "up") lostAtMs = Date.now();
     if (told.state === "up") lostAtMs = 0;
-    if (told.state === "refused") loadLater(); // the dialog to sign in is among it
+    if (told.state === "refused") want("login");
     link = { ...told, lostAtMs };
     for (const listener of linkListeners) listener(link);
     touch();
   }
 
-  function receive(topic, bytes, retained) {
-    const message = Payloads.parse(topic, bytes);
+  function receive(topic, bytes, retained, stamp) {
+    const message = Payloads.parse(topic, bytes, stamp);
     if (message === null) return;
     store.apply(message, retained, Date.now());
     for (const listener of messageListeners) listener(message, retained, store);
@@ -103,6 +111,7 @@ const Page = (() => {
     const sensor = chosen();
     const linkUp = link.state === "up";
     showFrame(sensor, linkUp);
+    showSignIn(broker.connection, linkUp);
     const context = { store, link, linkUp, sensor, nowMs, steadyMs };
     if (sensor !== null) {
       context.condition = Condition.of(sensor, nowMs);
@@ -112,7 +121,15 @@ const Page = (() => {
     const title = sensor ? `${linkUp ? context.condition.word : "disconnected"} · ${sensor.name} · roomtone` : "roomtone";
     if (document.title !== title) document.title = title;
     if (whole && broker.connection.recorder !== "") want("history");
+    if (whole && sensor?.lessons) want("lessons");
     if (!whole && store.sensors.size > 0) setTimeout(loadLater); // after this has been painted
+  }
+
+  /* A broker that lets everybody see and command its sensors has no names to sign in with. */
+  function showSignIn({ signedIn, denied }, linkUp) {
+    if (denied || link.state === "refused") open = false;
+    else if (linkUp && !signedIn && store.sensors.size > 0) open = true;
+    Dom.setHidden(Dom.byId("sign-in"), DEMO || (open && !signedIn));
   }
 
   /* The sensor whose page is open: the one named after #, or the only one. */

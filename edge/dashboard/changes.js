@@ -3,12 +3,13 @@
 
 const Changes = (() => {
   const SHOWN = 100;
+  const SAME_MS = 5; // an event's id and the line of its change are of the same moment, but for roundings
   let drawnKey = "";
   let newest = null; // the line of the present label, whose duration grows
 
   function update(sensor, { nowMs: now }) {
     const minute = Math.floor(now / Format.MINUTE);
-    const key = `${sensor.device} ${sensor.past.version} ${minute} ${sensor.lessons?.ts}`;
+    const key = `${sensor.device} ${sensor.past.version} ${minute} ${sensor.lessons?.ts} ${sensor.status}`;
     if (key !== drawnKey) {
       drawnKey = key;
       build(sensor, now);
@@ -18,7 +19,7 @@ const Changes = (() => {
 
   function build(sensor, now) {
     const shown = sensor.past.changes().slice(-SHOWN);
-    const lines = shown.map((change) => line(change, now, sensor.lessons));
+    const lines = shown.map((change) => line(change, now, sensor));
     const focused = document.activeElement?.dataset.start;
     newest = lines.at(-1) ?? null;
     Dom.setHidden(Dom.byId("changes-empty"), lines.length > 0);
@@ -27,21 +28,23 @@ const Changes = (() => {
     if (focused !== undefined) Dom.byId("changes").querySelector(`[data-start="${Number(focused)}"]`)?.focus();
   }
 
-  function line(change, now, lessons) {
+  function line(change, now, { lessons, status }) {
     const day = Format.day(change.start, now);
     const iso = new Date(change.start).toISOString();
     const clock = Dom.make("time", { datetime: iso }, ...(day ? [Dom.make("small", {}, day)] : []), Format.clockWithSeconds(change.start));
     const holding = Dom.make("span", { class: "held" }, held(change.start, change.end));
-    if (change.label === null) {
-      const what = Dom.make("span", { class: "what" }, "nothing known");
-      return { change, item: Dom.make("li", { class: "hole" }, clock, Dom.make("span"), what, holding), held: holding };
+    if (change.label === null || Past.isGap(change)) {
+      const unknown = change.untold && status === "online" ? "not told yet" : "nothing known";
+      const [kind, words] = change.label === null ? ["hole", unknown] : ["gap", "nobody listened"];
+      const icon = kind === "gap" ? Dom.icon("deaf", "face") : Dom.make("span");
+      const what = Dom.make("span", { class: "what" }, words);
+      return { change, item: Dom.make("li", { class: kind }, clock, icon, what, holding), held: holding };
     }
-    const gap = Past.isGap(change);
-    const taught = Lessons.of(change, lessons);
-    const word = Lessons.canTeach(change, lessons) ? button(change) : Dom.make("span", { class: "word" }, change.label);
-    const marks = [...(change.late ? ["late"] : []), ...(gap ? ["nobody listened"] : []), ...(taught ? [`it was ${taught.label}`] : [])];
+    const taught = lessonOf(change, lessons);
+    const word = canTeach(change, lessons) ? button(change) : Dom.make("span", { class: "word" }, change.label);
+    const marks = [...(change.late ? ["late"] : []), ...(taught ? [`it was ${taught.label}`] : [])];
     const chips = marks.map((mark) => Dom.make("span", { class: "chip" }, mark));
-    const ratio = gap ? null : Labels.surely(change.label, change.confidence);
+    const ratio = Labels.surely(change.label, change.confidence);
     const sure = ratio === null ? "" : Format.percent(ratio);
     const item = Dom.make(
       "li",
@@ -55,6 +58,16 @@ const Changes = (() => {
     return { change, item, held: holding };
   }
 
+  /* Whether somebody said something at a change, to a sensor that can be taught what it was. */
+  function canTeach(change, lessons) {
+    return lessons !== null && lessons.teachable && change.label !== Labels.QUIET;
+  }
+
+  /* The lesson of a change, or undefined. */
+  function lessonOf(change, lessons) {
+    return lessons?.taught.find(({ at }) => at !== null && Math.abs(at - change.start) <= SAME_MS);
+  }
+
   /* Not among the stops of the Tab key, as there are many: the list is one, and its arrow keys go from line to line. */
   function button(change) {
     const name = `${change.label}: say what it was`;
@@ -65,7 +78,7 @@ const Changes = (() => {
     return end > start ? `for ${Format.duration(end - start)}` : "";
   }
 
-  return { update };
+  return { update, lessonOf };
 })();
 
 Page.addRoomView(Changes);

@@ -44,13 +44,20 @@ const Condition = (() => {
     if (sensor.status === "offline") return is("offline", "offline", "The sensor has no link to the broker.", heard);
     const silenced = ear.code === "off" || ear.code === "quiet-hours";
     if (sensor.listening === "OFF" || silenced) // no remedy: nothing is wrong
-      return is("off", "not listening", sentence(silenced ? ear.reason : REASONS.off));
+      return is("off", "not listening", sentence(whyOff(sensor, silenced ? ear.code : "off", nowMs)));
     if (ear.code === "starting") return is("starting", "starting", sentence(ear.detail || ear.reason));
     if (ear.code !== null && ear.code !== "ok") return is("deaf", "deaf", sentence(ear.detail || ear.reason), heard);
     if (sensor.state === null) return is("waiting", "waiting", "It has not said anything yet.");
     const silentMs = nowMs - sensor.stateAt;
     if (silentMs > STALE_MS) return is("stale", "no news", `Nothing came for ${Format.duration(silentMs)}.`, heard);
     return is("live", Mood.word(sensor.state), Labels.meaning(sensor.state.emotion));
+  }
+
+  /* Why nobody listens on purpose, and since or until when, as far as that is known. */
+  function whyOff({ listening, switchedAt, settings }, code, nowMs) {
+    if (code === "off" && listening === "OFF" && switchedAt !== null) return `${REASONS.off} since ${Format.moment(switchedAt, nowMs)}`;
+    const hours = settings?.held.quiet_hours ?? null;
+    return code === "quiet-hours" && hours !== null ? `${REASONS[code]}, until ${hours.end} (${hours.time_zone})` : REASONS[code];
   }
 
   function sentence(text) {

@@ -5,18 +5,30 @@ class Connection {
   static MAX_PACKET_BYTES = 256 * 1024;
   static RETRY_MS = 2000;
   /* Timelines, which are large, are asked for one by one (timelines.js). */
-  static TOPICS = { status: 1, listening: 1, state: 0, health: 0, event: 1, lessons: 1, settings: 1 };
+  static TOPICS = { status: 1, listening: 1, state: 0, health: 0, event: 1, lessons: 1, settings: 1, model: 1 };
   /* Whether somebody keeps a history, and where it answers (history.js). */
   static RECORDER = "roomtone/history/recorder";
   static ANSWERS = "roomtone/history/answer/";
   static ANSWER_WITHIN_MS = 10_000;
+  /* Of two brokers: a link that lasted so long was not part of the trouble; for so long the first must hold before it is
+   * used again, and longer where it did not last. */
+  static STABLE_MS = 10_000;
+  static RETURN_MS = 10_000;
+  static LONGEST_RETURN_MS = 3_600_000;
   /* CONNACK codes of MQTT 3 and 5 that a user name and password may cure. */
   static REFUSED = new Set([4, 5, 134, 135, 140]);
 
-  constructor(url, socket) {
-    this.url = url;
+  constructor(urls, socket) {
+    this._urls = urls;
+    this._at = 0; // which of them is used
+    this._upAtMs = null;
+    this._backAtMs = -Infinity;
+    this._returnMs = 0; // 0: RETURN_MS
+    this._probe = null; // of the first, while the second is used
+    this._probing = 0; // a timer
     this._socket = socket; // opened before MQTT.js was there (address.js); for the first link only
     this.link = { state: "connecting", detail: "" }; // or up, down, refused
+    this.denied = false; // whether the broker kept this name from something
     this._client = null;
     this._credentials = {};
     this._onLink = () => {};
@@ -28,11 +40,15 @@ class Connection {
     this._questions = 0;
   }
 
+  get url() {
+    return this._urls[this._at];
+  }
+
   get signedIn() {
     return this._credentials.username !== undefined;
   }
 
-  /* Calls onLink({state, detail}) and onMessage(topic, bytes, retained) from now on, and for what came before. */
+  /* Calls onLink({state, detail}) and onMessage(topic, bytes, retained, stamp) from now on, and for what came before. */
   listen(onLink, onMessage) {
     this._onLink = onLink;
     this._onMessage = onMessage;
@@ -43,6 +59,7 @@ class Connection {
   /* Opens the link, with a user name and password kept in memory only. */
   open(credentials = {}) {
     this._credentials = credentials;
+    this.denied = false;
     this._client?.end(true);
     this._tell("connecting", "");
     const properties = { maximumPacketSize: Connection.MAX_PACKET_BYTES };
@@ -58,17 +75,62 @@ class Connection {
       properties.maximumPacketSize = Connection.MAX_PACKET_BYTES + 1024;
       const topics = Object.entries(Connection.TOPICS).map(([kind, qos]) => [`roomtone/+/${kind}`, { qos }]);
       client.subscribe(Object.fromEntries([...topics, [Connection.RECORDER, { qos: 1 }], [this._own, { qos: 0 }]]));
+      this._upAtMs = Date.now();
+      this._lookBack();
       this._tell("up", "");
     });
     client.on("message", (topic, bytes, packet) => {
       if (topic === Connection.RECORDER) this.recorder = new TextDecoder().decode(bytes.subarray(0, 16));
       else if (topic === this._own) this._asked.get(String(packet.properties?.correlationData))?.(bytes);
-      else this._take([topic, bytes, packet.retain]);
+      else this._take([topic, bytes, packet.retain, packet.properties?.userProperties?.ts]);
     });
     client.on("error", (error) => this._failed(client, error));
     client.on("close", () => {
-      if (client === this._client && this.link.state !== "refused") this._tell("down", "");
+      if (client !== this._client || this.link.state === "refused") return;
+      this._moveOn(Date.now());
+      this._tell("down", "");
     });
+  }
+
+  /* Says where the next attempt goes: the same again after a link that lasted, else the next broker. */
+  _moveOn(nowMs) {
+    const lasted = this._upAtMs !== null && nowMs - this._upAtMs > Connection.STABLE_MS;
+    this._upAtMs = null;
+    if (lasted) return;
+    if (this._at === 0) {
+      const waitedMs = this._returnMs || Connection.RETURN_MS;
+      const soon = nowMs - this._backAtMs < 3 * waitedMs;
+      this._returnMs = soon ? Math.min(2 * waitedMs, Connection.LONGEST_RETURN_MS) : 0;
+    }
+    this._at = (this._at + 1) % this._urls.length;
+  }
+
+  /* Tries the first broker while another is used, and goes back to it when it has held. */
+  _lookBack() {
+    clearTimeout(this._probing);
+    if (this._probe !== null) this._probe.onclose = null;
+    this._probe?.close();
+    this._probe = null;
+    if (this._at > 0) this._probing = setTimeout(() => this._tryFirst(), Connection.RETRY_MS);
+  }
+
+  _tryFirst() {
+    let probe;
+    try {
+      probe = new WebSocket(this._urls[0], "mqtt");
+    } catch {
+      return; // a page over https may not open ws://, later neither
+    }
+    this._probe = probe;
+    probe.onclose = () => this._lookBack();
+    probe.onopen = () => {
+      this._probing = setTimeout(() => {
+        this._at = 0;
+        this._backAtMs = Date.now();
+        this._lookBack(); // which ends the probe
+        this.open(this._credentials);
+      }, this._returnMs || Connection.RETURN_MS);
+    };
   }
 
   subscribe(topic) {
@@ -85,9 +147,14 @@ class Connection {
     if (this.link.state !== "up") return Promise.reject(new Error("there is no link to the broker"));
     return new Promise((resolve, reject) => {
       this._client.publish(`roomtone/${device}/${name}`, text, { qos: 1, retain: false }, (error) =>
-        error ? reject(error) : resolve(),
+        error ? reject(this._look(error)) : resolve(),
       );
     });
+  }
+
+  _look(error) {
+    this.denied ||= error.code === Asking.NOT_AUTHORIZED;
+    return error;
   }
 
   /* Asks the recorder; resolves with the bytes of its answer. Rejects with an Error where none comes. */
@@ -121,9 +188,9 @@ class Connection {
       properties,
       /* mosquitto lets packets pass that are one byte over the limit, and MQTT.js drops the link over them: one
        * message of just that size would keep every page away. So the limit announced is below the one enforced. */
-      transformWsUrl: (url) => {
+      transformWsUrl: () => {
         properties.maximumPacketSize = Connection.MAX_PACKET_BYTES;
-        return url;
+        return this.url;
       },
       ...this._credentials,
     };
@@ -215,7 +282,7 @@ class Asking {
 
 /* The page's own connection; `problem` says in words why there can be none. */
 const broker = { connection: null, problem: address.problem };
-if (address.url !== null) {
-  broker.connection = new Connection(address.url, address.socket);
+if (address.urls.length > 0) {
+  broker.connection = new Connection(address.urls, address.socket);
   broker.connection.open();
 }

@@ -96,9 +96,23 @@ const Day = (() => {
     Ribbon.draw(Dom.byId("ribbon-canvas"), spans, now - DAY_MS, now);
     showHours(now);
     showLegend();
-    Dom.setText(Dom.byId("day-empty"), spans.length === 0 ? "Nothing is known of it yet." : "Nobody listened.");
-    Dom.setHidden(Dom.byId("day-empty"), legend.size > 0);
+    showExtent(now);
     showMoment();
+  }
+
+  /* From when on anything is known: what is empty before that is no time in which nobody listened. */
+  function showExtent(now) {
+    const from = spans[0]?.start ?? null;
+    const since = from !== null && from - (now - DAY_MS) > Format.MINUTE ? Format.moment(from, now) : "";
+    Dom.setText(Dom.byId("day-empty"), from === null ? "Nothing is known of it yet." : `Nobody listened${within(since, now)}.`);
+    Dom.setHidden(Dom.byId("day-empty"), legend.size > 0);
+    Dom.setText(Dom.byId("day-known"), since && `Nothing is known before ${since}.`);
+  }
+
+  function within(since, now) {
+    if (holds) return since && ` since ${since}`;
+    const until = `to ${Format.moment(spans.at(-1).end, now)}`;
+    return since ? ` from ${since} ${until}` : ` up ${until}`;
   }
 
   function showHours(now) {
@@ -151,11 +165,10 @@ const Day = (() => {
 
   function moment(at) {
     const span = spans.find((each) => each.start <= at && at < each.end) ?? (at >= nowMs && holds ? spans.at(-1) : undefined);
-    const clock = `${Format.day(at, nowMs)} ${Format.clock(at)}`.trim();
+    const clock = Format.moment(at, nowMs);
     if (span === undefined) return `${clock}: nothing known`;
     if (Past.isGap(span)) return `${clock}: nobody listened, for ${Format.duration(span.end - span.start)}`;
-    const sure = span.label === Labels.QUIET ? "" : Labels.sureness(span.label, span.confidence);
-    return `${clock}: ${[span.label, sure, `for ${Format.duration(span.end - span.start)}`].filter(Boolean).join(", ")}`;
+    return `${clock}: ${[span.label, Labels.sureness(span.label, span.confidence), `for ${Format.duration(span.end - span.start)}`].filter(Boolean).join(", ")}`;
   }
 
   function choose(minutes) {

@@ -2,6 +2,9 @@
 "use strict";
 
 class HealthCard {
+  /* What became of a model that was offered; nothing is said of one that runs. */
+  static OFFERS = { offered: "waits to be installed", trying: "is being tried", refused: "refused", "went-back": "taken back" };
+
   constructor() {
     this._figures = new Figures(Dom.byId("health-figures"));
     this._who = new Figures(Dom.byId("who-figures"));
@@ -41,12 +44,19 @@ class HealthCard {
       ...(outboxDropped > 0 ? [["Events lost", Format.number(outboxDropped, 0), "too long without a link"]] : []),
       ...(outboxProblem ? [["Keeping events", "", outboxProblem]] : []),
       ["Reconnects", Format.number(reconnects, 0)],
+      ...(health.away ? [["Broker", "the second", health.away]] : []),
       ...(health.lastProblem ? [["Last link problem", HealthCard._problem(health)]] : []),
     ];
   }
 
   static _problem({ lastProblem, lastProblemTs }) {
     return lastProblemTs === null ? lastProblem : `${lastProblem}, ${Format.clock(lastProblemTs)}`;
+  }
+
+  static _offer(model) {
+    const became = HealthCard.OFFERS[model?.result];
+    if (became === undefined) return [];
+    return [["Model offered", model.offered ?? "–", model.reason === null ? became : `${became}: ${model.reason}`]];
   }
 
   static _about(sensor) {
@@ -57,7 +67,8 @@ class HealthCard {
     return [
       ["Running for", uptimeS === null ? "–" : Format.duration(uptimeS * 1000)],
       ["Clock", ahead === null ? "–" : clock, off ? "differs from this page’s" : ""],
-      ["Model", sensor.state?.model ?? "–"],
+      ["Model", sensor.model?.installed ?? sensor.state?.model ?? "–"],
+      ...HealthCard._offer(sensor.model),
       ["Version", sensor.health?.version ?? "–"],
     ];
   }

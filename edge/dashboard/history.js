@@ -64,6 +64,10 @@ const LookingBack = (() => {
       this._box = box;
       this._note = box.querySelector(".history-note");
       this._courses = box.querySelector(".courses");
+      this._legend = box.querySelector(".legend") ?? Dom.make("ul", { class: "legend", "aria-label": "Colours" });
+      this._key = Dom.make("p", { class: "muted small" });
+      this._courses.after(this._key);
+      if (!this._legend.isConnected) this._key.after(this._legend);
       this._span = SPANS[0];
       this._asked = ""; // what was asked last
       this._dueMs = 0; // when it is asked again, by the steady clock
@@ -130,11 +134,18 @@ const LookingBack = (() => {
       this._courses.replaceChildren(...rooms.map((each) => this._row(each, room === null)));
       const colour = colours();
       rooms.forEach((each, i) => drawCourse(this._courses.children[i].querySelector("canvas"), each.course, colour));
-      if (room === null) return;
+      Dom.setText(this._key, rooms.some(anybodyListened) ? barsInWords(this._answer.starts) : "");
+      if (room === null) {
+        this._legend.replaceChildren(...tones(rooms));
+        return;
+      }
       const week = rooms[0]?.week ?? null;
       Dom.setHidden(this._box.querySelector(".week"), week === null);
-      if (week !== null) drawWeek(this._box.querySelector(".week-map"), week, colour);
-      this._box.querySelector(".legend").replaceChildren(...(rooms.length ? shares(rooms[0].whole) : []));
+      if (week !== null) {
+        Dom.setText(this._box.querySelector(".week p"), "By the hour of the week: the stronger a colour, the more was spoken, mostly that. Pale: quiet. Nothing: nobody listened.");
+        drawWeek(this._box.querySelector(".week-map"), week, colour);
+      }
+      this._legend.replaceChildren(...(rooms.length ? shares(rooms[0].whole) : []));
     }
 
     _row(each, named) {
@@ -156,6 +167,29 @@ const LookingBack = (() => {
     return `listened ${heard < 0.01 ? Format.duration(heard * spanMs) : `${percent(heard)} of the time`}, ${said}`;
   }
 
+  const anybodyListened = ({ whole }) => whole.heard[0] > 0;
+
+  /* What a course shows, of steps that begin then; the first of them may be shorter than the others. */
+  function barsInWords([, second, third]) {
+    const hours = (third - second) / 3_600_000;
+    const step = hours < 12 ? "hour" : hours < 100 ? "day" : "week";
+    return `A bar is one ${step}: the taller, the more was spoken, in the colours of what it was. A thin line: quiet. Nothing: nobody listened.`;
+  }
+
+  /* The colours of what rooms said. */
+  function tones(rooms) {
+    const heard = rooms.filter(anybodyListened).flatMap(({ whole }) => [...whole.labels].filter(([, [share]]) => share > 0));
+    const labels = Labels.inOrder(new Set(heard.map(([label]) => label)));
+    return labels.map((label) => Dom.make("li", {}, swatch(label), label));
+  }
+
+  /* A piece of the colour that a label's bars have, which its face need not have. */
+  function swatch(label) {
+    const made = Dom.make("span", { "aria-hidden": "true" });
+    Object.assign(made.style, { width: "0.8rem", height: "0.8rem", borderRadius: "0.2rem", background: Labels.colour(label) });
+    return made;
+  }
+
   const percent = (ratio) => (ratio > 0 && ratio < 0.1 ? `${(100 * ratio).toFixed(1)} %` : Format.percent(ratio));
 
   function shares(whole) {
@@ -164,7 +198,7 @@ const LookingBack = (() => {
       .sort((a, b) => b[1][0] - a[1][0])
       .slice(0, 12)
       .map(([label, values]) =>
-        Dom.make("li", { "data-tone": Labels.tone(label) }, Dom.icon(Labels.face(label), "face"), label, Dom.make("span", { class: "value" }, percent(values[0]))),
+        Dom.make("li", {}, swatch(label), label, Dom.make("span", { class: "value" }, percent(values[0]))),
       );
   }
 

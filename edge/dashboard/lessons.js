@@ -1,25 +1,18 @@
-/* What the sensor was taught: which changes can be corrected, and the card that tells how much it helps. */
+/* What the sensor was taught: the card that tells how much it helps, and the way to say what a change was. It comes with
+ * the first sensor that can be taught (app.js). */
 "use strict";
 
 const Lessons = (() => {
-  /* An event's id and the line of its change are of the same moment, but for roundings. */
-  const SAME_MS = 5;
   /* Fewer lessons than these, over all labels, tell nothing of how much they help; `roomtone lessons` has it so, too. */
   const FEWEST = 5;
+  const ALL = "all";
   const figures = new Figures(Dom.byId("lessons-figures"));
-
-  /* Whether somebody said something at a change, to a sensor that can be taught what it was. */
-  function canTeach(change, lessons) {
-    return lessons !== null && lessons.teachable && change.label !== Labels.QUIET;
-  }
-
-  /* The lesson of a change, or undefined. */
-  function of(change, lessons) {
-    return lessons?.taught.find(({ at }) => at !== null && Math.abs(at - change.start) <= SAME_MS);
-  }
+  let teaching = null; // of teach.js
+  let asked = null; // of it, before it was there
 
   function update({ lessons }) {
     Dom.setHidden(Dom.byId("lessons"), lessons === null);
+    if (teaching === null) Dom.setText(Dom.byId("lessons-note"), Condition.sentence(lessons?.problem));
     if (lessons === null) return;
     const some = lessons.count > 0;
     Dom.setText(Dom.byId("lessons-text"), text(lessons));
@@ -58,98 +51,37 @@ const Lessons = (() => {
     );
   }
 
-  return { canTeach, of, update, counted: (count) => (count === 1 ? "1 lesson" : `${count} lessons`) };
-})();
-
-Page.addRoomView(Lessons);
-
-/* Says of a change what it was, and forgets lessons: a dialog, two commands, and what the sensor answers. */
-class Teaching {
-  static DONE_MS = 8_000; // for so long it is said that something was done
-
-  constructor(connection) {
-    this._asking = new Asking(connection);
-    this._sensor = null;
-    this._told = null; // the answer that says what was done, and since when: {ts, sinceMs}
-    this._dialog = Dom.byId("teach");
-    this._onForget = () => {};
-    const list = Dom.byId("changes");
-    list.addEventListener("click", (event) => this._chosen(event.target.closest("[data-start]")));
-    list.addEventListener("keydown", (event) => Teaching._walk(list, event));
-    Dom.byId("teach-cancel").addEventListener("click", () => this._dialog.close());
-    Dom.byId("teach-forget").addEventListener("click", () => this._onForget());
-    Dom.byId("lessons-forget").addEventListener("click", () => this._askToForgetAll());
-  }
-
-  update(sensor, { nowMs }) {
-    this._sensor = sensor;
-    const answer = sensor.lessons?.answer ?? null;
-    const outcome = this._asking.outcome(sensor.device, answer, nowMs);
-    if (outcome.state === "done") this._letGo(sensor.device, answer.ts, nowMs);
-    const done = answer?.label ? `Taught: ${answer.label}.` : "Forgotten.";
-    const words = outcome.state === "none" ? Condition.sentence(sensor.lessons?.problem) : Asking.words(outcome, done);
-    Dom.setText(Dom.byId("lessons-note"), words);
-  }
-
-  _letGo(device, ts, nowMs) {
-    if (this._told?.ts !== ts) this._told = { ts, sinceMs: nowMs };
-    else if (nowMs - this._told.sinceMs > Teaching.DONE_MS) this._asking.forget(device);
-  }
-
   /* The arrow keys go from line to line. */
-  static _walk(list, event) {
+  function walk(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step === undefined) return;
-    const buttons = [...list.querySelectorAll("[data-start]")];
+    const buttons = [...Dom.byId("changes").querySelectorAll("[data-start]")];
     const next = buttons[buttons.indexOf(document.activeElement) + step];
     if (next === undefined) return;
     event.preventDefault();
     next.focus();
   }
 
-  _chosen(button) {
-    const sensor = this._sensor;
-    const change = button && sensor?.past.changes().find(({ start }) => String(start) === button.dataset.start);
-    if (!change || sensor.lessons === null) return;
-    const taught = Lessons.of(change, sensor.lessons);
-    Dom.setText(Dom.byId("teach-title"), "What was it?");
-    Dom.setText(Dom.byId("teach-change"), `Heard as ${change.label}, ${Format.clockWithSeconds(change.start)}`);
-    /* By the moment of the change, which the sensor knows as well as the id of its event, and every page does. */
-    const moment = new Date(change.start).toISOString();
-    const event = taught?.id ?? moment;
-    const choices = sensor.lessons.labels.map((label) => this._choice(label, taught, () => this._send("teach", { event_id: event, label })));
-    Dom.byId("teach-choices").replaceChildren(...choices);
-    this._open(taught ? () => this._send("forget", { event_id: taught.id }) : null, "Forget this lesson");
+  /* Asks what a change was, by its start as text, or whether ALL are to be forgotten. */
+  function ask(what) {
+    if (teaching !== null) teaching.open(what);
+    else asked = what;
+    Page.want("teach");
   }
 
-  _choice(label, taught, onClick) {
-    const button = Dom.make("button", { type: "button", class: "choice", "aria-pressed": String(taught?.label === label) });
-    button.append(Dom.icon(Labels.face(label), "face"), label);
-    button.addEventListener("click", onClick);
-    return Dom.make("li", { "data-tone": Labels.tone(label) }, button);
+  function serve(made) {
+    teaching = made;
+    made.open(asked);
   }
 
-  _askToForgetAll() {
-    if (this._sensor?.lessons == null) return;
-    Dom.setText(Dom.byId("teach-title"), `Forget ${Lessons.counted(this._sensor.lessons.count)}?`);
-    Dom.setText(Dom.byId("teach-change"), "The sensor then answers as before it was taught. It cannot be undone.");
-    Dom.byId("teach-choices").replaceChildren();
-    this._open(() => this._send("forget", { event_id: "all" }), "Forget all");
-  }
+  Dom.byId("changes").addEventListener("keydown", walk);
+  Dom.byId("changes").addEventListener("click", (event) => {
+    const button = event.target.closest("[data-start]");
+    if (button !== null) ask(button.dataset.start);
+  });
+  Dom.byId("lessons-forget").addEventListener("click", () => ask(ALL));
 
-  _open(onForget, words) {
-    this._onForget = onForget ?? (() => {});
-    Dom.setHidden(Dom.byId("teach-forget"), onForget === null);
-    Dom.setHidden(Dom.byId("teach-kept"), Dom.byId("teach-choices").childElementCount === 0);
-    Dom.setText(Dom.byId("teach-forget"), words);
-    this._dialog.showModal();
-  }
+  return { ALL, serve, update, counted: (count) => (count === 1 ? "1 lesson" : `${count} lessons`) };
+})();
 
-  _send(name, command) {
-    const { device, lessons } = this._sensor;
-    this._dialog.close();
-    this._asking.sendJson(device, name, command, lessons?.answer ?? null);
-  }
-}
-
-if (broker.connection) Page.addRoomView(new Teaching(broker.connection));
+Page.addRoomView(Lessons);

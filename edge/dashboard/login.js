@@ -1,4 +1,5 @@
-/* The form for brokers with a password. What is typed goes to the connection and is cleared. */
+/* The form for brokers with a password. What is typed goes to the connection and is cleared. It comes where a broker asks,
+ * or somebody wants it (app.js). */
 "use strict";
 
 class Login {
@@ -50,7 +51,6 @@ class Login {
   }
 }
 
-if (broker.connection) {
-  const login = new Login(broker.connection);
-  Page.onLink((link) => login.follow(link));
-}
+const login = new Login(broker.connection);
+Page.onLink((link) => login.follow(link));
+if (broker.connection.link.state !== "refused") login.show(""); // somebody wants to

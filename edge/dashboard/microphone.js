@@ -39,7 +39,8 @@ class MicrophoneCard {
     const able = this._connection.link.state === "up" && sensor.status !== "offline";
     Dom.setAttribute(this._switch, "aria-checked", String(on));
     Dom.setAttribute(this._switch, "aria-disabled", String(!able));
-    Dom.setText(Dom.byId("listening-word"), on ? "on" : "off");
+    Dom.setAttribute(this._switch, "data-known", able ? "yes" : "no");
+    Dom.setText(Dom.byId("listening-word"), able ? (on ? "on" : "off") : "?");
     Dom.setText(Dom.byId("listening-note"), this._note(pending, able, nowMs));
   }
 
@@ -49,7 +50,7 @@ class MicrophoneCard {
   }
 
   _note(pending, able, nowMs) {
-    if (!able) return "Cannot be switched now: no link to the sensor.";
+    if (!able) return "Cannot be switched now: no link to the sensor. Whether its microphone is open is not known; pulling its plug closes it for certain.";
     if (!pending) return "";
     if (pending.problem) return `Not switched: ${pending.problem}.`;
     if (Asking.isLate(pending, nowMs)) return "The sensor does not answer.";

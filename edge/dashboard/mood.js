@@ -30,8 +30,7 @@ const Mood = (() => {
     /* What follows the word, where that is a mood: null where it is not. */
     detail(state) {
       if (!stands(state)) return null;
-      const sure = state.moodConfidence === null ? "" : `${Format.percent(state.moodConfidence)} sure`;
-      return [sure, perhaps(state)].filter(Boolean).join(" · ");
+      return [Labels.guess(state.moodConfidence), perhaps(state)].filter(Boolean).join(" · ");
     },
 
     /* That the room is still new to the sensor, in words, where it is. */

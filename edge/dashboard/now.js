@@ -21,6 +21,7 @@ const NowCard = (() => {
     Dom.setText(Dom.byId("now-detail"), detail);
     Dom.setText(Dom.byId("now-since"), live ? since(sensor, linkUp ? nowMs : link.lostAtMs || nowMs) : condition.heard);
     Dom.setText(Dom.byId("now-room"), live ? Mood.acquaintance(sensor.health) : "");
+    Dom.setHidden(Dom.byId("now-caveat"), !live);
     speak(`${sensor.name}: ${condition.word}. ${detail}`, condition, steadyMs);
   }
 

@@ -7,16 +7,28 @@
 const DAY_MS = 24 * 3600 * 1000;
 
 class Past {
-  static MAX_EVENTS = 500;
+  static MAX_EVENTS = 500; // of one sensor; of many, fewer each: timelines tell the rest
+  static MAX_EVENTS_OF_ALL = 100_000;
   static MAX_STRETCHES = 500;
   static SHORT_GAP_MS = 10_000; // such as a microphone takes to start: drawn, but no line of the list
   static STATES_APART_MS = 90_000; // at most; healthy sensors say something every 30 s
+  static TIMELINES_APART_MS = 65_000; // at most, of a sensor that is well
   /* The same change, told by the timeline, an event and the state, may differ by this much. */
   static SAME_MS = 1500;
 
+  static eventsEach = Past.MAX_EVENTS;
+
+  static shareAmong(sensors) {
+    Past.eventsEach = Math.min(Past.MAX_EVENTS, Math.ceil(Past.MAX_EVENTS_OF_ALL / sensors));
+  }
+
   constructor() {
     this.version = 0;
-    this._runs = [];
+    this.timelines = 0; // that came
+    this._day = { runs: [], until: null }; // the newest timeline
+    this._recent = null; // what came since
+    this._runs = []; // of both
+    this._toldUntil = null;
     this._known = []; // stretches in ms, {from, until}, in order and apart
     this._lastMs = null; // of the last state, while the sensor has not been lost since
     this._events = new Map();
@@ -30,9 +42,36 @@ class Past {
     return item.label === Labels.QUIET && item.confidence === 0;
   }
 
-  setTimeline({ ts, runs }) {
-    this._runs = runs.map((run) => ({ ...run, late: false }));
-    if (runs.length > 0) this._learn(runs[0].start, ts ?? runs.at(-1).start);
+  setTimeline(told) {
+    this._day = Past._told(told);
+    this._combine();
+  }
+
+  /* What came since a timeline, and a little before its end. */
+  setRecent(told) {
+    this._recent = Past._told(told);
+    this._combine();
+  }
+
+  /* What timelines told is let go; what came since this page was open stays. */
+  forgetDay() {
+    this.setTimeline({ ts: null, runs: [] });
+    this.setRecent({ ts: null, runs: [] });
+  }
+
+  static _told({ ts, runs }) {
+    return { runs: runs.map((run) => ({ ...run, late: false })), until: ts ?? runs.at(-1)?.start ?? null };
+  }
+
+  /* Where both parts tell of a time, the later one is right. */
+  _combine() {
+    this.timelines += 1;
+    const [day, recent] = [this._day, this._recent];
+    const later = recent !== null && recent.runs.length > 0 && recent.until > (day.until ?? -Infinity) ? recent : null;
+    const since = later === null ? Infinity : later.runs[0].start;
+    this._runs = [...day.runs.filter((run) => run.start < since), ...(later?.runs ?? [])];
+    this._toldUntil = (later ?? day).until;
+    for (const part of [day, later]) if (part !== null && part.runs.length > 0) this._learn(part.runs[0].start, part.until);
     this._changed();
   }
 
@@ -68,9 +107,9 @@ class Past {
   }
 
   /* The changes of the label, oldest first: {start, end, label, confidence, late}; `end` is as far as it is known. A
-   * `label` of null stands for a time between two of them of which nothing is known. */
+   * `label` of null stands for a time between two of them of which nothing is known, or is `untold` as yet. */
   changes() {
-    const items = this._merge().filter((item, i, all) => !Past.isGap(item) || !(all[i + 1]?.start - item.start < Past.SHORT_GAP_MS));
+    const items = this._merge().filter((item, i, all) => !Past._isNoLine(item, all[i + 1]));
     const goesOn = (item, last) =>
       item.label === last.label && Past.isGap(item) === Past.isGap(last) && this._sawAll(last.start, item.start);
     const changes = items.filter((item, i) => i === 0 || !goesOn(item, items[i - 1]));
@@ -79,8 +118,21 @@ class Past {
       const next = changes[i + 1]?.start ?? item.start;
       const end = Math.min(changes[i + 1]?.start ?? Infinity, Math.max(item.start, known?.until ?? item.start));
       const told = { ...item, end };
-      return next - end > Past.SAME_MS ? [told, { start: end, end: next, label: null, confidence: null, late: false }] : [told];
+      return next - end > Past.SAME_MS ? [told, this._hole(end, next)] : [told];
     });
+  }
+
+  /* A short gap, and a quiet that went before it was told of a second time. */
+  static _isNoLine(item, next) {
+    if (next === undefined || item.label !== Labels.QUIET) return false;
+    if (Past.isGap(item)) return next.start - item.start < Past.SHORT_GAP_MS;
+    return Past.isGap(next) && next.start - item.start < Past.SAME_MS;
+  }
+
+  /* What lies between the newest timeline and the first word that this page heard, the next timeline tells. */
+  _hole(start, end) {
+    const untold = this._toldUntil !== null && Math.abs(start - this._toldUntil) <= Past.SAME_MS && end - start <= Past.TIMELINES_APART_MS;
+    return { start, end, label: null, confidence: null, late: false, untold };
   }
 
   /* Whether there is a time between two words of the sensor of which nothing is known. */
@@ -118,11 +170,12 @@ class Past {
     const items = [...this._runs, ...this._events.values()];
     const newest = items.reduce((latest, item) => Math.max(latest, item.start), -Infinity);
     const merged = [];
-    for (const item of items.filter((each) => each.start > newest - DAY_MS).sort((a, b) => a.start - b.start)) {
+    for (const item of items.filter((each) => each.start > newest - DAY_MS).sort((a, b) => a.start - b.start || Past.isGap(a) - Past.isGap(b))) {
       const last = merged.at(-1);
       /* A state of a microphone that does not work does not tell whether its `quiet` is one in which nobody listened. */
       const vague = last && (last.vague || item.vague) && item.start - last.start < Past.SAME_MS;
-      if (last?.label === item.label && (vague || (Past.isGap(last) === Past.isGap(item) && this._sawAll(last.start, item.start)))) {
+      const deaf = item.vague && !item.heard && last && Past.isGap(last); // who does not hear begins no quiet
+      if (last?.label === item.label && (vague || deaf || (Past.isGap(last) === Past.isGap(item) && this._sawAll(last.start, item.start)))) {
         last.late ||= item.late;
         if (item.heard && Past.isGap(last)) last.confidence = null; // one that hears does
         last.confidence ??= item.confidence;
@@ -150,7 +203,7 @@ class Past {
 
   _add(key, item) {
     this._events.set(key, item);
-    if (this._events.size > Past.MAX_EVENTS) this._events.delete(this._events.keys().next().value);
+    while (this._events.size > Past.eventsEach) this._events.delete(this._events.keys().next().value);
     this._changed();
   }
 

@@ -10,10 +10,11 @@ const Payloads = (() => {
   const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
   /* Control characters, and those that turn the direction of what follows. */
   const UNPRINTABLE = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
-  const MAX_BYTES = { status: 16, listening: 16, state: 8192, event: 4096, health: 8192, timeline: 200_000, lessons: 32_768, settings: 4096 };
+  const MAX_BYTES = { status: 16, listening: 16, state: 8192, event: 4096, health: 8192, timeline: 200_000, recent: 200_000, lessons: 32_768, settings: 4096, model: 4096 };
   const CLOCK = /^([01]\d|2[0-3]):[0-5]\d$/;
   const LEVELS = ["debug", "info", "warning", "error"];
   const SETTINGS = ["sensitivity", "quiet_hours", "state_interval_s", "log_level"];
+  const RESULTS = ["none", "offered", "trying", "installed", "refused", "went-back"];
   const MAX_RUNS = 2000;
   const MAX_SCORES = 16;
   const MAX_TAUGHT = 100;
@@ -21,15 +22,16 @@ const Payloads = (() => {
   const UUID7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
   const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-  /* Returns {device, kind, value}, or null. `value` is null where a retained message was taken away. */
-  function parse(topic, bytes) {
+  /* Returns {device, kind, value}, or null. `value` is null where a retained message was taken away. `stamp`: the time
+   * that MQTT has beside a bare word, if any. */
+  function parse(topic, bytes, stamp) {
     const [root, device, kind, ...rest] = topic.split("/", 4);
     if (root !== "roomtone" || rest.length || !DEVICE.test(device) || !Object.hasOwn(READERS, kind)) return null;
     if (bytes.length === 0) return { device, kind, value: null };
     if (bytes.length > MAX_BYTES[kind]) return null;
     let value;
     try {
-      value = READERS[kind](utf8.decode(bytes));
+      value = READERS[kind](utf8.decode(bytes), stamp);
     } catch (error) {
       if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) return null;
       throw error;
@@ -42,9 +44,21 @@ const Payloads = (() => {
     return isObject(value) ? value : {};
   }
 
+  function runsOf(text) {
+    const raw = json(text);
+    if (!Array.isArray(raw.runs)) return null;
+    const runs = [];
+    for (const run of raw.runs.slice(-MAX_RUNS)) {
+      if (!Array.isArray(run)) continue;
+      const [start, name, confidence] = [time(run[0]), label(run[1]), ratio(run[2])];
+      if (start !== null && name !== null) runs.push({ start, label: name, confidence });
+    }
+    return { ts: time(raw.ts), runs };
+  }
+
   const READERS = {
     status: (text) => oneOf(text, "online", "offline"),
-    listening: (text) => oneOf(text, "ON", "OFF"),
+    listening: (text, stamp) => (oneOf(text, "ON", "OFF") === null ? null : { position: text, since: time(stamp) }),
 
     state(text) {
       const raw = json(text);
@@ -82,17 +96,8 @@ const Payloads = (() => {
       return event.ts === null || event.label === null ? null : event;
     },
 
-    timeline(text) {
-      const raw = json(text);
-      if (!Array.isArray(raw.runs)) return null;
-      const runs = [];
-      for (const run of raw.runs.slice(-MAX_RUNS)) {
-        if (!Array.isArray(run)) continue;
-        const [start, name, confidence] = [time(run[0]), label(run[1]), ratio(run[2])];
-        if (start !== null && name !== null) runs.push({ start, label: name, confidence });
-      }
-      return { ts: time(raw.ts), runs };
-    },
+    timeline: runsOf,
+    recent: runsOf,
 
     health(text) {
       const raw = json(text);
@@ -117,6 +122,7 @@ const Payloads = (() => {
         problem: words(broker.problem, 200),
         lastProblem: words(broker.last_problem, 200),
         lastProblemTs: time(broker.last_problem_ts),
+        away: words(broker.away, 200),
         microphone: { state: words(microphone.state, 40), detail: words(microphone.detail, 200) },
       };
       return health.ts === null ? null : health;
@@ -156,6 +162,13 @@ const Payloads = (() => {
         answer: answer(raw.answer),
       };
       return settings.ts === null ? null : settings;
+    },
+
+    model(text) {
+      const raw = json(text);
+      const [installed, offered] = [raw.installed, raw.offered].map((file) => (isObject(file) ? words(file.model, 80) : null));
+      const model = { ts: time(raw.ts), installed, offered, result: oneOf(raw.result, ...RESULTS), reason: words(raw.reason, 200) };
+      return model.ts === null || installed === null ? null : model;
     },
   };
 
@@ -232,7 +245,7 @@ const Payloads = (() => {
   function answer(value) {
     if (!isObject(value)) return null;
     const told = { done: value.done === true, reason: words(value.reason, 200), ts: time(value.ts) };
-    return told.ts === null ? null : { ...told, label: label(value.label) };
+    return told.ts === null ? null : { ...told, label: label(value.label), insteadOf: label(value.instead_of) };
   }
 
   /* Settings by their names on the wire, each null where it is none that can be. */

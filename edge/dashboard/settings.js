@@ -5,9 +5,11 @@
 class Field {
   constructor(name, id, title, unit = "") {
     this.name = name;
+    this.title = title;
     this.form = null; // which sends it; else it is sent when it has changed
     this.elements = [Dom.byId(id)];
     this.reset = Dom.make("button", { type: "button", class: "plain", "aria-label": `Reset the ${title}` }, "Reset");
+    this.typed = this.elements[0].type === "number"; // what was typed stays, to be mended, where it is not taken
     this._unit = unit;
     this._holds = Dom.make("p", { class: "muted small" });
     Dom.byId(`${id}-holds`).append(this._holds, this.reset);
@@ -33,6 +35,12 @@ class Field {
     return type.startsWith("select") ? value : Number(value);
   }
 
+  /* What is wrong with what is written there, in words; empty where nothing is. */
+  problem() {
+    const [{ validity, min, max }] = this.elements;
+    return validity?.valid === false ? `The ${this.title} is a number from ${min} to ${max}.` : "";
+  }
+
   words(value) {
     return value === null ? "–" : `${value}${this._unit}`;
   }
@@ -45,11 +53,11 @@ class Sensitivity extends Field {
   /* [sensitivity, false emotions in an hour of other sounds, share of speech that gets a label], of
    * tests/bench/reports/sensitivity.json, to which a test holds it. */
   static MEASURED = [
-    [0, 0, 0.0583],
-    [25, 2.8, 0.1433],
-    [50, 6.9, 0.325],
-    [75, 30.4, 0.71],
-    [100, 71.9, 0.9933],
+    [0, 0, 0.0733],
+    [25, 1.4, 0.195],
+    [50, 5.5, 0.5317],
+    [75, 40.1, 0.9333],
+    [100, 89.9, 1],
   ];
 
   changed() {
@@ -76,6 +84,7 @@ class QuietHours extends Field {
 
   constructor() {
     super("quiet_hours", "quiet", "quiet hours");
+    this.typed = true;
     [this.form] = this.elements;
     this._on = Dom.byId("quiet-on");
     this._parts = { start: Dom.byId("quiet-start"), end: Dom.byId("quiet-end"), time_zone: Dom.byId("quiet-zone") };
@@ -99,6 +108,19 @@ class QuietHours extends Field {
     if (!this._on.checked) return null;
     const filled = Object.entries(this._parts).filter(([, { value }]) => value.trim() !== "");
     return Object.fromEntries(filled.map(([name, { value }]) => [name, value.trim()]));
+  }
+
+  problem() {
+    const hours = this.read();
+    if (hours === null) return "";
+    if (!hours.start || !hours.end) return "Quiet hours need a time to begin at and one to end at.";
+    if (hours.start === hours.end) return "Quiet hours that begin and end at the same time say neither never nor always.";
+    try {
+      if (hours.time_zone) new Intl.DateTimeFormat(undefined, { timeZone: hours.time_zone });
+    } catch {
+      return `There is no time zone “${hours.time_zone}”. Choose one of the list, such as Europe/Berlin.`;
+    }
+    return "";
   }
 
   words(hours) {
@@ -150,6 +172,7 @@ class Settings {
     this._sensor = null; // that of the page, of which it was opened
     this._touched = new Set(); // names of settings whose controls show a choice that was not answered yet
     this._sent = new Set(); // those of them that were sent
+    this._wrong = ""; // what was wrong with what was not sent
     this._resting = new Map(); // timers of those that will be sent when they rest, by name
     this._dialog = Dom.byId("settings");
     this._controls = [
@@ -163,7 +186,7 @@ class Settings {
     this._dialog.addEventListener("close", () => this._closed());
     Dom.byId("settings-close").addEventListener("click", () => this._dialog.close());
     Dom.byId("calibrate").addEventListener("click", () => this._send({ calibrate: true }));
-    Dom.byId("settings-reset").addEventListener("click", () => this._send({ reset: true }));
+    Dom.byId("settings-reset").addEventListener("click", () => this._askToReset());
     Dom.byId("calibrate-forget").addEventListener("click", () => this._send({ reset: ["calibration"] }));
     for (const control of this._controls) this._follow(control);
     Page.onLink(({ state }) => {
@@ -182,12 +205,14 @@ class Settings {
     if (sensor.settings === null || !this._dialog.open) return;
     const outcome = this._asking.outcome(sensor.device, sensor.settings.answer, context.nowMs);
     if (outcome.state !== "pending") {
-      for (const name of this._sent) this._touched.delete(name);
+      for (const { name, typed } of this._controls)
+        if (this._sent.has(name) && (outcome.state === "done" || !typed)) this._touched.delete(name);
       this._sent.clear();
     }
     const why = this._why(sensor);
     Dom.byId("settings-fields").disabled = why !== "";
-    Dom.setText(Dom.byId("settings-note"), why || Asking.words(outcome, "The sensor has taken it."));
+    outcome.reason = this._named(outcome.reason);
+    Dom.setText(Dom.byId("settings-note"), why || this._wrong || Asking.words(outcome, "The sensor has taken it."));
     Dom.setText(Dom.byId("settings-problem"), Condition.sentence(sensor.settings.problem));
     const { held, set, configured } = sensor.settings;
     for (const control of this._controls) {
@@ -204,11 +229,46 @@ class Settings {
     return this._asking.of(sensor.device)?.denied ? "The broker lets this name only look: sign in with another." : "";
   }
 
+  /* A reason of the sensor's, which begins with a setting's name on the wire, by its title here. */
+  _named(reason) {
+    const [, name, rest] = /^(?:edge\.)?(\w+)(?:\.\w+)*: (.*)$/.exec(reason) ?? [];
+    const control = this._controls.find((each) => each.name === name);
+    return control ? `${control.title}: ${rest}` : reason;
+  }
+
+  _askToReset() {
+    const { set, configured, calibration } = this._sensor.settings;
+    const back = this._controls.filter(({ name }) => set.has(name)).map((each) => `${each.title} ${each.words(configured[each.name])}`);
+    const now = back.length ? `The configuration holds again: ${back.join(", ")}.` : "Nothing was set here.";
+    const room = calibration.floorDbfs === null ? "" : "The calibration is forgotten.";
+    Confirm.ask("Reset everything?", [now, room, this._opens()].filter(Boolean).join(" "), "Reset everything", () => this._reset(true));
+  }
+
+  /* That the microphone may open, where that is what giving up the quiet hours can do. */
+  _opens() {
+    const { held, set } = this._sensor.settings;
+    return set.has("quiet_hours") && held.quiet_hours !== null ? "The quiet hours that were set here end: if it is one now, the microphone opens." : "";
+  }
+
+  _askOrReset(control) {
+    const opens = control.name === "quiet_hours" ? this._opens() : "";
+    const reset = () => this._reset([control.name]);
+    if (opens === "") reset();
+    else Confirm.ask("Reset the quiet hours?", `The configuration has ${control.words(this._sensor.settings.configured[control.name])}. ${opens}`, "Reset", reset);
+  }
+
+  /* `names` is true for all of them. What was typed and not sent goes, too. */
+  _reset(names) {
+    for (const { name } of this._controls) if (names === true || names.includes(name)) this._touched.delete(name);
+    this._send({ reset: names });
+  }
+
   _follow(control) {
-    control.reset.addEventListener("click", () => this._send({ reset: [control.name] }));
+    control.reset.addEventListener("click", () => this._askOrReset(control));
     for (const element of control.elements)
       element.addEventListener("input", () => {
         this._touched.add(control.name);
+        this._wrong = "";
         control.changed();
       });
     if (control.form !== null) {
@@ -228,6 +288,11 @@ class Settings {
   _sendValue(control) {
     clearTimeout(this._resting.get(control.name));
     this._resting.delete(control.name);
+    this._wrong = control.problem();
+    if (this._wrong) {
+      Page.touch();
+      return;
+    }
     const value = control.read();
     if (value === undefined) {
       this._touched.delete(control.name); // nothing was written there
@@ -241,6 +306,7 @@ class Settings {
 
   _send(command) {
     const { device, settings } = this._sensor;
+    this._wrong = "";
     this._asking.sendJson(device, "settings/set", command, settings.answer);
   }
 
@@ -255,6 +321,7 @@ class Settings {
     for (const control of this._controls) if (this._resting.has(control.name)) this._sendValue(control);
     this._touched.clear();
     this._sent.clear();
+    this._wrong = "";
   }
 }
 

@@ -6,6 +6,7 @@ class Sensor {
 
   constructor(device) {
     this.device = device;
+    this.version = 0; // rises with each of its messages
     this.status = null; // "online" | "offline"
     this.state = null;
     this.tellsAffect = false; // it has told arousal and valence
@@ -13,8 +14,10 @@ class Sensor {
     this.health = null;
     this.healthAt = 0;
     this.listening = null; // "ON" | "OFF"
+    this.switchedAt = null; // when that was switched, on the sensor's clock; null where nobody knows
     this.lessons = null; // none from sensors that cannot be taught anything
     this.settings = null; // none from sensors that have none to be set
+    this.model = null; // none from older sensors
     this.calibratesAt = 0; // when it last began to
     this.clockAheadMs = null; // of this page's, told by live messages
     this.late = { count: 0, at: 0 };
@@ -39,13 +42,14 @@ class Sensor {
 }
 
 class Store {
-  static MAX_SENSORS = 200;
+  static MAX_SENSORS = 2_000;
   static MAX_COUNTED = 10_000;
 
   constructor() {
     this.sensors = new Map();
     this.pinned = null; // the device whose page is open: never displaced, never left out
     this._leftOut = new Set();
+    this._sorted = null;
   }
 
   get leftOut() {
@@ -59,18 +63,25 @@ class Store {
   /* Takes one checked message; `retained` ones tell the past. */
   apply({ device, kind, value }, retained, nowMs) {
     if (kind === "status" && value === null) {
-      this.sensors.delete(device);
+      this._drop(device);
       this._leftOut.delete(device);
       return;
     }
     if (value === null) return;
     const sensor = this.sensors.get(device) ?? this._admit(device, kind === "status" && value === "online");
     if (sensor === null) return;
+    sensor.version += 1;
     this[`_${kind}`](sensor, value, retained, nowMs);
   }
 
+  /* By their ids; the same array while there are the same sensors. */
   sorted() {
-    return [...this.sensors.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
+    this._sorted ??= [...this.sensors.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
+    return this._sorted;
+  }
+
+  _drop(device) {
+    if (this.sensors.delete(device)) this._sorted = null;
   }
 
   /* A newcomer that is online takes the place of one that is not; else what exceeds the bound is only counted. */
@@ -81,12 +92,14 @@ class Store {
         if (this._leftOut.size < Store.MAX_COUNTED) this._leftOut.add(device);
         return null;
       }
-      this.sensors.delete(idle.device);
+      this._drop(idle.device);
       this._leftOut.add(idle.device);
     }
     this._leftOut.delete(device);
     const sensor = new Sensor(device);
     this.sensors.set(device, sensor);
+    this._sorted = null;
+    Past.shareAmong(this.sensors.size);
     return sensor;
   }
 
@@ -120,17 +133,26 @@ class Store {
     sensor.past.setTimeline(timeline);
   }
 
+  _recent(sensor, recent) {
+    sensor.past.setRecent(recent);
+  }
+
   _health(sensor, health, retained, nowMs) {
     sensor.health = health;
     sensor.healthAt = retained ? Math.min(nowMs, health.ts - (sensor.clockAheadMs ?? 0)) : nowMs;
   }
 
-  _listening(sensor, listening) {
-    sensor.listening = listening;
+  _listening(sensor, { position, since }) {
+    sensor.listening = position;
+    sensor.switchedAt = since;
   }
 
   _lessons(sensor, lessons) {
     sensor.lessons = lessons;
+  }
+
+  _model(sensor, model) {
+    sensor.model = model;
   }
 
   _settings(sensor, settings, retained, nowMs) {

@@ -31,15 +31,18 @@ const Labels = (() => {
     return getComputedStyle(document.documentElement).getPropertyValue(`--tone-${tone(label)}`).trim() || "gray";
   }
 
-  /* How sure a label is, or null: `unknown` says that nothing is, so a figure beside it would contradict it. */
+  /* The sensor's own figure for an emotion, or null: `unknown` says that none stands out, and `quiet` is no emotion. */
   function surely(label, confidence) {
-    return label === UNKNOWN ? null : confidence;
+    return label === UNKNOWN || label === QUIET ? null : confidence;
   }
 
-  /* The same in words, or nothing. */
+  /* The same in words, or nothing. Not “sure”: of strangers' voices fewer are right than the figure says. */
   function sureness(label, confidence) {
-    const ratio = surely(label, confidence);
-    return ratio === null ? "" : `${Format.percent(ratio)} sure`;
+    return guess(surely(label, confidence));
+  }
+
+  function guess(ratio) {
+    return ratio === null ? "" : `a guess (${Format.percent(ratio)})`;
   }
 
   /* What a label means, where the word alone does not say it. */
@@ -58,6 +61,7 @@ const Labels = (() => {
     meaning,
     surely,
     sureness,
+    guess,
     face: (label) => (KNOWN.has(label) ? label : "other"),
     dash: (label) => DASHES[label] || [4, 4],
     /* Known labels first, in their order; others after them by name. */
@@ -96,6 +100,11 @@ const Format = (() => {
     return ms >= midnight - DAY ? "yesterday" : dayName.format(ms);
   }
 
+  /* A moment by the clock, with its day where that is not today. */
+  function moment(ms, now) {
+    return `${day(ms, now)} ${minuteClock.format(ms)}`.trim();
+  }
+
   function number(value, digits, unit) {
     return value === null ? "–" : `${value.toFixed(digits)}${unit ? ` ${unit}` : ""}`;
   }
@@ -107,6 +116,7 @@ const Format = (() => {
     DAY,
     duration,
     day,
+    moment,
     number,
     clock: (ms) => minuteClock.format(ms),
     clockWithSeconds: (ms) => secondClock.format(ms),

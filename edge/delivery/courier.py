@@ -25,10 +25,6 @@ from edge.voice.sequence import Sequence
 
 log = logging.getLogger("roomtone.courier")
 
-_WINDOW = 20  # unacknowledged messages
-# Some brokers hang up on a refused message. With more of ours behind it unread, the hang-up is a reset, which takes the
-# refusal with it before we read it: after a connection this short, the next begins with one message at a time.
-_SHORT_S, _CAUTIOUS_S = 5.0, 2.0
 _SLOW = f"no acknowledgement for more than {SLOW_S:.0f} s"
 _GOODBYE_S = 1.0
 _AT_ONCE = 100  # things done before looking at what can be sent
@@ -37,12 +33,12 @@ _AT_ONCE = 100  # things done before looking at what can be sent
 class Courier:
     """Publishes under `prefix`, on whatever connection there is. All public methods may be called from any thread.
 
-    note: is told, once each, of what goes wrong although there is a connection. on_past: given, once, what the broker
-    had retained of an earlier life, by name (those of PAST that there were).
+    note: is told, once each, of what goes wrong although there is a connection. on_past: given what brokers had
+    retained of an earlier life, by name (those of PAST that there were), the newest first; of `others` also later.
     """
 
     def __init__(self, prefix: str, outbox: Outbox, sequence: Sequence, note: Callable[[str], None]) -> None:
-        self.on_past: Callable[[dict[str, Word]], None] = lambda past: None
+        self.past, self.on_past = Past(), lambda *pasts: None
         self._prefix, self._outbox, self._sequence, self._note = prefix, outbox, sequence, note
         self._inbox: queue.SimpleQueue[Callable[[float], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
@@ -50,15 +46,10 @@ class Courier:
         # The newest of each retained topic, with its QoS; and those topics that this connection has not been given.
         self._wanted: dict[str, tuple[Message, int]] = {prefix + "status": (b"online", 1)}
         self._unsent: dict[str, None] = {}  # in order
-        self._flying = Flights()
+        self._packets, self._flying, self._stepped_s = Packets(sequence, note), Flights(), 0.0
         self._client: paho.Client | None = None
-        self._packets = Packets(sequence, note)
-        self._window = _WINDOW
-        self._opened_s = self._stepped_s = 0.0
-        self._cautious = False
-        self._past, self._past_topics = Past(), [prefix + name for name in PAST]
-        self._refusals = Refusals()
-        self._ending = False
+        self._past_topics = [prefix + name for name in PAST]
+        self._refusals, self._ending = Refusals(), False
 
     @property
     def problems(self) -> list[str]:
@@ -96,7 +87,11 @@ class Courier:
 
     def retained(self, name: str, payload: Word) -> None:
         """One of PAST came."""
-        self._inbox.put(partial(self._past.remember, name, payload))
+        self._inbox.put(partial(self.past.remember, name, payload))
+
+    def told_by(self, other: str, name: str | None = None, payload: Word | None = None) -> None:
+        """One of PAST came from another broker; without a name: it answered, and they come now, if at all."""
+        self._inbox.put(partial(self._hear_other, other, name, payload))
 
     def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
         """The broker answered a message."""
@@ -126,7 +121,7 @@ class Courier:
     def _step(self, until_s: float | None = None) -> None:
         """Wait for something to happen (at most until then), and do what it asks for."""
         # As of the last step, not of now: what has become due since then is due, and not past.
-        due_s = [time_s for time_s in (until_s, self._past.due_s, *self._timers(self._stepped_s)) if time_s is not None]
+        due_s = [time_s for time_s in (until_s, self.past.due_s, *self._timers(self._stepped_s)) if time_s is not None]
         try:
             act = self._inbox.get(timeout=max(0.0, min(due_s) - time.monotonic()) if due_s else None)
             for _ in range(_AT_ONCE):
@@ -136,7 +131,7 @@ class Courier:
         except queue.Empty:
             pass  # whether something was asked for or time has passed: both are looked at below
         now_s = self._stepped_s = time.monotonic()
-        if self._past.awaited and now_s >= self._past.due_s:
+        if self.past.awaited and now_s >= self.past.due_s:
             self._tell_past(now_s)
         self._outbox.tick(now_s)
         if self._flying.look(now_s):
@@ -148,20 +143,19 @@ class Courier:
         return [*self._flying.slow_at(), *self._refusals.due_s(now_s), *([outbox] if outbox is not None else [])]
 
     def _send(self, now_s: float) -> None:
-        if self._client is None or self._past.awaited:
+        if self._client is None or self.past.awaited:
             return
-        window = 1 if self._cautious and now_s - self._opened_s < _CAUTIOUS_S else self._window
         paused = self._refusals.paused(now_s)
         busy = self._flying.retained | paused
         for topic in [topic for topic in self._unsent if topic not in busy]:
-            if len(self._flying) >= window:
+            if self._flying.full(now_s):
                 return
             del self._unsent[topic]
             payload, qos = self._wanted[topic]
             self._publish(Flight(topic, None, now_s), payload, qos=qos, retain=True)
         if self._prefix + "event" in paused:
             return
-        while len(self._flying) < window and self._packets.held_events < MOST_HELD_EVENTS:
+        while not self._flying.full(now_s) and self._packets.held_events < MOST_HELD_EVENTS:
             if (event := self._outbox.take(now_s)) is None:
                 return
             self._publish(Flight(self._prefix + "event", event.event_id, now_s), event)
@@ -183,36 +177,42 @@ class Courier:
 
     def _open(self, client: paho.Client, limits: Limits, now_s: float) -> None:
         self._client = client
-        self._opened_s = now_s
-        self._window = min(_WINDOW, limits.in_flight)
+        self._flying.opened(limits.in_flight, now_s)
         self._packets.connected(limits)
         self._unsent = dict.fromkeys(self._wanted)
-        if self._past.known:
+        if self.past.known:
             self._outbox.connected(now_s)
             client.unsubscribe(self._past_topics)  # the broker may remember that we asked
         else:
             client.subscribe([(topic, 1) for topic in self._past_topics])
-            self._past.ask(now_s)
+            self.past.ask(now_s)
 
     def _expect_past(self, client: paho.Client, now_s: float) -> None:
         if client is self._client:
-            self._past.answered(now_s)
+            self.past.answered(now_s)
+
+    def _hear_other(self, other: str, name: str | None, payload: Word | None, now_s: float) -> None:
+        if name is None:
+            self.past.answered(now_s, other)
+        elif self.past.known:
+            self.on_past({name: payload})
+        else:
+            self.past.remember(name, payload, now_s, other)
 
     def _tell_past(self, now_s: float) -> None:
         """Take up an earlier life where it ended; only now is anything published that would replace its traces."""
-        past = self._past.tell()
+        pasts = self.past.tell()
         self._outbox.connected(now_s)
         self._client.unsubscribe(self._past_topics)
-        if self._sequence.rise_above(seq_of(past.get("state")), self._outbox.oldest_seq()):
+        if self._sequence.rise_above(seq_of(pasts[0].get("state")), self._outbox.oldest_seq()):
             log.warning("the clock is behind what this sensor last published: set it (`roomtone doctor`); seq goes on")
-        self.on_past(past)
+        self.on_past(*pasts)
 
     def _close(self, client: paho.Client, now_s: float) -> None:
         if client is self._client:
             self._client = None
-            self._past.lost()
-            self._flying.clear()
-            self._cautious = now_s - self._opened_s < _SHORT_S
+            self.past.lost()
+            self._flying.clear(now_s)
             self._outbox.disconnected()
 
     def _land(self, client: paho.Client, mid: int, reason: ReasonCode, now_s: float) -> None:
@@ -235,9 +235,9 @@ class Courier:
         self._ending = True
 
     def _finish(self) -> None:
-        self._serve(lambda: not self._past.awaited)  # stopped just after a connection: what waits is still said
+        self._serve(lambda: not self.past.awaited)  # stopped just after a connection: what waits is still said
         self._serve(lambda: self._outbox.idle and not self._unsent)
-        if self._client is not None and not self._past.awaited:
+        if self._client is not None and not self.past.awaited:
             status = self._prefix + "status"
             self._unsent.clear()
             self._publish(Flight(status, None, time.monotonic()), b"offline", retain=True)

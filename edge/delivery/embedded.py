@@ -1,6 +1,8 @@
 """The embedded broker: a mosquitto of our own on loopback, which also serves the dashboard."""
 
 import os
+import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -8,16 +10,23 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from edge.addresses import hosts_of
+from edge.config import Mqtt
 from edge.errors import UnavailableError
 
 DASHBOARD = Path(__file__).parents[1] / "dashboard"
 HOST = "127.0.0.1"
 _START_S = 5.0
+FILES = 8_192  # two connections of each of 2,000 sensors, and of those who read
 _PORT, _ATTEMPTS, _LAST_PORT = 1883, 20, 65_535
+_FOLDER = "roomtone-broker-"
+_OURS = re.compile(rb"mosquitto\0-c\0[^\0]*/" + _FOLDER.encode() + rb"[^/\0]+/(\d+)\.conf\0")  # how it is called
 _RUNNING, _TAKEN = " running", "Address already in use"  # in mosquitto's log
 
 
@@ -40,13 +49,30 @@ def embedded(*, port: int | None = None, websockets_port: int = 8080) -> Iterato
         raise UnavailableError(
             "mosquitto: not installed: `sudo apt install mosquitto`, or name another broker in edge.mqtt.host"
         )
-    with tempfile.TemporaryDirectory(prefix="roomtone-broker-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_FOLDER) as folder:
         child, mqtt, web = _started(program, Path(folder), port or _PORT, websockets_port)
         try:
             threading.Thread(target=stir, args=(child, mqtt), daemon=True).start()
             yield Broker(port=mqtt, page=f"http://{HOST}:{web}/")
         finally:
             _end(child)
+
+
+def running() -> list[int]:
+    """Return the ports of the embedded brokers that run on this machine, whoever's: their command lines tell."""
+    ports = set()
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if found := _OURS.search(line.read_bytes()):
+                ports.add(int(found[1]))
+    return sorted(ports)
+
+
+def own(port: int | None) -> int | None:
+    """Return where the embedded broker of a sensor runs on this machine, where `port` is the one wanted; None where
+    none does. Its next ones count where others had that."""
+    first = port or _PORT
+    return next((each for each in running() if first <= each <= _last(first)), None)
 
 
 def answering(port: int | None) -> list[int]:
@@ -56,6 +82,13 @@ def answering(port: int | None) -> list[int]:
     """
     first = port or _PORT
     return [each for each in range(first, _last(first) + 1) if _may_be_ours(each)]
+
+
+def brokers(mqtt: Mqtt) -> list[Mqtt]:
+    """Return where to ask: each configured broker, or whatever may be an embedded one that runs on this machine now."""
+    if mqtt.host == "embedded":
+        return [Mqtt(host=HOST, port=port) for port in answering(mqtt.port)]
+    return [replace(mqtt, host=host) for host in hosts_of(mqtt.host)]
 
 
 def _may_be_ours(port: int) -> bool:
@@ -72,14 +105,15 @@ def _may_be_ours(port: int) -> bool:
 
 def _started(program: str, folder: Path, port: int, websockets_port: int) -> tuple[subprocess.Popen, int, int]:
     """Start mosquitto on free ports and return it with them. One that another takes just then gives way, too."""
-    config, log = folder / "mosquitto.conf", folder / "log"
+    log = folder / "log"
     # Without NOTIFY_SOCKET: mosquitto would tell systemd that it is ready, in our name.
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     for attempt in range(_ATTEMPTS):
         mqtt = _free_port(port)
         web = _free_port(websockets_port, taken=mqtt)
+        config = folder / f"{mqtt}.conf"
         config.write_text(_config(mqtt, web))
-        with log.open("wb") as output:
+        with log.open("wb") as output, _many_files():
             child = subprocess.Popen(
                 [*_tied_to_us(), program, "-c", str(config)],
                 stdin=subprocess.DEVNULL,
@@ -130,7 +164,7 @@ def _config(mqtt: int, web: int) -> str:
         "per_listener_settings false",
         "allow_anonymous true",
         "persistence false",
-        "max_queued_messages 10000",
+        "max_queued_messages 50000",  # what many sensors retain, a page is sent when it opens
         f"listener {mqtt} {HOST}",
         f"listener {web} {HOST}",
         "socket_domain ipv4",  # without it, a websockets listener of mosquitto 2.0 is open to every interface
@@ -140,6 +174,21 @@ def _config(mqtt: int, web: int) -> str:
     if os.geteuid() == 0:
         lines.insert(0, "user root")  # else mosquitto gives up root and may lose sight of the dashboard's folder
     return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _many_files() -> Iterator[None]:
+    """Have what is started meanwhile be able to hold as many connections as we may allow it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    with suppress(OSError, ValueError):  # a service's sandbox keeps its limits
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _tied_to_us() -> list[str]:

@@ -1,8 +1,12 @@
-"""What was sent on the present connection and is not acknowledged yet."""
+"""What was sent on the present connection and is not acknowledged yet, and how much of that there may be."""
 
 from dataclasses import dataclass
 
 SLOW_S = 4.0  # without an acknowledgement: worth a word
+_WINDOW = 20  # unacknowledged messages
+# Some brokers hang up on a refused message. With more of ours behind it unread, the hang-up is a reset, which takes the
+# refusal with it before we read it: after a connection this short, the next begins with one message at a time.
+_SHORT_S, _CAUTIOUS_S = 5.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class Flights:
     def __init__(self) -> None:
         self.slow = False
         self._by_mid: dict[int, Flight] = {}
+        self._window, self._opened_s, self._cautious = _WINDOW, 0.0, False
 
     def __len__(self) -> int:
         return len(self._by_mid)
@@ -29,6 +34,15 @@ class Flights:
         """The topics of retained messages among them."""
         return {flight.topic for flight in self._by_mid.values() if flight.event_id is None}
 
+    def opened(self, most: int, now_s: float) -> None:
+        """There is a connection, to a broker that takes so many."""
+        self._window, self._opened_s = min(_WINDOW, most), now_s
+
+    def full(self, now_s: float) -> bool:
+        """Return whether what is sent next has to wait for an acknowledgement."""
+        cautious = self._cautious and now_s - self._opened_s < _CAUTIOUS_S
+        return len(self._by_mid) >= (1 if cautious else self._window)
+
     def begin(self, mid: int, flight: Flight) -> None:
         """A message was sent."""
         self._by_mid[mid] = flight
@@ -37,8 +51,9 @@ class Flights:
         """A message was answered; None where it was not one of these."""
         return self._by_mid.pop(mid, None)
 
-    def clear(self) -> None:
+    def clear(self, now_s: float) -> None:
         """The connection is gone."""
+        self._cautious = now_s - self._opened_s < _SHORT_S
         self._by_mid.clear()
         self.slow = False
 

@@ -3,17 +3,20 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Mqtt
 from edge.delivery.access import access
+from edge.delivery.brokers.first import COMMANDS_WAIT_S, OWN, Arrivals, Came, Command, First, FirstCommand
 from edge.delivery.courier import Courier
 from edge.delivery.outbox import Outbox
 from edge.delivery.packets import Limits, Message, Word
 from edge.delivery.paho_client import paho
-from edge.delivery.past import PAST
+from edge.delivery.past import PAST, Past
 from edge.delivery.session import Owner, Session, Will
 from edge.delivery.throttle import Throttle
 from edge.errors import printable
@@ -22,14 +25,10 @@ from edge.voice.sequence import Sequence
 
 log = logging.getLogger("roomtone.link")
 
-# A command is acknowledged when it has been obeyed: until then the broker keeps it, over a power cut of ours, too.
-COMMANDS_WAIT_S = 86_400
 _MOST_SAID = 100  # reasons for which commands were ignored
-_OWN = SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-_unsaid = logging.getLogger("roomtone.mqtt.first")  # whatever it would say, the link's own session says, too
-_unsaid.setLevel(logging.CRITICAL)
-# Obeys a payload, or returns why it does not, in words.
-Command = Callable[[bytes], str | None]
+# Of what others retain, which may be large, nothing is sent again on a connection that goes on with a session.
+_ONCE = SubscribeOptions(qos=1)
+_AGAIN = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
 
 
 class Link(Owner):
@@ -43,8 +42,8 @@ class Link(Owner):
         settings: Mqtt,
         device: str,
         *,
-        host: str,
-        port: int,
+        host: str | None = None,
+        port: int | None = None,
         outbox: Outbox | None = None,
         sequence: Sequence | None = None,
     ) -> None:
@@ -54,9 +53,12 @@ class Link(Owner):
         self.outbox = outbox or Outbox(None)
         self._ignoring = threading.Lock()
         self._commands: Mapping[str, Command] = {}
-        self._first: _First | None = None
+        self._first_commands: Mapping[str, FirstCommand] = {}
+        self._firsts: dict[str, First] = {}  # by the broker's address
+        self._arrivals: dict[str, Arrivals] = {}  # of two brokers
         self._throttle = Throttle()
         self._handlers: dict[str, Callable[[bytes], None]] = {}
+        self._heard: set[str] = set()  # those of their topics on which something came
         self._session = Session(
             access(settings, host=host, port=port),
             f"{ROOT}-{device}",
@@ -76,8 +78,24 @@ class Link(Owner):
         return "; ".join(filter(None, [self._session.problem, *self._courier.problems])) or None
 
     @property
+    def words(self) -> str:
+        """Which broker is used or why there is none, and how many events wait, for people at a terminal."""
+        used = f"broker {self.address}: {self.problem or 'connected'}{f' ({away})' if (away := self.away) else ''}"
+        return f"{used}; {self.outbox.depth} events wait" if self.outbox.depth and self.problem else used
+
+    @property
+    def away(self) -> str | None:
+        """Why the second of two brokers is used, in words; None where it is not."""
+        return self._session.away
+
+    @property
+    def connects(self) -> int:
+        """How often there was a connection; `reconnects` of them after another."""
+        return self._session.connects
+
+    @property
     def reconnects(self) -> int:
-        return max(0, self._session.connects - 1)
+        return max(0, self.connects - 1)
 
     def condition(self) -> BrokerLink:
         """Return what `health` says of the link."""
@@ -85,30 +103,45 @@ class Link(Owner):
         return BrokerLink(
             problem=self.problem,
             last_problem=last[0] if last else None,
-            last_problem_ts=rfc3339(last[1]) if last else None,
+            last_problem_ts=_time(last and last[1]),
+            certificate_ends=_time(self._session.certificate_ends_s),
+            own_certificate_ends=_time(self._session.access.own_certificate_ends_s),
+            address=None if self._session.problem else self.address,
+            away=self.away,
         )
 
     def start(
         self,
         *,
         commands: Mapping[str, Command] | None = None,
-        first: Mapping[str, Command] | None = None,
-        on_past: Callable[[dict[str, Word]], None] | None = None,
+        first: Mapping[str, FirstCommand] | None = None,
+        on_past: Callable[..., None] | None = None,
     ) -> None:
         """Begin to connect, and go on trying for ever.
 
         commands: what is called on what comes, not retained, by the name of its topic. first: the same, of what may
-        wait for none of the others. on_past: given, once, what the broker had retained of an earlier life, by name
-        (those of PAST that there were). All are called on the link's threads.
+        wait for none of the others, and is heard from both brokers where there are two. on_past: given what each
+        broker had retained of an earlier life, by name (those of PAST that there were), the one spoken to last first;
+        and once more by a broker that is there only later. All are called on the link's threads.
         """
-        self._commands = {**(commands or {}), **(first or {})}
-        if first:
-            self._first = _First(self._session, self.prefix, list(first), self._obey)
+        self._commands, self._first_commands = dict(commands or {}), dict(first or {})
+        near = self._session.access
+        for place in filter(None, (near, near.standby) if first else ()):
+            tell = None
+            if near.standby:
+                self._arrivals[place.address] = Arrivals(place.address)
+                tell = partial(self._courier.told_by, place.address)
+            self._firsts[place.address] = First(
+                replace(place, standby=None), self._session.client_id, self.prefix, list(first), self._obey, tell=tell
+            )
+        if near.standby and first:
+            self._session.scout.lent = self._firsts[near.address].session
+            self._courier.past = Past(others=len(self._firsts))
         self._courier.on_past = on_past or self._courier.on_past
         self._courier.start()
         self._session.start()
-        if self._first is not None:
-            self._first.session.start()
+        for each in self._firsts.values():
+            each.session.start()
 
     def require(self, timeout_s: float = 5.0) -> None:
         """Wait for the first answer. Raises UnavailableError with the reason if it is not a connection."""
@@ -118,8 +151,8 @@ class Link(Owner):
         """Give what is on its way a moment, say `offline` (an orderly end sends no will), save the rest, disconnect."""
         self._courier.stop()
         self._session.stop()
-        if self._first is not None:
-            self._first.session.stop()
+        for each in self._firsts.values():
+            each.session.stop()
 
     def retain(self, name: str, payload: Message, *, qos: int = 1) -> None:
         """Publish the newest of a retained message; without a connection it waits, replacing its predecessor."""
@@ -144,9 +177,11 @@ class Link(Owner):
     # What the session tells, on its thread.
 
     def opened(self, client: paho.Client, limits: Limits) -> None:
-        client.subscribe(self.prefix + "#", options=_OWN)
+        if (place := self._session.access.address) in self._arrivals:
+            self._arrivals[place].opened(resumed=self._session.resumed)
+        client.subscribe(self.prefix + "#", options=OWN)
         for topic in self._handlers:
-            client.subscribe(topic, qos=1)
+            client.subscribe(topic, options=_AGAIN if topic in self._heard else _ONCE)
         self._courier.opened(client, limits)
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
@@ -158,18 +193,27 @@ class Link(Owner):
     def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
         topic, name = message.topic, message.topic.removeprefix(self.prefix)
         if topic in self._handlers:
+            self._heard.add(topic)
             self._handlers[topic](message.payload)
+            self._throttle.rest()
+        elif not topic.startswith(self.prefix):  # asked for under another configuration: the session outlives that
+            client.unsubscribe(topic)
         elif message.retain and name in PAST:
             self._courier.retained(name, Word.of(message))
-        elif self._first is None or not self._first.hears(name):
-            self._obey(name, message)
-            self._throttle.rest()
+        else:
+            place = self._session.access.address
+            if place not in self._firsts or not self._firsts[place].hears(name):
+                self._obey(name, message, self._arrivals[place].came() if place in self._arrivals else Came())
+                self._throttle.rest()
 
-    def _obey(self, name: str, message: paho.MQTTMessage) -> None:
+    def _obey(self, name: str, message: paho.MQTTMessage, came: Came) -> None:
         """Count a command that is not obeyed, and say why, where that is of use: once each, and not without end."""
         why = None
-        if name in self._commands:
-            why = "retained: send it without" if message.retain else self._commands[name](message.payload)
+        if (known := name in self._first_commands or name in self._commands) and message.retain:
+            why = "retained: send it without"
+        elif known:
+            first = self._first_commands.get(name)
+            why = first(message.payload, came) if first else self._commands[name](message.payload)
             if why is None:
                 return
         with self._ignoring:
@@ -182,38 +226,10 @@ class Link(Owner):
         self._courier.acknowledged(client, mid, reason)
 
     def closed(self, client: paho.Client) -> None:
+        for arrivals in self._arrivals.values():
+            arrivals.closed()
         self._courier.closed(client)
 
 
-class _First(Owner):
-    """Hears a few commands on a connection of their own: on the link's, they would wait for all that came before them.
-
-    Where the broker lets it have none, the link hears them as it does the others.
-    """
-
-    def __init__(
-        self, beside: Session, prefix: str, names: list[str], obey: Callable[[str, paho.MQTTMessage], None]
-    ) -> None:
-        self._prefix, self._names, self._obey = prefix, names, obey
-        self._throttle, self._subscribed = Throttle(), False
-        client_id = f"{beside.client_id}-first"
-        self.session = Session(beside.access, client_id, self, lasts_s=COMMANDS_WAIT_S, log=_unsaid)
-
-    def hears(self, name: str) -> bool:
-        """Return whether this one comes here."""
-        return self._subscribed and name in self._names
-
-    def opened(self, client: paho.Client, limits: Limits) -> None:
-        # What comes next was waiting for us: had the link heard a part of it since, that would seem to be the newest.
-        self._subscribed = self.session.resumed
-        client.subscribe([(self._prefix + name, _OWN) for name in self._names])
-
-    def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
-        self._subscribed = not any(reason.is_failure for reason in reasons)
-
-    def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
-        self._obey(message.topic.removeprefix(self._prefix), message)
-        self._throttle.rest()
-
-    def closed(self, client: paho.Client) -> None:
-        self._subscribed = False
+def _time(unix_s: float | None) -> str | None:
+    return None if unix_s is None else rfc3339(unix_s)

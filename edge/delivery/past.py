@@ -13,24 +13,27 @@ from edge.delivery.packets import Limits, Word
 from edge.delivery.paho_client import paho
 from edge.delivery.session import Owner, Session
 from edge.errors import UnavailableError
+from edge.voice.payloads import decoded
 
-PAST = ("state", "timeline", "listening")
+PAST = ("state", "timeline", "recent", "listening", "settings")
 _WAIT_S, _WAIT_AT_MOST_S = 0.5, 2.0  # after an answer to the subscription, and without one
 ANSWER_S = 5.0  # in which a broker answers whoever asks
 _SETTLED_S = 0.5  # without another one, after which all that is retained was told
 
 
 class Past:
-    """Of a sensor's own: collects what comes on the first connection that lasts long enough.
+    """Of a sensor's own: collects what comes on the first connection that lasts long enough, and beside it from
+    `others`, so many brokers.
 
     Nobody has asked yet; then it is `awaited`, until `due_s`; then it is `known`, for good.
     A connection that is lost in between takes it back to the first of the three.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: int = 0) -> None:
         self.known = False
         self.due_s: float | None = None
-        self._found: dict[str, Word] = {}
+        self._found: dict[str | None, dict[str, Word]] = {None: {}}  # by broker; None: the one that was asked
+        self._brokers, self._answered = 1 + others, set[str | None]()
 
     @property
     def awaited(self) -> bool:
@@ -39,28 +42,31 @@ class Past:
 
     def ask(self, now_s: float) -> None:
         """A connection has asked for it."""
-        self._found, self.due_s = {}, now_s + _WAIT_AT_MOST_S
+        self._found[None], self.due_s = {}, now_s + _WAIT_AT_MOST_S
+        self._answered.discard(None)
 
-    def answered(self, now_s: float) -> None:
-        """The broker answered: what is retained comes now, if at all."""
-        if self.awaited:
+    def answered(self, now_s: float, other: str | None = None) -> None:
+        """The broker answered, or an `other` one: what is retained comes now, if at all."""
+        if other is not None or self.awaited:
+            self._answered.add(other)
+        if self.awaited and len(self._answered) == self._brokers:
             self.due_s = min(self.due_s, now_s + _WAIT_S)
 
-    def remember(self, name: str, payload: Word, now_s: float) -> None:
+    def remember(self, name: str, payload: Word, now_s: float, other: str | None = None) -> None:
         """One of PAST came."""
-        if self.awaited:
-            self._found[name] = payload
-            if len(self._found) == len(PAST):
-                self.due_s = now_s
+        if other is not None or self.awaited:
+            self._found.setdefault(other, {})[name] = payload
+        if self.awaited and [len(found) for found in self._found.values()] == self._brokers * [len(PAST)]:
+            self.due_s = now_s
 
     def lost(self) -> None:
         """The connection is gone: the next one asks again."""
         self.due_s = None
 
-    def tell(self) -> dict[str, Word]:
-        """Return what came, by name; it is known from now on."""
+    def tell(self) -> list[dict[str, Word]]:
+        """Return what came, by name, from each broker, the newest first; it is known from now on."""
         self.known, self.due_s = True, None
-        return self._found
+        return sorted(self._found.values(), key=lambda found: seq_of(found.get("state")), reverse=True)
 
 
 class _Numbered(msgspec.Struct):
@@ -70,23 +76,27 @@ class _Numbered(msgspec.Struct):
 def seq_of(state: Word | None) -> int:
     """Return the number of a retained state, 0 where it is not one of ours."""
     try:
-        return msgspec.json.decode(state.word, type=_Numbered).seq if state else 0
-    except msgspec.DecodeError:
+        return decoded(state.word, _Numbered).seq if state else 0
+    except ValueError:
         return 0
 
 
 class Retained(Owner):
     """A connection that reads what is retained. A context manager; raises UnavailableError where there is no broker.
 
-    denied: why the broker lets something of what was last asked for not be read, by its own word.
+    denied: why the broker lets something of what was last asked for not be read, by its own word. limits: the broker's.
     """
 
     def __init__(self, mqtt: Mqtt, client_id: str) -> None:
         self._client: paho.Client | None = None
         self._told: queue.SimpleQueue[paho.MQTTMessage | None] = queue.SimpleQueue()  # None: from here on they come
         self.denied: str | None = None
+        self.limits = Limits()
         self._session = Session(access(mqtt), client_id, self)
-        self.address = self._session.access.address
+
+    @property
+    def address(self) -> str:
+        return self._session.access.address
 
     def read(self, topics: list[str]) -> dict[str, Word]:
         """Return what is retained on topics (patterns), by topic: as much of it as this account may read.
@@ -114,7 +124,7 @@ class Retained(Owner):
         return found
 
     def opened(self, client: paho.Client, limits: Limits) -> None:
-        self._client = client
+        self._client, self.limits = client, limits
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
         self.denied = next((str(reason) for reason in reasons if reason.is_failure), None)
@@ -134,3 +144,32 @@ class Retained(Owner):
 
     def __exit__(self, *raised: object) -> None:
         self._session.stop()
+
+
+class Writer(Retained):
+    """One that also retains, and clears. A context manager; raises as Retained does."""
+
+    def __init__(self, mqtt: Mqtt, client_id: str) -> None:
+        super().__init__(mqtt, client_id)
+        self._answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()  # None: the connection is gone
+
+    def put(self, topic: str, payload: bytes, *, within_s: float = ANSWER_S, retain: bool = True) -> None:
+        """Retain a payload, or just say it; an empty one that is retained clears the topic.
+
+        Raises UnavailableError where the broker refuses.
+        """
+        while not self._answers.empty():
+            self._answers.get()  # of connections that are over
+        self._client.publish(topic, payload, qos=1, retain=retain)
+        try:
+            reason = self._answers.get(timeout=within_s)
+        except queue.Empty as error:
+            raise UnavailableError(f"broker {self.address}: no answer within {within_s:.0f} s") from error
+        if reason is None or reason.is_failure:
+            raise UnavailableError(f"broker {self.address}: refuses {topic}: {reason or 'it hung up'}")
+
+    def acknowledged(self, client: paho.Client, mid: int, reason: ReasonCode) -> None:
+        self._answers.put(reason)
+
+    def closed(self, client: paho.Client) -> None:
+        self._answers.put(None)

@@ -4,7 +4,7 @@ import time
 
 SHARE = 0.025  # of a core
 _BURST_S = 0.1  # of work, at once: some hundred commands
-_LONGEST_S = 0.05  # at a time: what this sensor says itself goes out in between
+_SLEEP_S = 0.05  # at a time: what this sensor says itself goes out in between, and a waking costs as much as a command
 
 
 class Throttle:
@@ -20,4 +20,4 @@ class Throttle:
         self._owed_s = max(0.0, self._owed_s + (worked_s - self._worked_s) - earned_s)
         self._worked_s, self._rested_s = worked_s, now_s
         if self._owed_s > _BURST_S:
-            time.sleep(min(_LONGEST_S, (self._owed_s - _BURST_S) / SHARE))
+            time.sleep(_SLEEP_S)

@@ -39,7 +39,9 @@ class Baseline:
     A functional may be NaN (no frame of the utterance was voiced): it is then not heard, and stands at the mean.
     """
 
-    def __init__(self, prior: Prior) -> None:
+    def __init__(self, prior: Prior, *, rooms: int | None = None) -> None:
+        """rooms: so many are followed at once, which all hear as many utterances (in training)."""
+        self._shape = (len(prior.mean),) if rooms is None else (rooms, len(prior.mean))
         self._mean = np.array(prior.mean, np.float64)
         self._within = np.square(np.array(prior.within, np.float64))
         self._between = np.square(np.array(prior.between, np.float64))
@@ -50,12 +52,16 @@ class Baseline:
     def reset(self) -> None:
         """Forget the room."""
         self.utterances = 0
-        self._weight, self._room_mean, self._squares = np.zeros((3, len(self._mean)))
+        self._weight, self._room_mean, self._squares = np.zeros((3, *self._shape))
+        self._usual = self._expected()
 
     def hear(self, functionals: np.ndarray) -> None:
-        """Take in a whole utterance: float (functionals,). What is further than `LIMIT` deviations from the usual pulls
-        no harder than what is `LIMIT` away, so that no door and no television becomes the room's usual self at once."""
-        mean, deviation = self._usual()
+        """Take in a whole utterance: float (functionals,), one for each room.
+
+        What is further than `LIMIT` deviations from the usual pulls no harder than what is `LIMIT` away, so that no
+        door and no television becomes the room's usual self at once.
+        """
+        mean, deviation = self._usual
         reach = LIMIT * deviation
         known = np.isfinite(functionals)
         heard = np.clip(np.where(known, functionals, mean), mean - reach, mean + reach)
@@ -65,21 +71,25 @@ class Baseline:
         self._squares = self._decay * self._squares + step * (heard - self._room_mean)
         self._weight = weight
         self.utterances += 1
+        self._usual = self._expected()
 
-    def relative(self, functionals: np.ndarray) -> np.ndarray:
-        """Return how far functionals (..., functionals) are from the usual, in deviations: float32, within `LIMIT`."""
-        mean, deviation = self._usual()
+    def relative(self, functionals: np.ndarray, rooms: np.ndarray | None = None) -> np.ndarray:
+        """Return how far functionals (..., functionals) are from the usual, in deviations: float32, within `LIMIT`.
+
+        rooms: in which of several each is said, int (...,).
+        """
+        mean, deviation = self._usual if rooms is None else (usual[rooms] for usual in self._usual)
         away = (functionals - mean) / deviation
-        return np.clip(np.where(np.isfinite(away), away, 0.0), -LIMIT, LIMIT).astype(np.float32)
+        return np.minimum(np.maximum(np.where(np.isfinite(away), away, 0.0), -LIMIT), LIMIT).astype(np.float32)
 
-    def against(self, functionals: np.ndarray) -> np.ndarray:
+    def against(self, functionals: np.ndarray, rooms: np.ndarray | None = None) -> np.ndarray:
         """Return what a network is given of functionals (..., functionals): they relative to the usual, then how well
-        the room is known, 0 to 1: float32 (..., functionals + 1)."""
+        the room is known, 0 to 1: float32 (..., functionals + 1). rooms: see `relative`."""
         known = np.full((*functionals.shape[:-1], 1), self.utterances / (self.utterances + HALF_KNOWN_UTTERANCES))
-        return np.concatenate([self.relative(functionals), known.astype(np.float32)], axis=-1)
+        return np.concatenate([self.relative(functionals, rooms), known.astype(np.float32)], axis=-1)
 
-    def _usual(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the expected mean and deviation of the room's next utterance, each (functionals,)."""
+    def _expected(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the expected mean and deviation of the room's next utterance, each (functionals,), or of all."""
         # The mean counts for as many utterances as leave a room's mean as uncertain as rooms differ.
         uncertain = self._between * self._within / (self._within + self._weight * self._between)
         mean = self._mean + self._weight * uncertain / self._within * (self._room_mean - self._mean)

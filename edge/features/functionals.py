@@ -13,10 +13,10 @@ LOUD_DB = 25.0  # below the loudest frame so far: fainter ones are the room
 RISE_FRAMES = 8  # if it rises by more than that within so many, all before was the room
 VOICED = 0.6  # of the power repeats
 _STEP_SEMITONES = 4.0  # between frames: more is a mistake about the octave
-_MOST_JITTER_SEMITONES, _MOST_SHIMMER_DB = 2.0, 12.0
+_MOST_BEND = np.array([2.0, 12.0], np.float32)  # of jitter in semitones, of shimmer in dB
 _OF_VOICE = (
     "pitch", "harmonics_to_noise", "alpha_ratio", "hammarberg", "slope_low", "slope_middle", "slope_high", "flux",
-    "flatness", "formant_1", "formant_2", "formant_3",
+    "flatness",
 )  # fmt: skip
 _LOUD, _LOUD_PAIR, _VOICED, _RISING, _FALLING, _VOICED_THREE = range(6)
 
@@ -44,6 +44,8 @@ class Functionals:
         changes = count
         masks = [_LOUD] * count + [_LOUD_PAIR] * changes + [_VOICED] * len(_OF_VOICE)
         self._mask_of = np.array([*masks, _RISING, _FALLING, _VOICED_THREE, _VOICED_THREE])
+        self._own = self._mask_of, np.arange(len(self._mask_of))
+        self._bending = [self._pitch, self._level]
         everything = np.arange(len(self._mask_of))
         is_change = self._mask_of == _LOUD_PAIR
         self._with_mean = everything[~is_change]
@@ -60,8 +62,9 @@ class Functionals:
         self._loud, self._voiced = np.zeros((2, 2), bool)
 
     def _forget(self) -> None:
-        self._count, self._sum, self._squares = np.zeros((3, len(self._mask_of)))
-        self._voiced_frames = self._loud_frames = self._voiced_runs = 0
+        self._count = np.zeros(_VOICED_THREE + 1)  # frames, by mask
+        self._sum, self._squares = np.zeros((2, len(self._mask_of)))
+        self._voiced_runs = 0
 
     def process(self, frames: np.ndarray) -> None:
         """Take in consecutive frames of a VoiceExtractor: float32 (n, columns)."""
@@ -76,39 +79,39 @@ class Functionals:
             self._forget()
             loud[: 2 + risen[-1]] = False
         voiced = np.concatenate([self._voiced, loud[2:] & (frames[:, self._voicing] > VOICED)])
-        change = np.diff(all_frames, axis=0)
+        change = all_frames[1:] - all_frames[:-1]
         step = change[1:, self._pitch]
-        bend = np.abs(np.diff(change[:, [self._pitch, self._level]], axis=0))
+        bend = np.abs(change[1:, self._bending] - change[:-1, self._bending])
         loud_pair, voiced_pair = loud[2:] & loud[1:-1], voiced[2:] & voiced[1:-1]
         steady = voiced_pair & (np.abs(step) < _STEP_SEMITONES)
-        rising, falling, voiced_three = steady & (step > 0), steady & (step < 0), voiced_pair & voiced[:-2]
-        masks = np.stack([loud[2:], loud_pair, voiced[2:], rising, falling, voiced_three], axis=1)
-        values = np.column_stack(
+        masks = np.array(
+            [loud[2:], loud_pair, voiced[2:], steady & (step > 0), steady & (step < 0), voiced_pair & voiced[:-2]],
+            np.float64,
+        )
+        values = np.concatenate(
             [
                 frames[:, self._coefficients],
                 change[1:, self._coefficients],
                 frames[:, self._of_voice],
-                step,
-                step,
-                np.minimum(bend, (_MOST_JITTER_SEMITONES, _MOST_SHIMMER_DB)),
-            ]
-        ).astype(np.float64)
-        counted = masks[:, self._mask_of] & np.isfinite(values)
-        values = np.where(counted, values, 0.0)
-        self._count += counted.sum(axis=0)
-        self._sum += values.sum(axis=0)
-        self._squares += np.square(values).sum(axis=0)
-        self._loud_frames += int(loud[2:].sum())
-        self._voiced_frames += int(voiced[2:].sum())
-        self._voiced_runs += int((voiced[2:] & ~voiced[1:-1]).sum())
+                step[:, None],
+                step[:, None],
+                np.minimum(bend, _MOST_BEND),
+            ],
+            axis=1,
+            dtype=np.float64,
+        )
+        self._count += masks.sum(axis=1)
+        self._sum += masks.dot(values)[self._own]
+        self._squares += masks.dot(values * values)[self._own]
+        self._voiced_runs += np.count_nonzero(voiced[2:] & ~voiced[1:-1])
         self._peaks = peaks[-RISE_FRAMES:]
         self._before, self._loud, self._voiced = all_frames[-2:], loud[-2:], voiced[-2:]
 
     def values(self) -> np.ndarray:
         """Return the functionals, float32 (len(names),); NaN where the utterance had no frame for one."""
-        counted = np.where(self._count > 0, self._count, np.nan)
+        counted = np.where(self._count > 0, self._count, np.nan)[self._mask_of]
         mean = self._sum / counted
-        deviation = np.sqrt(np.maximum(self._squares / counted - mean**2, 0.0))
-        run = np.log1p(self._voiced_frames / max(self._voiced_runs, 1))
-        share = self._voiced_frames / max(self._loud_frames, 1)
+        deviation = np.sqrt(np.maximum(self._squares / counted - mean * mean, 0.0))
+        run = np.log1p(self._count[_VOICED] / max(self._voiced_runs, 1))
+        share = self._count[_VOICED] / max(self._count[_LOUD], 1.0)
         return np.concatenate([mean[self._with_mean], deviation[self._with_deviation], [run, share]]).astype(np.float32)

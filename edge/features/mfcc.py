@@ -133,7 +133,7 @@ def mel_filters(spec: MfccSpec) -> np.ndarray:
 
     Source: M. Slaney, Auditory Toolbox, Technical Report 1998-010 (as librosa.filters.mel computes them).
     """
-    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(spec.low_hz), _hz_to_mel(spec.high_hz), spec.mels + 2))
+    edges_hz = _mel_edges_hz(spec)
     bins_hz = np.arange(spec.window_samples // 2 + 1) * spec.sample_rate_hz / spec.window_samples
     widths = np.diff(edges_hz)
     ramps = edges_hz[:, None] - bins_hz
@@ -141,6 +141,16 @@ def mel_filters(spec: MfccSpec) -> np.ndarray:
     falling = ramps[2:] / widths[1:, None]
     area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
     return (np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
+
+
+def mel_centres_hz(spec: MfccSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each mel band is highest, and how wide it is at half of that: each float64 (mels,), in Hz."""
+    edges_hz = _mel_edges_hz(spec)
+    return edges_hz[1:-1], (edges_hz[2:] - edges_hz[:-2]) / 2
+
+
+def _mel_edges_hz(spec: MfccSpec) -> np.ndarray:
+    return _mel_to_hz(np.linspace(_hz_to_mel(spec.low_hz), _hz_to_mel(spec.high_hz), spec.mels + 2))
 
 
 def dct_matrix(coefficients: int, mels: int) -> np.ndarray:

@@ -1,15 +1,13 @@
-"""Beside each MFCC frame what it does not tell of a voice: pitch, voicing, noise, the spectrum's shape, formants."""
+"""Beside each MFCC frame what it does not tell of a voice: pitch, voicing, noise, the spectrum's shape."""
 
 import numpy as np
 
-from edge.features.formants import COUNT, Formants
 from edge.features.framing import Framing
-from edge.features.mfcc import MelCepstrum, MfccSpec, hann
-from edge.features.pitch import Pitch, harmonics_to_noise_db
+from edge.features.mfcc import MfccExtractor, MfccSpec
+from edge.features.pitch import Lowered, Pitch, harmonics_to_noise_db
 from edge.features.spectrum import NAMES, SpectrumShape
 
-_FORMANTS = tuple(f"formant_{number}" for number in range(1, COUNT + 1))
-DESCRIPTORS = ("pitch", "voicing", "harmonics_to_noise", *NAMES, *_FORMANTS)
+DESCRIPTORS = ("pitch", "voicing", "harmonics_to_noise", *NAMES)
 _MOST_BLOCKS = 64  # at once: bounds the memory that a long recording takes
 _PERIODS_WINDOW = 2  # a low voice needs twice an MFCC frame to show several periods
 
@@ -17,27 +15,25 @@ _PERIODS_WINDOW = 2  # a low voice needs twice an MFCC frame to show several per
 class VoiceExtractor:
     """Turns a stream of samples into frames of MFCCs with `DESCRIPTORS` behind them.
 
-    The MFCCs are those of `MfccExtractor`, bit by bit. Pitch, voicing and formants see as many samples again, before.
+    The MFCCs are those of `MfccExtractor`, bit by bit. Pitch and voicing hear as many samples again, before.
     """
 
     def __init__(self, spec: MfccSpec) -> None:
+        """Raises ValueError where the front end is not one for voices."""
         self.spec = spec
-        window_samples = _PERIODS_WINDOW * spec.window_samples
-        self._before_samples = window_samples - spec.window_samples
+        self._mfcc = MfccExtractor(spec)
+        self._shape = SpectrumShape(spec)
+        self._lowered = Lowered(spec.sample_rate_hz)
+        step = self._lowered.step
+        if spec.hop_samples % step or spec.window_samples % step:
+            raise ValueError(f"hop_samples and window_samples are no multiples of {step}, which pitch is sought with")
+        window = _PERIODS_WINDOW * spec.window_samples // step
+        self._pitch = Pitch(window, block_frames=spec.block_frames)
         self._framing = Framing(
-            window_samples=window_samples,
-            hop_samples=spec.hop_samples,
+            window_samples=window,
+            hop_samples=spec.hop_samples // step,
             block_frames=spec.block_frames,
-            before_samples=self._before_samples,
-        )
-        self._cepstrum = MelCepstrum(spec)
-        self._shape = SpectrumShape(
-            window_samples=spec.window_samples, sample_rate_hz=spec.sample_rate_hz, block_frames=spec.block_frames
-        )
-        self._window = hann(window_samples)
-        self._pitch = Pitch(self._window, sample_rate_hz=spec.sample_rate_hz)
-        self._formants = Formants(
-            window_samples=window_samples, sample_rate_hz=spec.sample_rate_hz, block_frames=spec.block_frames
+            before_samples=window - spec.window_samples // step,
         )
 
     @property
@@ -48,35 +44,41 @@ class VoiceExtractor:
     def reset(self, history: np.ndarray | None = None) -> None:
         """Begin a new sound; `history` is what precedes it, as in `MfccExtractor.reset`: the more, up to
         three quarters of 64 ms, the sooner a pitch is right."""
-        self._framing.reset(history)
+        self._mfcc.reset(history)
         self._shape.reset()
+        self._lowered.reset()
+        if history is not None:
+            history = self._lowered.process(history[len(history) % self._lowered.step :])
+        self._framing.reset(history)
 
-    def process(self, samples: np.ndarray) -> np.ndarray:
+    def process(self, samples: np.ndarray, coefficients: np.ndarray | None = None) -> np.ndarray:
         """Return the frames that `samples` (float32, full scale 1.0) complete: float32 (k * block_frames, columns).
 
-        The more at a time, the cheaper each: nearly all of the cost is that of numpy's calls.
+        coefficients: their MFCCs (k * block_frames, coefficients), where they are known already. The more at a time,
+        the cheaper each: nearly all of the cost is that of numpy's calls.
         """
-        at_once = _MOST_BLOCKS * self.spec.block_samples
-        framed = (self._framing.frames(samples[start : start + at_once]) for start in range(0, len(samples), at_once))
-        groups = [self._frames(frames) for frames in framed if len(frames)]
+        if coefficients is None:
+            coefficients = self._mfcc.process(samples)
+        framed = self._framing.frames(self._lowered.process(samples))
+        at_once = _MOST_BLOCKS * self.spec.block_frames
+        groups = [
+            self._frames(framed[start : start + at_once], coefficients[start : start + at_once])
+            for start in range(0, len(framed), at_once)
+        ]
+        if len(groups) == 1:
+            return groups[0]
         return np.concatenate(groups) if groups else np.empty((0, self.columns), np.float32)
 
-    def _frames(self, framed: np.ndarray) -> np.ndarray:
-        power = self._cepstrum.power(framed[:, self._before_samples :])
-        bands = self._cepstrum.bands(power)
-        spectrum = np.fft.rfft(framed * self._window)
-        fine = spectrum.real**2 + spectrum.imag**2
-        pitch, voicing = self._pitch.process(np.fft.irfft(fine))
-        return np.column_stack(
-            [
-                self._cepstrum.coefficients(bands),
-                pitch,
-                voicing,
-                harmonics_to_noise_db(voicing),
-                self._shape.process(power, bands),
-                self._formants.process(fine),
-            ]
-        )
+    def _frames(self, framed: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        pitch, voicing = self._pitch.process(framed)
+        frames = np.empty((len(framed), self.columns), np.float32)
+        of_mfcc = self.spec.coefficients
+        frames[:, :of_mfcc] = coefficients
+        frames[:, of_mfcc] = pitch
+        frames[:, of_mfcc + 1] = voicing
+        frames[:, of_mfcc + 2] = harmonics_to_noise_db(voicing)
+        frames[:, of_mfcc + 3 :] = self._shape.process(coefficients)
+        return frames
 
 
 def voice_frames(samples: np.ndarray, spec: MfccSpec) -> np.ndarray:

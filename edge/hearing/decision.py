@@ -7,6 +7,7 @@ are seconds of sound, so a recording gives the same labels however fast it is pl
 import math
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from edge.config import Decision as Overrides
@@ -27,12 +28,8 @@ class Change:
 
 def settings(defaults: DecisionDefaults, overrides: Overrides) -> DecisionDefaults:
     """Return the artifact's settings with whatever the sensor's config overrides."""
-    chosen = {name: getattr(overrides, name) for name in overrides.__struct_fields__}
-    return DecisionDefaults(
-        **{
-            name: getattr(defaults, name) if chosen[name] is None else chosen[name]
-            for name in defaults.__struct_fields__
-        }
+    return msgspec.structs.replace(
+        defaults, **{name: value for name, value in msgspec.structs.asdict(overrides).items() if value is not None}
     )
 
 
@@ -85,6 +82,13 @@ class Decision:
             self.confidence = confidence
             return None
         return self._become(QUIET, confidence, now_s)
+
+    def interrupt(self, now_s: float) -> Change | None:
+        """Nobody listens any more: `quiet`, of which nothing is known. What is heard next begins as at the start: with
+        confidence 0 it would look as if still nobody listened."""
+        change = self.quiet(0.0, now_s)
+        self.confidence = 1.0
+        return change
 
     def _begin(self, now_s: float) -> None:
         self.scores = None

@@ -76,7 +76,7 @@ class UtteranceListener:
         self._model.reset(history)
 
     def take(self, samples: np.ndarray, frames: np.ndarray) -> np.ndarray | None:
-        return self._model.process(samples)
+        return self._model.process(samples, frames)
 
     def end(self, *, was_speech: bool) -> None:
         if was_speech:

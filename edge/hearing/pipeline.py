@@ -29,7 +29,7 @@ from edge.sound.level import clipped, level_dbfs
 
 GAP_BLOCKS = 2  # a level that falls for no longer than this has not fallen: consonants are short of sound
 LATE_BLOCKS = 2  # how late the speech gate is: what to date an onset back by where the level tells nothing
-SPEECH_RATIO_S = 10.0  # speech_ratio and clipped_ratio look back this far
+RECENT_BLOCKS = round(10.0 / BLOCK_S)  # speech_ratio and clipped_ratio look back 10 s
 
 
 class _Attended(NamedTuple):
@@ -79,8 +79,7 @@ class Pipeline:
         self.moods = Moods(manifest.labels, manifest.moods, rules)
         self._pre_roll: deque[_Attended] = deque(maxlen=max(1, round(gate.pre_roll_ms / 1_000 / BLOCK_S) + 1))
         self._before = _NO_SOUND  # the block before
-        recent = round(SPEECH_RATIO_S / BLOCK_S)
-        self._spoken, self._clipped = Recent(recent), Recent(recent)
+        self._spoken, self._clipped = Recent(RECENT_BLOCKS), Recent(RECENT_BLOCKS)
         self._attended_blocks = 0  # in a row: the extractor runs, and its frames follow on each other
         self._low_blocks = 0  # in a row, the last ones, while attending
         self._layer = Layer()
@@ -169,13 +168,14 @@ class Pipeline:
     def interrupt(self, now_s: float) -> Change | None:
         """There is no more sound: end the utterance, and return the change to `quiet` that this is, if it is one.
 
-        What was said of it is no utterance of the room's: it was cut off, often by the crack of a plug that is pulled,
-        or by somebody who did not want to be heard.
+        What was said of it is no utterance of the room's: a plug was pulled, or somebody did not want to be heard.
         """
         self._end_utterance(was_speech=False)
         self._ignore()
         self._before = _NO_SOUND
-        return self._decision.quiet(0.0, now_s)
+        self._spoken.forget()
+        self._clipped.forget()
+        return self._decision.interrupt(now_s)
 
     def _attends(self, loud: bool) -> bool:
         """Return whether the block is looked at: it is loud, or the level fell only just now, or somebody speaks."""

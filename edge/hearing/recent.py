@@ -18,3 +18,8 @@ class Recent:
         counts.append(count)
         self._sum += count
         return self._sum / len(counts)
+
+    def forget(self) -> None:
+        """Begin anew: what comes next does not follow on what was counted."""
+        self._counts.clear()
+        self._sum = 0

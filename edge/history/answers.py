@@ -15,18 +15,23 @@ from zoneinfo import ZoneInfo
 import msgspec
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.delivery.paho_client import paho
 from edge.history.engine import StoreError
 from edge.history.looking import HOURS_OF_WEEK, names, past, steps
 from edge.history.store import History
 from edge.voice.history import HistoryAnswer, HistoryGet, RoomPast
-from edge.voice.payloads import ROOT, rfc3339
+from edge.voice.payloads import ROOT, decoded, rfc3339
 
 log = logging.getLogger("roomtone.history")
 
-ASKED = f"{ROOT}/history/get"
-_ANSWERED = re.compile(rf"{ROOT}/history/answer/[A-Za-z0-9_-]{{1,64}}")  # and nowhere else: nobody speaks through us
+RECORDER = f"{ROOT}/history/recorder"  # whether there is somebody to ask
+_ASKED = f"{ROOT}/history/get"
+# Of what we say there ourselves nothing comes back.
+_TOPICS = [(RECORDER, SubscribeOptions(qos=0, noLocal=True)), (_ASKED, SubscribeOptions(qos=0))]
+ANSWERS = f"{ROOT}/history/answer"
+_ANSWERED = re.compile(rf"{ANSWERS}/[A-Za-z0-9_-]{{1,64}}")  # and nowhere else: nobody speaks through us
 _MOST_WAITING = 16
 _LONGEST_QUESTION, _LONGEST_MARK = 1_000, 64  # bytes
 _MOST_BYTES = 200_000  # of an answer: a page takes packets of 256 kB
@@ -50,6 +55,7 @@ class Answers:
     def __init__(self, open_store: Callable[[], History]) -> None:
         self._open_store = open_store
         self._history: History | None = None
+        self._client: paho.Client | None = None
         self._asked: queue.Queue[Question | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
 
@@ -57,15 +63,36 @@ class Answers:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the answer in hand."""
+        """Say that there is nobody any more, and end after the answer in hand."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.publish(RECORDER, b"offline", qos=0, retain=True)
         try:
             self._asked.put_nowait(None)
         except queue.Full:
             return  # a daemon's thread ends with it
         self._thread.join(timeout=2.0)
 
-    def ask(self, client: paho.Client, message: paho.MQTTMessage) -> None:
-        """Take a question, from any thread; one that names no place for its answer, or finds too many before it, is
+    def opened(self, client: paho.Client) -> None:
+        """Take questions on a connection, and say that there is somebody to ask."""
+        self._client = client
+        client.publish(RECORDER, b"online", qos=1, retain=True)
+        client.subscribe(_TOPICS)
+
+    def take(self, client: paho.Client, message: paho.MQTTMessage) -> bool:
+        """Take what concerns questions, on the session's thread; return whether a message did.
+
+        Another recorder that ends says that nobody is there: that is put right.
+        """
+        if message.topic == RECORDER:
+            if client is self._client and message.payload != b"online":
+                client.publish(RECORDER, b"online", qos=1, retain=True)
+        elif message.topic == _ASKED:
+            self._ask(client, message)
+        return message.topic in (RECORDER, _ASKED)
+
+    def _ask(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        """Take a question; one that names no place for its answer, or finds too many before it, is
         dropped: who asks asks again."""
         topic = getattr(message.properties, "ResponseTopic", "")
         mark = getattr(message.properties, "CorrelationData", None)
@@ -106,10 +133,11 @@ class Answers:
 def answer(history: History, payload: bytes, now_s: float) -> HistoryAnswer:
     """Return what a question is answered with, at Unix time `now_s`. Raises StoreError."""
     try:
-        asked = msgspec.json.decode(payload, type=HistoryGet)
-        zone = ZoneInfo(asked.time_zone)
-    except msgspec.DecodeError as error:
+        asked = decoded(payload, HistoryGet)
+    except ValueError as error:
         return _refusal(f"no question: {error}")
+    try:
+        zone = ZoneInfo(asked.time_zone)
     except (KeyError, ValueError, OSError):
         return _refusal("unknown time zone")
     rooms = names(history.engine)
@@ -118,7 +146,7 @@ def answer(history: History, payload: bytes, now_s: float) -> HistoryAnswer:
     elif asked.after is not None:
         rooms = {room: name for room, name in rooms.items() if name > asked.after}
     over = steps(now_s, _DAYS[asked.span], _hours(asked), zone)
-    found = past(history.engine, rooms, over, by_week=asked.room is not None) if rooms else []
+    found = past(history.engine, rooms, over, by_week=asked.room is not None)
     fitting = _fitting(found)
     return HistoryAnswer(
         ts=rfc3339(now_s),

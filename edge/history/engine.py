@@ -18,6 +18,14 @@ class StoreError(RoomtoneError):
     exit_status = 74
 
 
+class TakenError(StoreError):
+    """The store has a recorder already."""
+
+    def __init__(self, place: str, whose: str) -> None:
+        super().__init__(f"{place}: another recorder keeps this store ({whose}): stop one of the two, or name another "
+                         "store for each")  # fmt: skip
+
+
 class Work(Protocol):
     """A transaction that is open for writing; nobody else writes meanwhile."""
 
@@ -39,6 +47,9 @@ class Engine(Protocol):
 
     place: str
     words: dict[str, str]
+
+    def claim(self) -> None:
+        """Be the store's only recorder while this connection lasts. Raises StoreError where another one is."""
 
     def writing(self) -> AbstractContextManager[Work]:
         """Open a transaction, which is on disk when the context ends; where it ends with an error, nothing of it is."""

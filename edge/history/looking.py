@@ -1,12 +1,13 @@
 """What a store is asked: how rooms were, step by step in local time, and by the hour of the week."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from typing import NamedTuple
 
 from edge.history.engine import Engine
+from edge.history.schema import NAMELESS
 from edge.history.zones import HOUR_S, Stretch, day_begins, offset_hours, stretches
 from edge.voice.history import Course, RoomPast
 from edge.voice.payloads import rfc3339
@@ -64,17 +65,18 @@ def steps(now_s: float, days: int, hours: int, zone: tzinfo | None) -> Steps:
 
 
 def names(engine: Engine) -> dict[int, str]:
-    """Return every room of which something is kept, in the order of their names."""
-    return dict(engine.ask("SELECT room, name FROM room ORDER BY name"))
+    """Return every room that is not forgotten, in the order of their names."""
+    return dict(engine.ask("SELECT room, name FROM room WHERE name NOT LIKE ? ORDER BY name", (f"{NAMELESS}%",)))
 
 
 def past(engine: Engine, rooms: dict[int, str], asked: Steps, *, by_week: bool = False) -> list[RoomPast]:
     """Return how rooms (numbers and names) were."""
-    only = next(iter(rooms)) if len(rooms) == 1 else None
+    if not rooms:
+        return []
     first = asked.number(asked.first, offset_hours(asked.first, asked.zone))
     lengths = asked.lengths()
-    by_step = _summed(engine, asked, f"(hour + {{offset}} + {_aligned(asked.hours)}) / {asked.hours} - {first}", only)
-    by_hour = _summed(engine, asked, f"(hour + {{offset}} + {_THURSDAY}) % {HOURS_OF_WEEK}", only) if by_week else {}
+    by_step = _summed(engine, asked, f"(hour + {{offset}} + {_aligned(asked.hours)}) / {asked.hours} - {first}", rooms)
+    by_hour = _summed(engine, asked, f"(hour + {{offset}} + {_THURSDAY}) % {HOURS_OF_WEEK}", rooms) if by_week else {}
     listed = _lengths_by_week(asked) if by_week else []
     found = []
     for room, name in rooms.items():
@@ -113,20 +115,20 @@ class _Sums:
         self.labels[label] = self.labels.get(label, 0) + int(ms)
 
 
-def _summed(engine: Engine, asked: Steps, step: str, room: int | None) -> dict[int, dict[int, _Sums]]:
+def _summed(engine: Engine, asked: Steps, step: str, rooms: Collection[int]) -> dict[int, dict[int, _Sums]]:
     """Return sums by room and by step, which is SQL of `hour` and of `{offset}`.
 
     Steps of weeks, of many rooms, are asked of days in UTC: each counts where its noon is.
     """
     rolled = engine.ask("SELECT rolled_hour FROM kept")[0][0]
-    by_day = room is None and asked.hours >= HOURS_OF_WEEK
+    by_day = len(rooms) > 1 and asked.hours >= HOURS_OF_WEEK
     found: dict[int, dict[int, _Sums]] = {}
     for stretch in asked.stretches():
         number = step.format(offset=stretch.offset)
-        means, bounds = _told(stretch, rolled, room, _COLUMNS, "", by_day=by_day)
+        means, bounds = _told(stretch, rolled, rooms, _COLUMNS, "", by_day=by_day)
         for who, at, *sums in engine.ask(f"SELECT room, {number}, {_SUMS} FROM {means} GROUP BY 1, 2", bounds):
             found.setdefault(who, {}).setdefault(at, _Sums()).add(*sums)
-        labels, bounds = _told(stretch, rolled, room, "label, ms", "_label", by_day=by_day)
+        labels, bounds = _told(stretch, rolled, rooms, "label, ms", "_label", by_day=by_day)
         for who, at, label, ms in engine.ask(
             f"SELECT room, {number}, label, sum(ms) FROM {labels} GROUP BY 1, 2, 3", bounds
         ):
@@ -135,11 +137,14 @@ def _summed(engine: Engine, asked: Steps, step: str, room: int | None) -> dict[i
 
 
 def _told(
-    stretch: Stretch, rolled: int, room: int | None, columns: str, kind: str, *, by_day: bool
+    stretch: Stretch, rolled: int, rooms: Collection[int], columns: str, kind: str, *, by_day: bool
 ) -> tuple[str, list]:
     """Return SQL of a table with `room`, `hour` and columns, and its parameters: what is summed up before the hour
-    `rolled`, and the minutes since then. kind: the end of the tables' names."""
-    of, who = ("", []) if room is None else (" AND room = ?", [room])
+    `rolled`, and the minutes since then. kind: the end of the tables' names.
+
+    Rooms are named, also where all are meant: rows of a room lie together, and else every hour ever kept is read.
+    """
+    of = f" AND room IN ({', '.join(map(str, rooms))})"
     hour, bounds = "hour", [stretch.first, min(stretch.last, rolled)]
     if by_day:
         last = stretch.last - 1  # today's noon may be to come
@@ -153,7 +158,7 @@ def _told(
         f"(SELECT room, {hour} AS hour, {columns} FROM {table}{kind} WHERE {table} >= ? AND {table} < ?{of} UNION ALL "
         f"SELECT room, minute / 60, {columns} FROM minute{kind} WHERE minute >= ? AND minute < ?{of}) AS told"
     )
-    return sql, [*bounds, *who, *fresh, *who]
+    return sql, [*bounds, *fresh]
 
 
 def _together(many: Iterable[_Sums]) -> _Sums:

@@ -5,36 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-import msgspec
-
-from edge.history.taken import storable
+from edge.history.told.days import Day, Span
+from edge.history.told.samples import HOLDS_MS, Sample
 from edge.labels import QUIET
-from edge.voice.payloads import State, Timeline, unix_s
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-HOLDS_MS = 75_000  # what a state says holds until the next one, which comes within a minute, but no longer than this
-
-Span = tuple[int, int, str]  # begin and end in Unix milliseconds, and a label
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """A timeline: the times in which anybody listened, in order, and until when (Unix milliseconds) it tells."""
-
-    heard: tuple[Span, ...]
-    until_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What a state says besides its label, from `ts_ms` on. deaf: the microphone delivers nothing of worth."""
-
-    ts_ms: int
-    level_dbfs: float
-    speech_ratio: float
-    arousal: float | None
-    valence: float | None
-    deaf: bool
 
 
 @dataclass(slots=True)
@@ -60,36 +35,6 @@ class Minute:
             round(1_000 * self.arousal / voiced) if voiced else None,
             round(1_000 * self.valence / voiced) if voiced else None,
         )
-
-
-def day_of(payload: bytes) -> Day | None:
-    """Return what a timeline tells, None where it makes no sense."""
-    try:
-        told = msgspec.json.decode(payload, type=Timeline)
-        until_ms = _ms(told.ts)
-        runs = sorted((_ms(start), label, sure) for start, label, sure in told.runs if storable(label))
-    except (msgspec.DecodeError, ValueError, OverflowError):
-        return None
-    ends = [*(start for start, _, _ in runs[1:]), until_ms]
-    return Day(
-        tuple(
-            (start, min(end, until_ms), label)
-            for (start, label, sure), end in zip(runs, ends, strict=False)  # without runs there is no end, either
-            if (label, sure) != (QUIET, 0.0) and start < min(end, until_ms)
-        ),
-        until_ms,
-    )
-
-
-def sample_of(payload: bytes) -> Sample | None:
-    """Return what a state says, None where it makes no sense."""
-    try:
-        told = msgspec.json.decode(payload, type=State)
-        at_ms = _ms(told.ts)
-    except (msgspec.DecodeError, ValueError, OverflowError):
-        return None
-    level = min(max(told.level_dbfs, -200.0), 200.0)
-    return Sample(at_ms, level, told.speech_ratio, told.arousal, told.valence, told.microphone != "ok")
 
 
 def minutes(day: Day, samples: Sequence[Sample], first: int, last: int) -> list[Minute]:
@@ -126,7 +71,7 @@ def _held(samples: Sequence[Sample]) -> Iterator[tuple[int, int, Sample]]:
     """Yield from when to when what each sample says holds."""
     for sample, after in zip_longest(samples, samples[1:]):
         longest = sample.ts_ms + HOLDS_MS
-        end = longest if after is None else min(longest, after.ts_ms)
+        end = min(each for each in (longest, after and after.ts_ms, sample.until_ms) if each is not None)
         if end > sample.ts_ms:
             yield sample.ts_ms, end, sample
 
@@ -151,7 +96,3 @@ def _split(begin: int, end: int, earliest: int, latest: int) -> Iterator[tuple[i
         border = min(end, (minute + 1) * MINUTE_MS)
         yield minute, border - begin
         begin = border
-
-
-def _ms(text: str) -> int:
-    return round(1_000 * unix_s(text))

@@ -1,6 +1,8 @@
 """A store in a PostgreSQL database, for a building: through psycopg, which `roomtone[postgres]` brings."""
 
 import importlib.util
+import os
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from edge.errors import UnavailableError
-from edge.history.engine import Row, StoreError, Work
+from edge.history.engine import Row, StoreError, TakenError, Work
 
 _ONE_WRITER = 0x726F6F6D  # the number of a lock that whoever writes holds
+_ONE_RECORDER = _ONE_WRITER + 1  # and of one that a recorder holds while it lives
+# After so long, some 30 s, the server knows that a recorder's machine is gone, and gives its lock to the next one.
+_ALIVE = {"idle": 15, "interval": 5, "count": 3}
 _AT_A_TIME = 1_000  # rows
 _CONNECT_S = 5
 
@@ -33,8 +38,20 @@ class PostgresEngine:
         self._psycopg = psycopg
         with self._guarded():
             secret = {} if password is None else {"password": password}
-            self._database = psycopg.connect(address, connect_timeout=_CONNECT_S, autocommit=True, **secret)
+            name = f"roomtone {os.getpid()} on {platform.node()}"
+            self._database = psycopg.connect(
+                address, connect_timeout=_CONNECT_S, autocommit=True, application_name=name, **secret
+            )
             self._database.execute("SET synchronous_commit = on")
+
+    def claim(self) -> None:
+        with self._guarded():
+            for name, value in _ALIVE.items():
+                self._database.execute(f"SET tcp_keepalives_{name} = {value}")
+        if not self.ask("SELECT pg_try_advisory_lock(?)", (_ONE_RECORDER,))[0][0]:
+            holder = self.ask("SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) "
+                              "WHERE locktype = 'advisory' AND granted AND objid = ?", (_ONE_RECORDER,))  # fmt: skip
+            raise TakenError(self.place, holder[0][0] if holder else "somewhere")
 
     @contextmanager
     def writing(self) -> Iterator[Work]:

@@ -1,4 +1,4 @@
-"""What a store holds, and how one of an older version becomes one of this.
+"""What a store holds, how its sums are made, and how one of an older version becomes one of this.
 
 `event`: every event as it came, by its event_id. `minute`, `hour` and `day`: what was heard of a room in them, where
 anybody listened at all; a minute without a row is a gap. heard_ms is how long anybody listened, `minute_label` and
@@ -7,7 +7,12 @@ nothing was told. Times are UTC: milliseconds, minutes, hours and days since 197
 the days that have them, are summed up.
 """
 
-from edge.history.engine import Engine, StoreError
+from collections.abc import Sequence
+
+from edge.history.engine import Engine, StoreError, Work
+
+AT_A_TIME = 6_000  # parameters of a statement: minutes of full hours
+NAMELESS = "#"  # how what stands for a room's name begins when that is forgotten; no device is called so
 
 _MEANS = """heard_ms BIGINT NOT NULL, voiced_ms BIGINT NOT NULL, level_dbfs INTEGER, speech_permille INTEGER,
     arousal_permille INTEGER, valence_permille INTEGER"""
@@ -38,7 +43,7 @@ MEANS = ", ".join(
 VERSIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE kept (one INTEGER PRIMARY KEY, client_id TEXT NOT NULL, rolled_hour INTEGER NOT NULL)",
-        # What is told of a room up to until_minute is kept.
+        # What is told of a room up to until_minute is kept; of that minute itself, as far as it was told.
         """CREATE TABLE room (
             room INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, until_minute INTEGER NOT NULL DEFAULT 0
         )""",
@@ -98,3 +103,51 @@ def _require_known(engine: Engine, version: int) -> None:
     if version > len(VERSIONS):
         raise StoreError(f"{engine.place}: a history of version {version}, and this roomtone knows {len(VERSIONS)}: "
                          "install the newer one")  # fmt: skip
+
+
+def sum_up(work: Work, first: int, last: int, room: int | None = None) -> None:
+    """Write the hours from `first` up to, but without, `last` anew, of a room or of all, and the days they are of."""
+    rooms = all_rooms(work) if room is None else [room]
+    _clear(work, "hour", first, last, rooms)
+    for sql in _sums("minute", "hour", 60):
+        if room is None:
+            work.do(sql.format(where="minute >= ? AND minute < ?"), (60 * first, 60 * last))
+            continue
+        # A minute's rows lie together: the room's is looked for in each, not among those of all rooms.
+        for begin in range(60 * first, 60 * last, AT_A_TIME):
+            some = range(begin, min(begin + AT_A_TIME, 60 * last))
+            work.do(sql.format(where=f"room = ? AND minute IN ({marks(some)})"), (room, *some))
+    sum_days(work, first // 24, -(-last // 24), rooms)
+
+
+def sum_days(work: Work, first: int, last: int, rooms: Sequence[int]) -> None:
+    """Write rooms' days from `first` up to, but without, `last` anew."""
+    _clear(work, "day", first, last, rooms)
+    for sql in _sums("hour", "day", 24):
+        work.each(sql.format(where="room = ? AND hour >= ? AND hour < ?"),
+                  [(room, 24 * first, 24 * last) for room in rooms])  # fmt: skip
+
+
+def all_rooms(work: Work) -> list[int]:
+    return [room for (room,) in work.ask("SELECT room FROM room")]
+
+
+def marks(values: Sequence[object]) -> str:
+    """Return as many question marks."""
+    return ", ".join("?" * len(values))
+
+
+def _clear(work: Work, whole: str, first: int, last: int, rooms: Sequence[int]) -> None:
+    for table in (whole, f"{whole}_label"):
+        work.each(f"DELETE FROM {table} WHERE room = ? AND {whole} >= ? AND {whole} < ?",
+                  [(room, first, last) for room in rooms])  # fmt: skip
+
+
+def _sums(part: str, whole: str, parts: int) -> tuple[str, str]:
+    """Return SQL that sums means, and labels, of parts up to a whole's; {where}: of which parts."""
+    number = f"{part} / {parts}"
+    return (
+        f"INSERT INTO {whole} SELECT room, {number}, {MEANS} FROM {part} WHERE {{where}} GROUP BY room, {number}",
+        f"INSERT INTO {whole}_label SELECT room, {number}, label, sum(ms) FROM {part}_label WHERE {{where}} "
+        f"GROUP BY room, {number}, label",
+    )

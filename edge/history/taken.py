@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from edge.voice.payloads import Event, rfc3339, unix_s
+from edge.voice.payloads import Event, decoded, rfc3339, unix_s
 
 _LARGEST = {"seq": 2**63 - 1, "previous_duration_ms": 2**63 - 1, "bandwidth_hz": 2**31 - 1}
 _LONGEST = {"event_id": 64, "model": 128}
@@ -44,9 +44,9 @@ def storable(text: str) -> bool:
 def taken(payload: bytes) -> Taken | str:
     """Return an event, its room not yet known (0), or in words why it cannot be kept."""
     try:
-        event = msgspec.json.decode(payload, type=Event)
+        event = decoded(payload, Event)
         ts_ms = round(1_000 * unix_s(event.ts))
-    except (msgspec.DecodeError, ValueError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         return f"no event ({error})"
     if ts_ms < 0:
         return "before 1970"

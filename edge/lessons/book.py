@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.errors import InputError
+from edge.files import write_atomically
 from edge.lessons.lesson import MOST_LESSONS, Lesson
 from edge.lessons.page import MOST_BYTES, Page, decode, encode
 from edge.lessons.personal import Usual
-from edge.model.artifact import write_atomically
 
 log = logging.getLogger("roomtone.lessons")
 

@@ -66,9 +66,12 @@ class Teacher:
             self._book.usual.hear(embedding)
             self._heard_s = time.monotonic()
 
-    def teach(self, event: str | float, label: str) -> Lesson:
-        """Take in what was said at an event: its id, its Unix time, or LAST; when this returns, it is on disk. Raises
-        RefusedError."""
+    def teach(self, event: str | float, label: str) -> tuple[Lesson, str | None]:
+        """Take in what was said at an event: its id, its Unix time, or LAST; when this returns, it is on disk.
+
+        Returns the lesson, and the label of the one whose place it took, where that was of another change of the same
+        utterance. Raises RefusedError.
+        """
         with self._lock:
             if label not in self._labels:
                 raise RefusedError(f"no label of the model, which are {', '.join(self._labels)}")
@@ -80,8 +83,10 @@ class Teacher:
             else:
                 raise RefusedError(f"not among the last {MOST_HEARD} changes that the sensor heard since its start")
             lesson = Lesson(heard.event_id, label, time.time(), heard.embedding, heard.log_probs)
+            others = beside - {lesson.event_id}
+            replaced = next((each.label for each in self.lessons if each.event_id in others), None)
             self._write(lambda: self._book.add([lesson], instead_of=beside))
-            return lesson
+            return lesson, replaced
 
     def add(self, lessons: Sequence[Lesson]) -> None:
         """Take in lessons that were made elsewhere. Raises RefusedError."""

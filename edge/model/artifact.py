@@ -6,15 +6,14 @@ bytes, because tflite-runtime crashes on damaged graphs and ai-edge-litert runs 
 
 import hashlib
 import io
-import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import ArtifactError
+from edge.files import write_atomically
 from edge.model import runtime
 from edge.model.graph import Model, load_model
 from edge.model.manifest import Manifest, decode, encode
@@ -59,18 +58,25 @@ def read_artifact(path: str | Path) -> Artifact:
 
     Raises ArtifactError (one line with the path) for anything else than a whole, unaltered artifact.
     """
+    data = content(path)
+    try:
+        return unpack(data)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+
+
+def content(path: str | Path) -> bytes:
+    """Return what is in a file that may be an artifact. Raises ArtifactError (one line with the path)."""
     try:
         if not Path(path).is_file() and Path(path).exists():
-            raise ArtifactError("not a file")
+            raise ArtifactError(f"{path}: not a file")
         if Path(path).stat().st_size > MAX_FILE_BYTES:
-            raise ArtifactError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
-        return unpack(Path(path).read_bytes())
+            raise ArtifactError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB")
+        return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise ArtifactError(f"{path}: no such model file") from error
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
-    except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from error
 
 
 def load(path: str | Path) -> tuple[Artifact, Model | UtteranceModel]:
@@ -84,6 +90,8 @@ def load(path: str | Path) -> tuple[Artifact, Model | UtteranceModel]:
 
 def unpack(data: bytes) -> Artifact:
     """Return the artifact in `data`. Raises ArtifactError."""
+    if not data:
+        raise ArtifactError("empty: copy it again")
     if data[4:8] != _TFLITE_MAGIC:
         raise ArtifactError("not a TFLite model")
     try:
@@ -142,27 +150,6 @@ def write_artifact(path: str | Path, graph: bytes, manifest: Manifest) -> Artifa
     data = pack(graph, manifest)
     write_atomically(path, data)
     return unpack(data)
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Put `data` into a file that after a crash, or a power cut, is the old one or the new one. Raises OSError."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def digest_of(graph: bytes, manifest_text: bytes) -> str:

@@ -117,6 +117,11 @@ class Manifest(_Part, kw_only=True):
             f"clips that it was calibrated on get a label, all others {rest}"
         )
 
+    def silence_from(self, enter: float | None) -> str:
+        """`silence` of a sensor whose configuration says from where on to name a label (None: it leaves that to the
+        model): nothing is known of another threshold."""
+        return self.silence if enter is None else ""
+
 
 # Which fields belong to which forms.
 _BELONGS = {

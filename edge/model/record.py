@@ -1,8 +1,20 @@
 """What is written down of installed models: which one runs, which before it, and how a trial stands."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
+
+from edge.errors import ArtifactError
+from edge.model.artifact import Artifact
+
+
+class NotPermittedError(ArtifactError):
+    """A model is refused for what a setting of edge.model_store, `permitted_by`, would permit."""
+
+    def __init__(self, message: str, permitted_by: str) -> None:
+        super().__init__(message)
+        self.permitted_by = permitted_by
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,3 +53,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 def name(entry: Entry | None) -> str:
     """Return what to call a model in a message."""
     return "the bundled model" if entry is None else entry.model_id
+
+
+def entry_of(artifact: Artifact) -> Entry:
+    """Return what stands in a record of an artifact."""
+    manifest = artifact.manifest
+    return Entry(digest=artifact.digest, model_id=manifest.model_id, created=manifest.provenance.created)
+
+
+def instant(created: str) -> str:
+    """Return a time in a form whose order is that of time. Raises ArtifactError."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError as error:
+        raise ArtifactError(f"manifest: provenance.created: expected a time (RFC 3339), got {created!r}") from error
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat(timespec="microseconds")

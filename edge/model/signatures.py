@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import ArtifactError, ConfigError, InputError
-from edge.files import PlaceError, contents
-from edge.model.artifact import Artifact, signed, unpack, write_atomically
+from edge.files import PlaceError, contents, write_atomically
+from edge.model.artifact import Artifact, signed, unpack
+from edge.model.record import NotPermittedError
 
 _WHAT = b"roomtone model, SHA-256 of graph and manifest: "  # so that a signature of anything else does not fit
 
@@ -67,15 +68,23 @@ def verify(artifact: Artifact, trusted_keys: Iterable[str | Path]) -> str:
 
     Raises ArtifactError where none did, ConfigError for a key that cannot be read.
     """
+    if artifact.signature is None:
+        raise NotPermittedError("not signed: see `roomtone model sign`", "allow_unsigned")
+    return signer(artifact.signature, _message(artifact), trusted_keys)
+
+
+def signer(signature: bytes, message: bytes, trusted_keys: Iterable[str | Path]) -> str:
+    """Return which of the public keys signed a message.
+
+    Raises ArtifactError where none did, ConfigError for a key that cannot be read.
+    """
     from cryptography.exceptions import InvalidSignature
 
-    if artifact.signature is None:
-        raise ArtifactError("not signed (see `roomtone model sign`, or set edge.model_store.allow_unsigned)")
     names = []
     for path in trusted_keys:
         key = public_key(path)
         try:
-            key.verify(artifact.signature, _message(artifact))
+            key.verify(signature, message)
             return str(path)
         except InvalidSignature:
             names.append(str(path))

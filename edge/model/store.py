@@ -11,18 +11,17 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from edge.config import EdgeConfig, ModelStore
 from edge.errors import ArtifactError
-from edge.files import PlaceError
-from edge.model.artifact import Artifact, load, read_artifact, write_atomically
+from edge.files import PlaceError, write_atomically
+from edge.model.artifact import Artifact, content, read_artifact, unpack
 from edge.model.graph import Model
 from edge.model.pace import check_pace
-from edge.model.record import Entry, Record, Rejection, name
+from edge.model.record import Entry, NotPermittedError, Record, Rejection, entry_of, instant, name
 from edge.model.signatures import verify
 from edge.state_folder import state_folder
 
@@ -55,26 +54,37 @@ class Store:
 
     def install(self, path: Path) -> Entry:
         """Verify a file in every way, keep it and put it on trial. Raises ArtifactError or PlaceError."""
-        artifact, model = load(path)
+        data = content(path)
         try:
-            self._admit(artifact)
-            check_pace(artifact, model)
+            return self.take(data)
+        except NotPermittedError as error:
+            raise ArtifactError(f"{path}: {error}; edge.model_store.{error.permitted_by} permits it") from error
         except ArtifactError as error:
             raise ArtifactError(f"{path}: {error}") from error
-        manifest = artifact.manifest
-        entry = Entry(digest=artifact.digest, model_id=manifest.model_id, created=manifest.provenance.created)
+
+    def take(self, data: bytes) -> Entry:
+        """Install what is in a file. No interpreter sees it before its signature is known to be good."""
+        artifact, entry = self._examined(data)
+        check_pace(artifact, artifact.load())
         with self._locked():
             record = self.read()
-            self._refuse_older(record, entry, path)
+            self._refuse_older(record, entry)
             if record.current == entry:
                 return entry
-            write_atomically(self.folder / entry.file, path.read_bytes())
+            write_atomically(self.folder / entry.file, data)
             before, older = record.current, record.previous
             if record.trial_starts is not None:  # what is itself still on trial is no model to go back to
                 before, older = record.previous, record.older
             self._write(Record(current=entry, previous=before, older=older, trial_starts=0, newest=record.newest))
             self._tidy()
         return entry
+
+    def examine(self, data: bytes) -> Entry:
+        """Return what a file's content is, if it may be installed: all of `take` that runs no graph and writes nothing.
+
+        Raises ArtifactError.
+        """
+        return self._examined(data)[1]
 
     def open(self) -> tuple[Artifact, Model, Entry | None] | None:
         """Return the model to run, verified, and its entry where it is on trial; None where it is the bundled one.
@@ -115,7 +125,7 @@ class Store:
         with _said(), self._locked():
             record = self.read()
             if record.current == entry:
-                newest = max(record.newest, _instant(entry.created))
+                newest = max(record.newest, instant(entry.created))
                 self._write(msgspec.structs.replace(record, older=None, trial_starts=None, newest=newest))
                 self._tidy()
                 log.info("model %s has passed its trial", entry.model_id)
@@ -143,6 +153,13 @@ class Store:
             self._write(Record(current=record.previous, previous=record.current, newest=record.newest))
             return record.previous
 
+    def _examined(self, data: bytes) -> tuple[Artifact, Entry]:
+        artifact = unpack(data)
+        self._admit(artifact)
+        entry = entry_of(artifact)
+        self._refuse_older(self.read(), entry)
+        return artifact, entry
+
     def _load(self, entry: Entry) -> tuple[Artifact, Model]:
         path = self.folder / entry.file
         found = read_artifact(path)
@@ -158,14 +175,10 @@ class Store:
         if not self._settings.allow_unsigned:
             verify(artifact, self._settings.trusted_keys)
 
-    def _refuse_older(self, record: Record, entry: Entry, path: Path) -> None:
-        if self._settings.allow_older:
-            return
-        if _instant(entry.created) < record.newest:
-            raise ArtifactError(
-                f"{path}: made {entry.created}, older than what was installed before ({record.newest}); "
-                f"edge.model_store.allow_older permits it"
-            )
+    def _refuse_older(self, record: Record, entry: Entry) -> None:
+        if not self._settings.allow_older and instant(entry.created) < record.newest:
+            older = f"made {entry.created}, older than what was installed before ({record.newest})"
+            raise NotPermittedError(older, "allow_older")
 
     def _reject(self, record: Record, reason: str) -> Record:
         failed = record.current
@@ -234,12 +247,3 @@ def _said() -> Iterator[None]:
         yield
     except PlaceError as error:
         log.error("%s", error)
-
-
-def _instant(created: str) -> str:
-    """Return a time in a form whose order is that of time. Raises ArtifactError."""
-    try:
-        moment = datetime.fromisoformat(created)
-    except ValueError as error:
-        raise ArtifactError(f"manifest: provenance.created: expected a time (RFC 3339), got {created!r}") from error
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,5 +1,6 @@
 """The model that runs: the one that the config names, else the installed one, else the bundled one; and its trial."""
 
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from edge.model.pace import BUSIEST
 from edge.model.record import Entry
 from edge.model.store import TRIAL_S, Store, store_of
 from edge.sound.blocks import BLOCK_S
+
+log = logging.getLogger("roomtone.models")
 
 
 @dataclass(slots=True)
@@ -46,7 +49,16 @@ class Chosen:
 
 
 def choose(config: EdgeConfig, bundled: Path) -> Chosen:
-    """Return the model that the config names, else the installed one, else the bundled one. Raises ArtifactError."""
+    """Return the model that the config names, else the installed one, else the bundled one, and log where it will
+    hardly ever name anything. Raises ArtifactError."""
+    chosen = _chosen(config, bundled)
+    manifest = chosen.artifact.manifest
+    if silence := manifest.silence_from(config.decision.enter):
+        log.warning("model %s %s", manifest.model_id, silence)
+    return chosen
+
+
+def _chosen(config: EdgeConfig, bundled: Path) -> Chosen:
     if config.model is None and (store := store_of(config)) is not None and (opened := store.open()) is not None:
         artifact, model, trying = opened
         return Chosen(artifact, model, None if trying is None else Trial(store, trying))

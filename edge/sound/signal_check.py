@@ -15,22 +15,26 @@ CLIPPED_RATIO = 0.01  # of a block's samples
 class SignalCheck:
     """Fed with every block, says whether sound that flows is worth anything.
 
-    `zeros` or `constant` after DEAD_S of nothing else, `clipped` after CLIPPED_S in which every block has at least
-    CLIPPED_RATIO of its samples at full scale; None again with the first block that is not so.
+    `zeros` or `constant` after DEAD_S of nothing else, until the first block that is worth something; `clipped` after
+    CLIPPED_S in which every block has at least CLIPPED_RATIO of its samples at full scale, until CLIPPED_S in which
+    none has: music at the edge of it would come and go many times a minute.
     """
 
     def __init__(self) -> None:
+        self._told: str | None = None
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: to be called when the sound was interrupted."""
+        """Begin anew: to be called when the sound was interrupted. What was dead, and is no better, is so at once."""
         self._kind: str | None = None
         self._blocks = 0  # in a row, of this kind
+        if self._told == "clipped":
+            self._told = None
 
     @property
-    def suspects(self) -> bool:
-        """Whether the last block was zeros, constant or clipped, for however short a time."""
-        return self._kind is not None
+    def lasted_s(self) -> float:
+        """For how long the sound has been of the kind of its last block."""
+        return self._blocks * BLOCK_S
 
     def process(self, block: Block) -> str | None:
         """Take a block; return a reason code of edge/sound/faults.py, or None."""
@@ -38,7 +42,11 @@ class SignalCheck:
         self._blocks = self._blocks + 1 if kind == self._kind else 1
         self._kind = kind
         # Whole blocks: a sum of 0.08 s is off by an ulp, and a limit must not depend on that.
-        return None if self._blocks < math.ceil((CLIPPED_S if kind == "clipped" else DEAD_S) / BLOCK_S) else kind
+        if self._blocks >= math.ceil((DEAD_S if kind in ("zeros", "constant") else CLIPPED_S) / BLOCK_S):
+            self._told = kind
+        elif kind is None and self._told != "clipped":
+            self._told = None
+        return self._told
 
 
 def _kind(samples: np.ndarray, offset: float) -> str | None:

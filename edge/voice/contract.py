@@ -6,24 +6,35 @@ from pathlib import Path
 import msgspec
 
 from edge.voice.history import HistoryAnswer, HistoryGet
-from edge.voice.payloads import Event, Health, Link, Settings, SettingsCommand, State, Switch, Timeline
+from edge.voice.models import Install, Model
+from edge.voice.payloads import Event, Health, Link, Recent, Settings, SettingsCommand, State, Switch, Timeline
 from edge.voice.teaching import Forget, Lessons, Teach
 
 FOLDER = Path(__file__).parent / "schemas"
 
-# status and listening are bare words on the wire: their schemas describe them as JSON strings.
+# status, listening, its command and the recorder's status are bare words on the wire: their schemas describe them as
+# JSON strings.
 PAYLOADS = {
     "status": Link,
     "state": State,
     "event": Event,
     "timeline": Timeline,
+    "recent": Recent,
     "health": Health,
     "listening": Switch,
     "settings": Settings,
     "lessons": Lessons,
+    "model": Model,
 }
-HISTORY = {"history/get": HistoryGet, "history/answer": HistoryAnswer}  # of a recorder
-COMMANDS = {"settings/set": SettingsCommand, "teach": Teach, "forget": Forget}  # what the sensor takes
+HISTORY = {"history/recorder": Link, "history/get": HistoryGet, "history/answer": HistoryAnswer}  # of a recorder
+# What the sensor takes.
+COMMANDS = {
+    "listening/set": Switch,
+    "settings/set": SettingsCommand,
+    "teach": Teach,
+    "forget": Forget,
+    "model/install": Install,
+}
 
 
 def documents() -> dict[str, str]:

@@ -4,17 +4,23 @@ Source: Home Assistant's MQTT integration, "Device discovery payload". The entit
 else (edge/voice/payloads.py); nothing is published for Home Assistant alone but the description.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
 from edge import __version__
 from edge.config import Device, EdgeConfig
 from edge.labels import QUIET, UNKNOWN
-from edge.voice.payloads import NO_PROBLEM, ROOT, LogLevel
+from edge.voice.microphone import NO_PROBLEM
+from edge.voice.models import OFFERED
+from edge.voice.payloads import ROOT, SETTABLE, LogLevel
 
 LEVELS = get_args(LogLevel)
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _NO_HOURS = "off"
+_INSTALLABLE = ("offered", "went-back")  # results of a model that `model/install` installs
+# A button is pressed unasked, which must not open a microphone: the quiet hours that were set stay.
+_RESET = json.dumps({"reset": [*(name for name in SETTABLE if name != "quiet_hours"), "calibration"]})
 
 
 def topic(config: EdgeConfig, device: str) -> str:
@@ -23,10 +29,16 @@ def topic(config: EdgeConfig, device: str) -> str:
 
 
 def discovery(
-    device: Device, labels: list[str], model_id: str, moods: Sequence[str] = (), *, teachable: bool = False
+    device: Device,
+    labels: list[str],
+    model_id: str,
+    moods: Sequence[str] = (),
+    *,
+    teachable: bool = False,
+    updated: bool = False,
 ) -> dict[str, Any]:
     """Return the message: device, origin, and a component per entity. moods: all that can be said, if any can.
-    teachable: whether lessons can be given."""
+    teachable: whether lessons can be given. updated: whether models come over the air."""
     base = f"{ROOT}/{device.id}"
     linked = {"topic": f"{base}/status"}
     healthy = ", ".join(f"'{state}'" for state in NO_PROBLEM)
@@ -106,7 +118,7 @@ def discovery(
                           "value_json.quiet_hours.start ~ '-' ~ value_json.quiet_hours.end"),
             setting("log_level", "select", "Log level", '{"log_level": "{{ value }}"}', options=list(LEVELS)),
             setting("calibrate", "button", "Calibrate the empty room", '{"calibrate": true}', icon="mdi:tune"),
-            setting("reset", "button", "Reset settings", '{"reset": true}'),
+            setting("reset", "button", "Reset settings except quiet hours", _RESET),
             state("level", "sensor", "Level", "value_json.level_dbfs", unit_of_measurement="dBFS", **decibels),
             state("snr", "sensor", "Signal to noise", "value_json.snr_db", unit_of_measurement="dB", **decibels),
             state("reason", "sensor", "Microphone", "value_json.microphone", hears=False, entity_category="diagnostic"),
@@ -141,6 +153,19 @@ def discovery(
               for of in ("right", "chance") for when in ("before", "after")),
             component("lessons-help", "binary_sensor", "Lessons help",
                       value_template="{{ 'ON' if value_json.in_use else 'OFF' }}", **told),
+        ]  # fmt: skip
+    if updated:
+        called = "value_json.{0}.model ~ ' ' ~ value_json.{0}.sha256[:8]"
+        # What was refused is no version to be installed.
+        newest = f"({called.format('offered')}) if value_json.result in {list(_INSTALLABLE)} else installed"
+        shown = (f"{{% set installed = {called.format('installed')} %}}"
+                 f"{{{{ {{'installed_version': installed, 'latest_version': {newest},"
+                 " 'in_progress': value_json.result == 'trying',"
+                 " 'release_summary': value_json.reason | default('', true)} | tojson }}")  # fmt: skip
+        components |= [
+            component("model", "update", "Model", hears=False, state_topic=f"{base}/model", value_template=shown,
+                      command_topic=f"{base}/model/install", payload_install=f'{{"sha256": "{OFFERED}"}}',
+                      entity_category="config", icon="mdi:brain"),
         ]  # fmt: skip
     return {
         "device": {

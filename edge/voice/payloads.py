@@ -5,16 +5,14 @@ arousal and valence are -1 to 1 (edge/hearing/affect.py).
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from edge.voice.microphone import Ear, Microphone
+
 ROOT = "roomtone"  # every topic is ROOT/<device>/...
 SCHEMA = 1
-
-# Microphone states that are no problem: it does not listen on purpose, or it listens, or is about to.
-ON_PURPOSE = ("off", "quiet-hours")
-NO_PROBLEM = ("ok", "starting", *ON_PURPOSE)
 
 # In JSON Schema's dialect of patterns `$` is the very end; in Python's a newline may follow, hence the rest.
 Time = Annotated[
@@ -57,7 +55,7 @@ class State(Payload, kw_only=True):
     snr_db: float | None
     level_dbfs: float
     clipped_ratio: Ratio
-    microphone: str
+    microphone: Ear
     model: str
     seq: Count
 
@@ -95,19 +93,17 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
     worst: float | None = None
 
 
-class Microphone(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is `ok`, `off`, or a fault's reason code; `detail` says it in words."""
-
-    state: str
-    detail: str = ""
-
-
 class BrokerLink(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong between the sensor and the broker, and what was last (and when it was noticed)."""
+    """What is wrong between the sensor and the broker, and what was last (and when it was noticed); with TLS, when the
+    broker's certificate ends, and the sensor's own. The broker that is used, and why it is the second of two."""
 
     problem: str | None = None
     last_problem: str | None = None
     last_problem_ts: Time | None = None
+    certificate_ends: Time | None = None
+    own_certificate_ends: Time | None = None
+    address: str | None = None
+    away: str | None = None
 
 
 class Health(Payload, kw_only=True):
@@ -140,6 +136,10 @@ class Timeline(Payload, kw_only=True):
 
     ts: Time
     runs: Annotated[list[tuple[Time, Label, Ratio]], msgspec.Meta(max_length=1_440)]
+
+
+class Recent(Timeline, kw_only=True):
+    """What came since the last `timeline`, and the minute before (retained; only of a day of many runs)."""
 
 
 class Hours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,6 +207,19 @@ class Settings(Payload, kw_only=True):
 
 Link = Literal["online", "offline"]
 Switch = Literal["ON", "OFF"]
+
+
+P = TypeVar("P")
+
+
+def decoded(payload: bytes, kind: type[P]) -> P:
+    """Return a message as what it is. Raises ValueError, in words, where it makes no sense, whoever made it."""
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def rfc3339(unix_s: float) -> str:

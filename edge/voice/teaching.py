@@ -19,7 +19,8 @@ class Taught(msgspec.Struct, frozen=True, kw_only=True):
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the last command: `done`, or not, and why. `event_id` is as it was sent; of `last`, the one that
-    was meant, where there is one."""
+    was meant, where there is one. `instead_of`: the label of the lesson that this one took the place of, where that was
+    at another change of the same utterance."""
 
     command: Literal["teach", "forget"]
     event_id: EventId
@@ -27,6 +28,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     done: bool
     reason: str | None = None
     ts: Time
+    instead_of: Label | None = None
 
 
 class Lessons(Payload, kw_only=True):

@@ -29,12 +29,15 @@ from edge.config import EdgeConfig
 from edge.errors import InputError
 from edge.history.engine import Engine, Row, Work
 from edge.history.looking import HOURS_OF_WEEK, names, past, steps
-from edge.history.minutes import MINUTE_MS, Day, Sample
+from edge.history.minutes import MINUTE_MS
 from edge.history.postgres import PostgresEngine
 from edge.history.recorder import LONGEST_WAIT_S
+from edge.history.schema import all_rooms, sum_days
 from edge.history.sqlite import SqliteEngine
-from edge.history.store import History, sum_days
+from edge.history.store import History
 from edge.history.taken import Taken, event_of, packed
+from edge.history.told.days import Day
+from edge.history.told.samples import Sample
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.voice.sequence import uuid7
 from tests.conftest import DASHBOARD
@@ -185,7 +188,7 @@ def fill(history: History, talks: Sequence[Talk]) -> None:
                 work.do("UPDATE kept SET rolled_hour = ?", (last // 60,))
         history.sum_up(last // 60)
     with engine.writing() as work:
-        sum_days(work, begin // DAY, END // DAY + 1)
+        sum_days(work, begin // DAY, END // DAY + 1, all_rooms(work))
 
 
 def _in_detail(work: Work, talks: Sequence[Talk], summed: Sequence[Told], day: int, first: int, last: int) -> None:

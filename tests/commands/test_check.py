@@ -12,7 +12,9 @@ from edge.delivery.access import access
 from edge.errors import ConfigError
 from edge.model.signatures import keygen
 from tests.commands.test_cli import complaint, roomtone
+from tests.support.broker import free_port
 from tests.support.certificates import Authority
+from tests.support.daemon import switched
 from tests.test_files import LIKE_ANYBODY
 
 
@@ -68,6 +70,46 @@ SECRETS = {
     "empty": "is empty: write the password into it",
     "latin": "not UTF-8 text",
 }
+
+
+def verdict(capsys, *arguments: str) -> tuple[int, str]:
+    """Return the status of a check, and the last line that it prints."""
+    status = main(["check", *arguments])
+    return status, capsys.readouterr().out.splitlines()[-1]
+
+
+def test_valid_is_said_last_and_only_of_what_is(trouble, capsys):
+    file = trouble / "c.yaml"
+    broker = {"host": "h", "username": "u", "password_file": str(trouble / "nowhere")}
+    camera = {"command": ["cat"], "command_input": "{password}", "password_file": str(trouble / "empty")}
+    for edge, says in (
+        ({}, "valid"),
+        ({"mqtt": broker}, "not valid; look at: broker"),
+        ({"audio": camera}, "not valid; look at: microphone"),
+        ({"audio": camera, "mqtt": broker}, "not valid; look at: microphone, broker"),
+        ({"model_store": {"trusted_keys": [str(trouble / "file")]}}, "not valid; look at: trusted keys"),
+        ({"state_folder": str(trouble / "file")}, "not valid; look at: state folder"),
+        ({"model": str(trouble / "file")}, "valid; look at: model"),
+    ):
+        file.write_text(yaml.safe_dump({"edge": {"state_folder": str(trouble / "state"), **edge}}))
+        status, last = verdict(capsys, str(file))
+        assert (status == 0, last) == (says == "valid", f"{file}: {says}")
+        if "microphone" in says or "broker" in says or "keys" in says:
+            main(["--config", str(file), "doctor"])
+            assert f"FAIL  configuration: {file}: edge." in capsys.readouterr().out
+
+
+def test_live_each_thing_is_said_once_and_a_verdict_last(tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"edge": {
+        "state_folder": str(tmp_path / "state"), "mqtt": {"host": "127.0.0.1", "port": free_port()},
+        "audio": {"command": ["false"]},
+    }}))  # fmt: skip
+    switched(tmp_path / "state", "ON")
+    done = roomtone("check", "--live", cwd=tmp_path)
+    assert done.returncode == 69
+    assert done.stdout.splitlines()[-1] == "config.yaml: valid; look at: microphone, broker"
+    kinds = [line.removeprefix("roomtone: ").partition(" ")[0].rstrip(":") for line in done.stderr.splitlines()]
+    assert kinds == ["microphone", "broker"]
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -6,10 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 import soundfile
 
 from edge.commands.demo import RECORDING
+from edge.commands.plot import Track, figure_of
+from edge.hearing.observation import NOTHING_YET
+from edge.labels import QUIET, UNKNOWN
+from edge.model.manifest import DecisionDefaults
+from edge.sound.blocks import BLOCK_SAMPLES, Block
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 
@@ -105,3 +112,23 @@ def test_run_recognises_what_comes_on_standard_input(tmp_path, sound, case):
         assert b"`ffmpeg -i pipe:0 -f wav -` makes one" in done.stderr
     else:
         assert done.returncode == 0, done.stderr
+
+
+def test_words_of_a_drawn_strip_stand_in_their_stretch_or_not_at_all():
+    """Eleven labels, too: more than there are colours."""
+    pytest.importorskip("matplotlib")
+    labels = [f"label-{letter}" for letter in "abcdefghijk"]
+    track = Track()
+    heard = [QUIET] * 2 + [UNKNOWN] * 8 + [label for label in labels for _ in range(5)] + [QUIET] * 440
+    for number, label in enumerate(heard, start=1):
+        block = Block(samples=np.zeros(BLOCK_SAMPLES, np.float32), end_s=0.08 * number, captured_at=0.0)
+        track.add(block, msgspec.structs.replace(NOTHING_YET, at_s=0.08 * number, label=label))
+    figure = figure_of("a", track, labels, DecisionDefaults())
+    figure.canvas.draw()
+    said, score = figure.axes[-1], figure.axes[-2]
+    shown = [text for text in said.texts if text.get_visible()]
+    assert [text.get_text() for text in shown] == ["quiet"]
+    inside = said.get_window_extent()
+    assert all(inside.x0 <= text.get_window_extent().x0 and text.get_window_extent().x1 <= inside.x1 for text in shown)
+    explained = [text.get_text() for text in score.get_legend().get_texts()]
+    assert explained == [*labels, "enter", "exit", QUIET, UNKNOWN]

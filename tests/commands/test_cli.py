@@ -77,7 +77,7 @@ BAD_MODELS = {
     "not a model": (b"hello" * 100, "not a TFLite model"),
     "graph altered": (flipped(MODEL, 5_000), "altered or damaged: the SHA-256 of graph and manifest does not match"),
     "cut short": (MODEL[: len(MODEL) // 2], "damaged or cut short"),
-    "empty": (b"", "not a TFLite model"),
+    "empty": (b"", "empty: copy it again"),
 }
 
 
@@ -140,11 +140,12 @@ def test_what_is_too_little_for_a_label_does_not_look_like_enough(tmp_path):
         assert lines[-1].startswith(f"  in all: {said}")
 
 
-def test_a_recording_to_run_on_that_is_not_one_is_66(tmp_path):
+def test_a_recording_to_run_on_that_is_not_one_is_66(tmp_path, broker):
     (tmp_path / "text.wav").write_text("no sound at all\n" * 50)
     (tmp_path / "config.yaml").write_text(f"edge: {{mqtt: {{host: 127.0.0.1, port: {free_port()}}}}}")
     said = complaint(roomtone("run", "--input", "text.wav", cwd=tmp_path), 66)
     assert "text.wav: not a readable sound file" in said
+    (tmp_path / "config.yaml").write_text(f"edge: {{mqtt: {{host: 127.0.0.1, port: {broker.port}}}}}")
     done = subprocess.run(
         [sys.executable, "-m", "edge", "run", "--input", "-"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, input=b"", capture_output=True, timeout=PATIENCE_S,
@@ -175,12 +176,23 @@ def test_a_broker_that_does_not_let_us_in_is_69(tmp_path, case, virtual_micropho
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["sing"], ["classify"], ["run", "--loud"], ["model", "praise"], ["demo", "--seconds", "-5"]]
+    ("arguments", "says"),
+    [
+        ([], "roomtone: the following arguments are required: COMMAND, one of run, demo, "),
+        (["clasify"], "roomtone: COMMAND: no clasify (there are run, demo, "),
+        (["classify"], "the following arguments are required: FILE (help: roomtone classify --help)"),
+        (["run", "--loud"], "roomtone: unrecognized arguments: --loud"),
+        (["model", "praise"], "roomtone model: VERB: no praise (there are info, "),
+        (["demo", "--seconds", "-5"], "roomtone demo: --seconds: expected a positive number of seconds, got '-5'"),
+        (["--log-level", "inof", "run"], "did you mean info?"),
+        (["watch", "--once", "--exec", "true"], "roomtone: --once and --exec: "),
+    ],
 )
-def test_wrong_usage_is_2(tmp_path, arguments):
+def test_wrong_usage_is_one_line_and_64(tmp_path, arguments, says):
     done = roomtone(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("usage: roomtone")
+    assert done.returncode == 64
+    (line,) = done.stderr.splitlines()
+    assert says in line
 
 
 def commands(made: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

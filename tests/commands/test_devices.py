@@ -1,5 +1,6 @@
 """Real ALSA devices with the manners of cheap hardware (strict_pcm.c): listed, opened as they are, resampled, busy."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -119,7 +120,8 @@ def test_devices_lists_and_meters(
         assert 16_000 in found["default"].rates_hz
         assert [device.name for device in found.values() if device.chosen] == ["stubborn"]
         assert require_source(Audio(microphone="STUBB")) == "stubborn"
-        assert input_devices("nobody")[1].reason == "absent"
+        missing = input_devices("nobody")[1]
+        assert (missing.reason, missing.detail) == ("absent", "none has 'nobody' in its name")
         # A full-scale square wave is 0 dBFS; a tenth of it is -20, and so is this tone, whose peaks are higher by 3 dB.
         tone = 3_277 * np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ)
         with microphone.humming(tone.astype(np.int16)):
@@ -134,13 +136,45 @@ def test_devices_lists_and_meters(
     assert len(gone.splitlines()) == 1
 
 
+@pytest.mark.parametrize("known_by", ["its name", "its socket"])
+def test_a_sound_server_that_is_gone_is_told_so_to_whoever_asks_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], known_by: str
+) -> None:
+    """As the running sensor says, which heard by it; and the doctor has nobody plug in what is there."""
+    with VirtualMicrophone(tmp_path / "microphone") as microphone:
+        microphone.plug_into(monkeypatch)
+        monkeypatch.delenv("PULSE_SERVER")
+        monkeypatch.chdir(tmp_path)
+        assert main(["devices"]) == 0
+        microphone.kill()
+        if known_by == "its socket":
+            (microphone.folder / "home" / ".config" / "pulse" / "client.conf").write_text("autospawn = no\n")
+            (microphone.folder / "pulse").mkdir(exist_ok=True)
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind(str(microphone.folder / "pulse" / "native"))
+        capsys.readouterr()
+        assert main(["devices"]) == UnavailableError.exit_status
+        assert main(["doctor", "--anyway"]) == UnavailableError.exit_status
+        said = capsys.readouterr()
+        assert said.err.startswith("roomtone: microphone: the sound server does not answer")
+        assert "FAIL  microphone: the sound server does not answer" in said.out
+
+
+@pytest.mark.parametrize(
+    ("audio", "asked"),
+    [("{}", ""), ("{microphone: USB}", ", and so none with 'USB' in its name")],
+    ids=["any", "named"],
+)
 def test_a_machine_without_a_microphone_is_told_so_and_not_sent_to_where_it_looks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], audio: str, asked: str
 ) -> None:
     monkeypatch.delenv("PULSE_SERVER", raising=False)
+    for variable in ("HOME", "XDG_RUNTIME_DIR"):  # where no sound server was
+        monkeypatch.setenv(variable, str(tmp_path))
     if input_devices()[0]:
         pytest.skip("this machine has a microphone")
-    assert main(["devices"]) == UnavailableError.exit_status
+    (tmp_path / "config.yaml").write_text(f"edge: {{audio: {audio}}}")
+    assert main(["--config", str(tmp_path / "config.yaml"), "devices"]) == UnavailableError.exit_status
     said = capsys.readouterr().err
-    assert said.startswith("roomtone: microphone: this machine has none: plug one in")
+    assert said.startswith(f"roomtone: microphone: this machine has none{asked}: plug one in")
     assert "roomtone devices" not in said

@@ -68,15 +68,17 @@ def test_no_microphone_and_no_broker_are_69_with_a_remedy(tmp_path):
     assert "No Such Device" in lines["microphone"]
     assert "level" not in lines
     assert lines["broker"].startswith("FAIL")
-    assert "connection refused: start it" in lines["broker"]
+    assert "connection refused: correct edge.mqtt, or start the broker" in lines["broker"]
 
 
 def test_a_secret_that_is_not_there_is_named_with_no_remedy_of_another_trouble(tmp_path):
     edge = settings(free_port(), tmp_path)
     edge["mqtt"]["password_file"] = str(tmp_path / "password")
     status, lines = doctor(tmp_path, edge, PULSE_SERVER="unix:/nowhere")
-    assert status == 69  # the microphone's, which comes first
+    assert status == 78  # the configuration's, which comes first
     why = f"edge.mqtt.password_file: {tmp_path}/password: cannot be read (No such file or directory)"
+    assert lines["configuration"].startswith("FAIL  configuration: ")
+    assert lines["configuration"].endswith(f"config.yaml: {why}")
     assert lines["broker"] == f"FAIL  broker: {why}"
     assert lines["secrets"] == "ok    secrets: none are there"
 

@@ -10,11 +10,14 @@ import pytest
 
 from edge.commands.cli import main
 from edge.config import EdgeConfig
-from edge.history.minutes import Day, Sample
 from edge.history.place import opened
 from edge.history.taken import taken
+from edge.history.told.days import Day
+from edge.history.told.samples import Sample
 from edge.voice.payloads import Event, rfc3339
 from edge.voice.sequence import uuid7
+from tests.support.patience import PATIENCE_S
+from tests.support.terminal import Terminal
 
 HOUR_MS = 3_600_000
 
@@ -52,6 +55,26 @@ def test_rooms_are_shown_in_a_row_each(store, capsys):
     assert lines[1].split()[1:3] == ["0", "min"]
 
 
+@pytest.mark.parametrize(("days", "step"), [("30", "days"), ("2", "hours"), ("365", "weeks")])
+def test_a_narrow_terminal_shows_the_newest_steps(tmp_path, capsys, monkeypatch, days, step):
+    place = str(tmp_path / "history.sqlite")
+    until = (round(1_000 * time.time()) // HOUR_MS + 1) * HOUR_MS
+    kept = opened(EdgeConfig(), place, create=True)
+    kept.take_days({"living-room": (Day(((until - 2 * HOUR_MS, until, "happy"),), until), [])})
+    kept.sum_up(until // HOUR_MS)
+    kept.engine.close()
+    monkeypatch.setenv("COLUMNS", "70")
+    assert history("show", "--store", place, "--days", days) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 70
+    assert lines[-1].endswith("█")  # now, after a time in which nobody listened
+    shown = lines[-1].count("·") + lines[-1].count("█")
+    assert all(word in " ".join(lines[:-1]).split() for word in ("last", str(shown), step))
+    monkeypatch.setenv("COLUMNS", "160")
+    assert history("show", "--store", place, "--days", days) == 0
+    assert f"spoken, by {step[:-1]}" in capsys.readouterr().out
+
+
 def test_a_small_share_is_told_in_minutes(tmp_path, capsys):
     place = str(tmp_path / "history.sqlite")
     until = round(1_000 * time.time()) // HOUR_MS * HOUR_MS
@@ -77,7 +100,7 @@ def test_a_room_is_shown_in_full_by_hour_of_the_week_and_day(store, capsys):
 
 def test_what_is_exported_is_what_is_kept(store, tmp_path, capsys):
     for what, count in (("events", 3), ("minutes", 540), ("hours", 9)):
-        file = tmp_path / f"{what}.csv"
+        file = tmp_path / "tables" / f"{what}.csv"  # whose folder is made, too
         assert history("export", "--store", store, "--what", what, str(file)) == 0
         assert capsys.readouterr().out == f"{file}: {count} {what}\n"
         assert file.stat().st_mode & 0o777 == 0o600
@@ -89,7 +112,7 @@ def test_what_is_exported_is_what_is_kept(store, tmp_path, capsys):
     assert history("export", "--store", store, "--days", "1", "-") == 0
     [event] = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (event["event_type"], event["mood"], event["arousal"]) == ("happy", "bright", "")
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_parquet_says_the_same_as_csv(store, tmp_path):
@@ -110,6 +133,23 @@ def test_parquet_says_the_same_as_csv(store, tmp_path):
                     assert float(text) == value
 
 
+def test_a_file_that_is_called_parquet_is_one(store, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (roomtone[parquet])")
+    for number, (form, begins) in enumerate([([], b"PAR1"), (["--format", "csv"], b"even")]):
+        path = tmp_path / f"{number}.parquet"
+        assert history("export", "--store", store, *form, str(path)) == 0
+        assert path.read_bytes()[:4] == begins
+
+
+def test_what_no_export_can_be_is_refused_by_its_name(store, tmp_path, capsys):
+    """A spreadsheet that opened it would call it damaged."""
+    path = tmp_path / "e.xlsx"
+    assert history("export", "--store", store, str(path)) == 64
+    assert "e.xlsx: csv and parquet are written" in capsys.readouterr().err
+    assert not path.exists()
+    assert history("export", "--store", store, "--format", "csv", str(path)) == 0
+
+
 def test_without_pyarrow_it_says_what_to_install(store, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert history("export", "--store", store, "--format", "parquet", str(tmp_path / "x.parquet")) == 69
@@ -119,10 +159,40 @@ def test_without_pyarrow_it_says_what_to_install(store, tmp_path, monkeypatch, c
 def test_a_room_is_forgotten_by_name(store, capsys):
     today = rfc3339(time.time())[:10]
     assert history("forget", "--store", store, "kitchen", "--before", today) == 0
-    assert "deleted from" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "deleted from" in said
+    assert "roomtone forget" not in said  # which would take all of it off the broker
     assert history("forget", "--store", store, "kitchen") == 0
     assert history("export", "--store", store, "--what", "hours", "-") == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("room,start")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("Kitchen", "kitchen"), ("Living Room", "living-room")])
+def test_a_room_as_people_write_it_is_told_as_sensors_do(store, capsys, name, meant):
+    with pytest.raises(SystemExit):
+        history("forget", "--store", store, name)
+    assert f"got {name!r}: did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_somebody_at_a_terminal_is_asked_before_a_room_is_forgotten(store):
+    for answer, left in (("", 9), ("no", 9), ("yes", 0)):
+        with Terminal("history", "forget", "--store", store, "kitchen") as terminal:
+            terminal.wait_for(r"kitchen: delete 3 events, 540 minutes and 9 hours from .*\? \[y/N\] ")
+            terminal.type(answer)
+            terminal.wait_for("nothing was deleted" if left else "`roomtone forget kitchen` takes that off")
+            assert terminal.process.wait(PATIENCE_S) == 0
+        kept = opened(EdgeConfig(), store)
+        assert len(kept.engine.ask("SELECT hour FROM hour")) == left
+        kept.engine.close()
+
+
+def test_what_is_forgotten_is_shown_no_more(store, capsys):
+    assert history("forget", "--store", store, "kitchen") == 0
+    capsys.readouterr()
+    assert history("show", "--store", store) == 0
+    assert "kitchen" not in capsys.readouterr().out
+    assert history("show", "--store", store, "--room", "kitchen") == 69
+    assert "there are attic" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -130,16 +200,21 @@ def test_a_room_is_forgotten_by_name(store, capsys):
     [
         (["show", "--room", "kitchne"], 69, "nothing is kept of it in {store}: did you mean kitchen?"),
         (["forget", "cellar"], 69, "there are attic, kitchen"),
-        (["forget", "kitchen", "--before", "2999-01-01"], 2, "that day is still to come"),
-        (["show", "--time-zone", "Mars/Olympus"], 2, "unknown time zone 'Mars/Olympus'"),
-        (["export", "--format", "parquet", "-"], 2, "name a file for --format parquet"),
+        (["forget", "kitchen", "--before", "2999-01-01"], 64, "that day is still to come"),
+        (["show", "--time-zone", "Mars/Olympus"], 64, "unknown time zone 'Mars/Olympus'"),
+        (["export", "--format", "parquet", "-"], 64, "name a file for --format parquet"),
         (["export", "/proc/x/y.csv"], 73, "history export /proc/x/y.csv: "),
+        (["export", "-", "--store", "{folder}"], 74, "{folder}: no file: name one"),
+        (["record", "--store", "/proc/x/h.sqlite"], 74, "/proc/x/h.sqlite: No such file or directory: nothing can be"),
+        (["record", "--store", "{folder}"], 74, "{folder}: no file: name one"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(store, capsys, arguments, status, says):
-    assert history(*arguments, "--store", store) == status
+    folder = Path(store).parent
+    verb, *rest = (argument.format(folder=folder) for argument in arguments)
+    assert history(verb, "--store", store, *rest) == status
     said = capsys.readouterr().err
-    assert says.format(store=store) in said
+    assert says.format(store=store, folder=folder) in said
     assert said.count("\n") == 1
 
 
@@ -157,7 +232,7 @@ def test_a_mistake_is_answered_in_one_line(store, capsys, arguments, status, say
 def test_words_that_make_no_sense_are_refused(words, capsys):
     with pytest.raises(SystemExit) as ended:
         history(*words)
-    assert ended.value.code == 2
+    assert ended.value.code == 64
     assert "Traceback" not in capsys.readouterr().err
 
 

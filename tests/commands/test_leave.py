@@ -1,6 +1,7 @@
 """Off is off for whoever looks, too: `doctor`, `check --live` and `devices --live` open no forbidden microphone."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -59,6 +60,9 @@ def forbidden(done: subprocess.CompletedProcess[str], arguments: list[str], says
     else:
         assert [line for line in lines if line.startswith(f"listening: {says}")], done.stdout
         assert [line for line in lines if line.endswith(": not opened; --anyway opens it")], done.stdout
+        if arguments[0] == "check":
+            assert "microphone and broker answer" not in lines[-1]
+            assert re.search("the broker answers; the microphone was not opened$|look at: ", lines[-1])
 
 
 @pytest.mark.parametrize("arguments", [*LOOKS, ["teach", "--guided"]], ids=" ".join)

@@ -34,7 +34,7 @@ def test_info_says_what_it_hears(tmp_path):
     manifest = json.loads(roomtone("model", "info", "--json", UTTERANCE, cwd=tmp_path).stdout)
     lines = roomtone("model", "info", UTTERANCE, cwd=tmp_path).stdout
     assert f"dense, {len(manifest['functionals'])} functionals of an utterance" in lines
-    assert "40 MFCCs, pitch, spectral shape and formants, against the room's baseline" in lines
+    assert "40 MFCCs, pitch and spectral shape, against the room's baseline" in lines
 
 
 @both_runtimes

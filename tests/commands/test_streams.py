@@ -77,8 +77,8 @@ def test_standard_input_that_is_closed_is_one_line(folder):
     [
         (["classify", "-"], 66, b"-: no such file; standard input is heard by `roomtone run --input -`"),
         (["classify", ""], 66, b": no such file: its name is empty"),
-        (["classify", "-dash.wav"], 2, b"(a file is named so: write it as ./-dash.wav)"),
-        (["run", "--input", "-dash.wav"], 2, b"(a file is named so: write it as ./-dash.wav)"),
+        (["classify", "-dash.wav"], 64, b"(a file is named so: write it as ./-dash.wav)"),
+        (["run", "--input", "-dash.wav"], 64, b"(a file is named so: write it as ./-dash.wav)"),
         (["classify", "nothing.wav"], 66, b"nothing.wav: not a readable sound file: it is empty"),
     ],
 )

@@ -74,7 +74,7 @@ def test_lessons_that_tell_enough_are_counted_before_and_after(folder):
 @pytest.mark.parametrize("command", [[], ["lessons"], ["history"], ["model"]])
 def test_a_verb_that_is_left_out_is_told_with_those_there_are(folder, command):
     done = roomtone(*command, cwd=folder)
-    assert done.returncode == 2
+    assert done.returncode == 64
     some = {"lessons": "list, forget, export, import", "history": "record, show, export", "model": "info, verify"}
     assert f", one of {some[command[0]] if command else 'run, demo'}" in done.stderr
 
@@ -120,9 +120,9 @@ def test_mistakes_are_one_line_and_write_nothing(folder, arguments, status, says
 )  # fmt: skip
 def test_what_is_not_asked_for_rightly_is_said_by_the_parser(folder, arguments):
     done = roomtone(*arguments, cwd=folder)
-    assert done.returncode == 2
-    assert "usage: roomtone" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 64
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"roomtone {arguments[0]}: ")
 
 
 def test_a_model_without_an_embedding_cannot_be_taught(folder):

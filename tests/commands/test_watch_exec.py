@@ -20,6 +20,7 @@ from edge.commands.rooms import Message
 from edge.config import EdgeConfig
 from edge.voice.payloads import Event
 from tests.commands.test_watch import publish, state
+from tests.support.artifacts import MOMENTS
 from tests.support.broker import Broker, free_port
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
@@ -204,16 +205,16 @@ def test_how_it_went_is_said(status, says):
     ("arguments", "status", "says"),
     [
         (["--exec", "no-such-program"], 69, "no such program"),
-        (["--exec", ""], 2, "expected a program"),
-        (["--exec", "a 'b"], 2, "no closing quotation"),
-        (["--exec", "true", "--json"], 2, "not allowed with"),
-        (["--exec", "true", "--once"], 2, "--once and --exec"),
-        (["--on", "emotion=angry"], 2, "--on belongs to --exec"),
-        (["--exec", "true", "--for", "20s"], 2, "--for belongs to --on"),
-        (["--exec", "true", "--on", "mode=angry"], 2, "expected e.g. emotion=angry"),
-        (["--exec", "true", "--on", "emotion="], 2, "expected e.g. emotion=angry"),
-        (["--exec", "true", "--on", "emotion=angry", "--for", "soon"], 2, "expected a time"),
-        (["--timeout", "5s"], 2, "--timeout belongs to --exec"),
+        (["--exec", ""], 64, "expected a program"),
+        (["--exec", "a 'b"], 64, "no closing quotation"),
+        (["--exec", "true", "--json"], 64, "not allowed with"),
+        (["--exec", "true", "--once"], 64, "--once and --exec"),
+        (["--on", "emotion=angry"], 64, "--on belongs to --exec"),
+        (["--exec", "true", "--for", "20s"], 64, "--for belongs to --on"),
+        (["--exec", "true", "--on", "mode=angry"], 64, "expected e.g. emotion=angry"),
+        (["--exec", "true", "--on", "emotion="], 64, "expected e.g. emotion=angry"),
+        (["--exec", "true", "--on", "emotion=angry", "--for", "soon"], 64, "expected a time"),
+        (["--timeout", "5s"], 64, "--timeout belongs to --exec"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(arguments, status, says):
@@ -275,7 +276,8 @@ def test_time_passes_without_messages(broker, keep):
         ({"emotion": ("angrry",)}, ["emotion=angrry: no sensor with the model here says that (did you mean angry?)"]),
         ({"emotion": ("sad", "Sad")}, ["emotion=Sad: no sensor with the model here says that (did you mean sad?)"]),
         ({"emotion": ("bored",)}, ["emotion=bored: no sensor with the model here says that (it says angry, "]),
-        ({"mood": ("bright",)}, ["mood=bright: no sensor with the model here says that (it says none)"]),
+        ({"mood": ("brigth",)}, ["mood=brigth: no sensor with the model here says that (did you mean bright?)"]),
+        ({"mood": ("bright",)}, []),
         ({"status": ("onlin",)}, ["status=onlin: no sensor says that (did you mean online?)"]),
         ({"microphone": ("of",)}, ["microphone=of: no sensor says that (did you mean off?)"]),
         ({"emotion": ("angry", "quiet", "unknown"), "status": ("offline",)}, []),
@@ -286,6 +288,12 @@ def test_a_word_that_no_sensor_says_is_told(on, says):
     found = list(doubts(Wish(command=["true"], on=on), EdgeConfig()))
     assert len(found) == len(says)
     assert all(line.startswith(f"--on {start}") for line, start in zip(found, says, strict=True)), found
+
+
+def test_a_model_without_moods_says_none():
+    wish, config = Wish(command=["true"], on={"mood": ("bright",)}), EdgeConfig(model=str(MOMENTS))
+    (doubt,) = doubts(wish, config)
+    assert doubt.startswith("--on mood=bright: no sensor with the model here says that (it says none)")
 
 
 def test_it_is_told_before_the_waiting_and_a_model_that_cannot_be_read_changes_nothing(broker, keep, tmp_path):

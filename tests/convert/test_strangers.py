@@ -1,10 +1,13 @@
 """The report of strangers from answers that are made up, where every figure is known."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from convert.config import ConvertConfig
-from convert.strangers import Answers, report, table
+from convert.report.strangers import Answers, report
+from convert.report.strangers_table import table
+from train.data.clip import Clip
 from train.rooms.heard_before import JUDGED, SETTINGS
 from train.study.folds import speakers_fold, unseen_fold
 
@@ -41,7 +44,7 @@ def found():
             answers(speakers_fold("one", ["a"], ["b"], both=True), "one", right=0.8, sure=0.9, seed=4),
             answers(speakers_fold("one", ["b"], ["a"], both=True), "one", right=0.6, sure=0.9, seed=5),
         ],
-        ConvertConfig(abstain_precision=0.55),
+        ConvertConfig(strangers_coverage=0.9),
     )
 
 
@@ -60,6 +63,39 @@ def test_it_is_as_sure_as_the_other_corpora_allow(found):
     assert found["unseen"]["one"]["right_where_said"] == pytest.approx(0.6, abs=0.05)
 
 
+def test_arousal_goes_with_that_of_the_true_label(found):
+    """Six in ten are right; of those that are not, angry and happy are told apart from sad as often as not."""
+    assert 0.2 < found["unseen"]["one"]["arousal"] < 0.8
+    right = report(
+        [answers(unseen_fold(name), name, right=1.0, sure=0.98, seed=seed) for seed, name in enumerate(("a", "b"))],
+        ConvertConfig(),
+    )
+    assert right["unseen"]["a"]["arousal"] > 0.99
+
+
+def test_all_corpora_together_each_counting_alike(found):
+    each = found["unseen"].values()
+    assert found["pooled"]["said"] == pytest.approx(np.mean([one["said"] for one in each]))
+    assert found["pooled"]["right_where_said"] == pytest.approx(
+        sum(one["said"] * (one["right_where_said"] or 0) for one in each) / sum(one["said"] for one in each)
+    )
+
+
+def test_the_ece_of_all_answers_together():
+    """Each is as sure as the other is right, by as much too sure of one as too little of the other: no two answers of
+    different corpora share a bin in which that would cancel."""
+    two = [answers(unseen_fold(name), name, right=right, sure=0.7, seed=seed)
+           for seed, (name, right) in enumerate([("a", 0.85), ("b", 0.55)])]  # fmt: skip
+    made = report(two, ConvertConfig())
+    each = [one["ece"] for one in made["unseen"].values()]
+    assert min(each) > 0.2
+    assert made["pooled"]["ece"] == pytest.approx(max(each), abs=0.1)
+    twice = [msgspec.structs.replace(one, truth=two[0].truth, probs=two[0].probs) for one in two]
+    alike = report(twice, ConvertConfig())
+    assert alike["pooled"]["ece"] == pytest.approx(alike["unseen"]["a"]["ece"])
+    assert f"the ECE of all answers together is {alike['pooled']['ece']:.3f}" in table(alike)
+
+
 def test_voices_of_a_known_corpus_are_pooled_over_folds(found):
     voices = found["voices"]["one"]
     assert voices["folds"] == 2
@@ -72,11 +108,64 @@ def test_of_labels_with_moods_the_mood_is_said_where_it_is_right_often_enough(fo
     assert found["calibration"]["mood_enter"] is not None or "mood_said" not in one
     lenient = report(
         [answers(unseen_fold(name), name, right=0.7, sure=0.9, seed=seed) for seed, name in enumerate(("a", "b"))],
-        ConvertConfig(abstain_precision=0.6),
+        ConvertConfig(),
     )
     assert lenient["calibration"]["mood_enter"] is not None
     assert lenient["unseen"]["a"]["mood_said"] == pytest.approx(1.0)
     assert lenient["unseen"]["a"]["mood_right_where_said"] == pytest.approx(0.7, abs=0.05)
+
+
+def test_several_trainings_count_as_one_by_their_mean():
+    """Each is calibrated by the other corpora of its own training."""
+    trainings = [
+        answers(unseen_fold(name), name, right=right, sure=0.9, seed=number)
+        for number, (name, right) in enumerate([("a", 0.5), ("b", 0.6), ("a", 0.7), ("b", 0.6)])
+    ]
+    trainings = [msgspec.structs.replace(one, seed=place // 2) for place, one in enumerate(trainings)]
+    made = report(trainings, ConvertConfig())["unseen"]["a"]
+    assert made["seeds"] == 2
+    assert made["clips"] == COUNT
+    first, second = (report(trainings[i : i + 2], ConvertConfig())["unseen"]["a"] for i in (0, 2))
+    uars = [one["uar"][str(JUDGED)] for one in (first, second)]
+    assert made["uar"][str(JUDGED)] == pytest.approx(np.mean(uars))
+    assert made["uar_deviation"] == pytest.approx(abs(uars[0] - uars[1]) / 2**0.5)
+    assert made["ece"] == pytest.approx((first["ece"] + second["ece"]) / 2)
+    assert first["uar_deviation"] is None
+
+
+def test_arousal_that_is_the_level_s_is_told_from_what_is_not():
+    chance = np.random.default_rng(0)
+    made = answers(unseen_fold("a"), "a", right=0.8, sure=0.9, seed=1)
+    excited = np.isin(made.truth[JUDGED], [0, 1]).astype(float)  # angry, happy
+    other = answers(unseen_fold("b"), "b", right=0.6, sure=0.9, seed=2)
+    found = {}
+    for name, level in (("level", made.probs[JUDGED][:, :2].sum(axis=1)), ("noise", chance.normal(size=COUNT))):
+        one = msgspec.structs.replace(made, levels=level + 0.001 * chance.normal(size=COUNT) + 0 * excited)
+        found[name] = report([one, other], ConvertConfig())["unseen"]["a"]
+    assert abs(found["level"]["arousal_beyond_level"]) < 0.25 < found["level"]["arousal_of_level"]
+    assert found["noise"]["arousal_beyond_level"] == pytest.approx(found["noise"]["arousal"], abs=0.02)
+    assert abs(found["noise"]["arousal_of_level"]) < 0.1
+
+
+def test_conditions_and_parts_are_told_where_they_were_measured():
+    clips = [
+        Clip(path=f"{number}.wav", corpus="a", speaker=str(number % 4), label=LABELS[number % 3],
+             sex="fm"[number % 2], votes={"angry": 1.0, "sad": 1.0})
+        for number in range(COUNT)
+    ]  # fmt: skip
+    under = {"conditions": {"clean": 0.61, "3 m": 0.52}, "moved": {"0": 0.43, "20": 0.6}}
+    one = msgspec.structs.replace(
+        answers(unseen_fold("a"), "a", right=0.6, sure=0.9, seed=1), clips=clips, levels=np.arange(COUNT), under=under
+    )
+    other = msgspec.structs.replace(answers(unseen_fold("b"), "b", right=0.6, sure=0.9, seed=2), under=under)
+    found = report([one, other], ConvertConfig())
+    assert found["unseen"]["a"]["by"]["sex"]["women"]["clips"] == COUNT // 2
+    assert found["unseen"]["a"]["listener"]["uar"] == pytest.approx(1 / 3)
+    text = table(found)
+    assert "| of some clips, 3 m | 52.0 | 52.0 |" in text
+    assert "| by another microphone, 0 utterances after the change | 43.0 | 43.0 |" in text
+    assert "| a | sex | women" in text
+    assert "| a | 33.3 | " in text
 
 
 def test_the_table_says_it_all(found):

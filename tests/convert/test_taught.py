@@ -7,7 +7,7 @@ import pytest
 
 from convert.taught import _pairs, curves, main, measure, table
 from edge.model.artifact import read_artifact
-from tests.support.artifacts import DEFAULT, STEP
+from tests.support.artifacts import MOMENTS, STEP
 from tests.support.tiny_corpus import WORDS, write_corpus
 from tests.train.rooms.voices import clips_of
 from train.data.clip import Clip
@@ -76,7 +76,7 @@ def test_the_table_says_it_all(found):
 
 
 def test_nobody_is_taught_by_a_model_that_knows_the_voice():
-    default = read_artifact(DEFAULT)
+    default = read_artifact(MOMENTS)
     trained = {corpus.name for corpus in default.manifest.provenance.corpora}
     clips = [Clip(path="x", corpus=corpus, speaker="a", label="sad") for corpus in sorted({*trained, "another"})]
     assert _pairs([default, default], clips) == [(default, "another")]
@@ -90,13 +90,13 @@ def test_the_command_measures_and_says_what_it_cannot(tmp_path, capsys):
     rows = [row.replace(",ps,", ",surprise,") for row in rows]
     (tmp_path / "ours.csv").write_text("\n".join(["path,label,speaker,corpus", *rows]))
     common = ["--noise", str(corpus), "--out", str(tmp_path / "report"), "--config", str(config)]
-    assert main([str(DEFAULT), "--data", str(tmp_path / "ours.csv"), *common]) == 0
+    assert main([str(MOMENTS), "--data", str(tmp_path / "ours.csv"), *common]) == 0
     made = json.loads((tmp_path / "report" / "report.json").read_text())
     assert made["kinds"]["causal_cnn"]["ours"]["voices"] == 2
     assert table(made) == (tmp_path / "report" / "report.md").read_text()
     assert (tmp_path / "report" / "lessons.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
-    assert main([str(DEFAULT), "--data", str(corpus), *common]) == 66
+    assert main([str(MOMENTS), "--data", str(corpus), *common]) == 66
     assert "no corpus in it" in capsys.readouterr().err
     assert main([str(STEP), "--data", str(tmp_path / "ours.csv"), *common]) == 65
     assert "has no embedding" in capsys.readouterr().err

@@ -226,10 +226,21 @@ def test_sound_without_worth_is_a_state_of_the_microphone(tmp_path, broker, kind
         watcher.wait_for(lambda w: any(m.json["microphone"] == kind for m in w.on("state")))
         watcher.wait_for(lambda w: any(m.json["microphone"]["state"] == kind for m in w.on("health")))
         notified.until(f"STATUS={REASONS[kind].words}")
-        process.stdin.write(speech())
+        process.stdin.write(2 * speech())
         process.stdin.flush()
         watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok")
+        process.stdin.close()
+        watcher.wait_for(lambda w: w.on("status")[-1].payload == "offline")
     assert log_of(tmp_path).count("microphone: the microphone") == 1  # said once
+    # As the contract has it: there nobody listened, and what is told says so everywhere, from where it began.
+    states = [message.json for message in watcher.on("state")]
+    deaf = [state for state in states if state["microphone"] == kind]
+    assert {(state["emotion"], state["confidence"]) for state in deaf} == {("quiet", 0.0)}
+    assert len({state["since"] for state in deaf}) == 1
+    runs = watcher.on("timeline")[-1].json["runs"]
+    (run,) = [run for run in runs if run[1:] == ["quiet", 0.0]]
+    assert run[0] == deaf[0]["since"]
+    assert {state["since"] for state in states if state["microphone"] != "starting"} <= {run[0] for run in runs}
 
 
 def test_a_microphone_that_stays_away_ends_the_sensor_for_its_supervisor(tmp_path, broker):

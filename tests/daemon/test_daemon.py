@@ -17,6 +17,7 @@ from edge.delivery.outbox import COMMIT_AFTER_S
 from tests.delivery.test_nothing_is_lost import DURABLE, events, first_heard, forgetful_of_nothing
 from tests.support.broker import HOST, Broker
 from tests.support.certificates import Authority
+from tests.support.clock import stepping_clock
 from tests.support.daemon import Daemon, switched
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
@@ -183,6 +184,7 @@ def test_a_sensor_that_is_killed_ten_times_loses_at_most_its_last_second(tmp_pat
 
 
 def test_a_broker_that_goes_is_said_and_nothing_ends(broker, tmp_path):
+    switched(tmp_path / "state", "ON")  # else nothing is heard before the broker tells
     with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port) as daemon:
         daemon.wait_for_status(": connected")
         broker.kill()
@@ -237,6 +239,7 @@ def test_the_reason_is_on_every_channel(tmp_path, case):
         how.update(certificate=certificate, key=key)
         mqtt = {} if case == "plain to TLS" else {"tls": tls}
     words = re.escape(REASONS[case])
+    switched(tmp_path / "state", "ON")
     with Broker(tmp_path / "broker", **how) as broker, Daemon(tmp_path, broker.port, mqtt=mqtt) as daemon:
         daemon.wait_for_status("broker")  # it senses
         if case == "denied":
@@ -311,10 +314,11 @@ def test_a_bad_disk_is_said_and_costs_nothing(tmp_path, disk):
     if mounted.returncode:
         pytest.skip("cannot mount a tmpfs here")
     try:
+        switched(state, "ON")
         with Broker(tmp_path / "broker", extra=DURABLE) as broker, forgetful_of_nothing(broker, "room") as watcher:
             broker.stop()
             if disk == "full":
-                (state / "ballast").write_bytes(bytes(256 * 1_024))
+                (state / "ballast").write_bytes(bytes(252 * 1_024))  # beside the switch's page
             elif disk == "read-only":
                 subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
             else:
@@ -338,24 +342,13 @@ def test_a_bad_disk_is_said_and_costs_nothing(tmp_path, disk):
         subprocess.run(["umount", "-l", str(state)], check=True)
 
 
-@pytest.fixture
-def stepping_clock(tmp_path):
-    """A file with the seconds by which a program's wall clock is off, and the environment that makes it so."""
-    compiler = require_program("cc", "gcc")
-    library, offset = tmp_path / "stepping_clock.so", tmp_path / "offset"
-    source = ROOT / "tests" / "support" / "stepping_clock.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
-    offset.write_text("0")
-    return offset, {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(offset)}
-
-
 HOUR_S = 3_600
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_by_hours_stops_nothing(tmp_path, stepping_clock, virtual_microphone):
+def test_a_clock_that_jumps_by_hours_stops_nothing(tmp_path, virtual_microphone):
     """While it listens to a real microphone: five hours back, ten forward, six back; and nine back over a restart."""
-    offset, env = stepping_clock
+    offset, env = stepping_clock(tmp_path)
     sound = soundfile.read(RECORDING, dtype="int16")[0][: 12 * 16_000]
     with Broker(tmp_path / "broker") as broker, Subscriber(broker.port) as watcher:
 

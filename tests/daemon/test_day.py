@@ -1,16 +1,18 @@
 """The retained day over ends, kills and starts of a real sensor, against a subscriber that saw all of it."""
 
+import json
 import signal
 import subprocess
 import time
 
 import pytest
 
-from edge.voice.payloads import unix_s
+from edge.voice.payloads import rfc3339, unix_s
 from tests.support.broker import Broker
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, switched
 from tests.support.patience import PATIENCE_S
 from tests.support.subscriber import Subscriber
+from tests.support.system import require_program
 
 SLACK_S = 2.0  # that may be missing before a kill, beside the minute in which a timeline is due
 ROUNDED_S = 0.001  # to which times are told
@@ -127,11 +129,87 @@ def test_the_same_label_after_a_gap_begins_anew(tmp_path, broker, virtual_microp
         for word, microphone in (("OFF", "off"), ("ON", "ok")):
             time.sleep(2.0)
             switched_at = time.time()
-            subprocess.run(
-                ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", "roomtone/room/listening/set", "-m", word],
-                check=True,
-            )
+            switch(broker.port, word)
             watcher.wait_for(lambda w, told=microphone: w.on("state")[-1].json["microphone"] == told)
             state = watcher.on("state")[-1].json
             assert state["emotion"] == "quiet"
             assert unix_s(state["since"]) > switched_at - 0.5
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["a house's broker", "one that forgets"])
+def test_off_in_an_earlier_life_is_off_since_then(tmp_path, broker, remembers):
+    """Whatever a restart begins, nobody has listened since it was switched off."""
+    off_at = round(time.time(), 3) - 600
+    switched(tmp_path / "state", "OFF", since=off_at)
+    if remembers:
+        early = [[rfc3339(off_at - 60), "happy", 0.8], [rfc3339(off_at - 30), "quiet", 0.9]]
+        told = json.dumps({"schema": 1, "ts": rfc3339(off_at), "runs": early})
+        subprocess.run(
+            ["mosquitto_pub", "-p", str(broker.port), "-r", "-t", "roomtone/room/timeline", "-m", told], check=True
+        )
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port):
+        watcher.wait_for(lambda w: w.on("state") and w.on("state")[-1].json["microphone"] == "off")
+        stretches = watcher.wait_for(
+            lambda w: w.on("timeline") and w.on("timeline")[-1].json["runs"][-1][2] == 0 and day(broker.port)[0]
+        )
+        state = watcher.on("state")[-1].json
+        assert (state["emotion"], unix_s(state["since"])) == ("quiet", pytest.approx(off_at, abs=ROUNDED_S))
+        assert [start for start, _, _, heard in stretches if not heard] == [pytest.approx(off_at, abs=ROUNDED_S)]
+        assert [label for _, _, label, heard in stretches if heard] == (["happy", "quiet"] if remembers else [])
+
+
+def test_a_long_day_told_in_two_parts_is_taken_up_and_told_so_again(tmp_path, broker):
+    now = round(time.time(), 3)
+    early = [[rfc3339(now - 40_000 + 300 * n), "happy" if n % 2 else "sad", 0.8] for n in range(100)]
+    later = ((1_060, "happy", 0.8), (1_000, "fear", 0.7), (500, "quiet", 0.9))
+    late = [[rfc3339(now - ago), *said] for ago, *said in later]
+    for name, ts, runs in (("timeline", now - 1_000, early), ("recent", now - 200, late)):
+        told = json.dumps({"schema": 1, "ts": rfc3339(ts), "runs": runs})
+        at = ["-p", str(broker.port), "-r", "-t", f"roomtone/room/{name}"]
+        subprocess.run(["mosquitto_pub", *at, "-m", told], check=True)
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port):
+        runs = watcher.wait_for(lambda w: w.on("timeline")[1:])[-1].json["runs"]  # after the one that was retained
+        assert [run[:2] for run in runs[:100]] == [run[:2] for run in early]
+        assert [run[1:] for run in runs[100:103]] == [["fear", 0.7], ["quiet", 0.9], ["quiet", 0.0]]
+        recent = watcher.wait_for(lambda w: w.on("recent")[1:])[-1].json
+        whole = watcher.on("timeline")[-1].json
+        assert 0 < unix_s(recent["ts"]) - unix_s(whole["ts"]) < 60 + SLACK_S
+        assert unix_s(recent["runs"][0][0]) >= unix_s(whole["ts"]) - 60 - ROUNDED_S
+
+
+def test_a_command_that_waited_while_the_sensor_was_away_is_said_in_the_log(tmp_path, broker):
+    with Subscriber(broker.port) as watcher:
+        with Daemon(tmp_path, broker.port) as daemon:
+            watcher.wait_for(lambda w: w.on("listening") and w.on("listening")[-1].payload == "ON")
+            switch(broker.port, "OFF")
+            watcher.wait_for(lambda w: w.on("listening")[-1].payload == "OFF")
+            assert "microphone: switched OFF by a command on listening/set\n" in daemon.log
+        switch(broker.port, "ON")
+        with Daemon(tmp_path, broker.port) as daemon:
+            watcher.wait_for(lambda w: w.on("listening")[-1].payload == "ON")
+            assert "microphone: switched ON by a command on listening/set, which may have waited" in daemon.log
+
+
+def switch(port: int, word: str) -> None:
+    words = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", "roomtone/room/listening/set", "-m", word]
+    subprocess.run(words, check=True)
+
+
+def test_a_program_that_delivers_zeros_is_a_day_in_which_nobody_listened(tmp_path, broker):
+    """What the contract says of a microphone that is not ok holds where sound flows in which nobody can be heard."""
+    ffmpeg = require_program("ffmpeg", "ffmpeg")
+    command = [ffmpeg, "-v", "error", "-re", "-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-f", "wav", "-"]
+    edge = {"audio": {"command": command}, "state_interval_s": 1}
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port, recording=None, edge=edge):
+        watcher.wait_for(lambda w: [m for m in w.on("state") if m.json["microphone"] == "zeros"][2:])
+    states = [message.json for message in watcher.on("state")]
+    heard = [state for state in states if state["microphone"] == "ok"]
+    deaf = [state for state in states if state["microphone"] == "zeros"]
+    assert len({state["since"] for state in heard}) == 1 < len(heard)  # a label begins once, to the millisecond
+    assert {(state["emotion"], state["confidence"], state["since"]) for state in deaf} == {
+        ("quiet", 0.0, heard[0]["since"])  # from the first zero on
+    }
+    assert watcher.on("event") == []
+    stretches, until = day(broker.port)
+    assert until >= unix_s(deaf[-1]["ts"]) - 1.0
+    assert [listened for _, _, _, listened in stretches] == [False]

@@ -92,7 +92,7 @@ def room(tmp_path_factory):
         settled = threading.Event()  # until the past is read back, two subscriptions hear the same
         listening = Listening(hold=lambda: switched.append(False), resume=lambda: switched.append(True))
         obey = Permission(listening, None, QuietClock(None)).obey
-        link.start(commands={"listening/set": obey}, on_past=lambda past: settled.set())
+        link.start(first={"listening/set": obey}, on_past=lambda past: settled.set())
         assert settled.wait(PATIENCE_S)
         sender = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         sender.connect(HOST, broker.port)

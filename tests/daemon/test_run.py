@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ import soundfile
 
 from edge.commands.classify import classify
 from edge.commands.demo import RECORDING
-from edge.config import EdgeConfig
+from edge.config import EdgeConfig, Mqtt
+from edge.daemon.run import sense
 from edge.labels import QUIET
 from edge.model.artifact import DEFAULT_MODEL, load
+from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, Block
 from edge.sound.recording import load_recording
-from tests.support.broker import free_port
+from tests.support.broker import Broker, free_port
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT, corpus_clips, to_int16
 from tests.support.subscriber import Subscriber
@@ -122,6 +126,26 @@ def test_a_recording_played_as_a_microphone_gives_the_events_of_classify(tmp_pat
     assert live
 
 
+def plays(tmp_path: Path, port: int, state: str) -> subprocess.CompletedProcess:
+    """Return what `run --input` says of a recording, with a state folder of this name."""
+    sound = tmp_path / "talk.flac"
+    soundfile.write(sound, np.concatenate([played_sound()[0], PAUSE]), 16_000)
+    (tmp_path / "config.yaml").write_text(
+        f"edge: {{mqtt: {{host: 127.0.0.1, port: {port}}}, state_folder: {tmp_path}/{state}}}"
+    )
+    command = [sys.executable, "-m", "edge", "run", "--input", str(sound)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+def test_a_recording_of_which_no_broker_tells_whether_it_may_be_heard_is_not(tmp_path):
+    done = plays(tmp_path, free_port(), "state")
+    assert done.returncode == 69
+    assert "did not tell within 20 s whether listening is on: nothing was heard" in done.stderr.splitlines()[-1]
+    assert "sound flows" not in done.stderr
+    assert not list(tmp_path.glob("state/*"))
+
+
 @pytest.mark.parametrize(
     ("state", "says"),
     [("state", " the next run sends them, late"), ("file/state", " are lost"), ("x" * 300, " are lost")],
@@ -130,14 +154,21 @@ def test_a_recording_played_as_a_microphone_gives_the_events_of_classify(tmp_pat
 def test_a_recording_that_the_broker_did_not_take_says_so(tmp_path, state, says):
     """A state folder that cannot be one costs no sensor its life, and is said for what it is."""
     (tmp_path / "file").write_text("in the way")
-    sound = tmp_path / "talk.flac"
-    soundfile.write(sound, np.concatenate([played_sound()[0], PAUSE]), 16_000)
-    (tmp_path / "config.yaml").write_text(
-        f"edge: {{mqtt: {{host: 127.0.0.1, port: {free_port()}}}, state_folder: {tmp_path}/{state}}}"
-    )
-    command = [sys.executable, "-m", "edge", "run", "--input", str(sound)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    with Broker(tmp_path / "broker", acl="topic read roomtone/#\n") as deaf:
+        done = plays(tmp_path, deaf.port, state)
     assert done.returncode == 69
     assert re.search(rf"events were not delivered;.*{says}$", done.stderr.splitlines()[-1])
     assert ("late events stay in memory only" in done.stderr) == (state != "state")
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["a microphone", "a recording"])
+def test_it_says_how_far_its_microphone_is_behind_real_time(live):
+    """What deploy/trial.sh takes a new version back for; a recording may be as late as it likes."""
+    behind_s, said = (0.0, 1.0, 7.2, 1.0), []
+    silence = np.zeros(BLOCK_SAMPLES, np.float32)
+    blocks = (Block(samples=silence, end_s=number * BLOCK_S, captured_at=time.time() - late_s)
+              for number, late_s in enumerate(behind_s, start=1))  # fmt: skip
+    config = EdgeConfig(mqtt=Mqtt(host="127.0.0.1", port=free_port()))
+    sense(config, blocks, stopping=lambda: False, again=live, show=said.append)
+    late = [re.search(r"; \d+ s behind real time$", words) for words in said]
+    assert [found and found[0] for found in late] == [None, None, "; 7 s behind real time" if live else None, None]

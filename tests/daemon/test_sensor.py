@@ -4,6 +4,7 @@ import json
 import time
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import Fault, timed_blocks
 from edge.sound.faults import explain
 from edge.sound.recording import read_recording
-from tests.support.artifacts import UTTERANCE
+from tests.support.artifacts import MOMENTS, UTTERANCE
 from tests.support.broker import HOST
 from tests.support.patience import wait_until
 from tests.support.subscriber import Subscriber
@@ -66,6 +67,27 @@ def test_a_microphone_that_goes_ends_the_utterance(broker):
         watcher.wait_for(lambda w: states(w)[-1]["microphone"] == "ok")
 
 
+def test_a_gap_ends_when_sound_flows_also_where_somebody_speaks_at_once(broker):
+    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+        events = []
+        sensor._on_event = events.append
+        while not events:
+            sensor.process(next(blocks))
+        sensor.process(ABSENT)
+        gap = [event.event_type for event in events].index("quiet")
+        resumed = time.time()
+        while len(events) == gap + 1:
+            sensor.process(next(blocks))
+        (gone, resumes, speaks) = [run[1:] for run in sensor._timeline.timeline(time.time()).runs[-3:]]
+        assert (tuple(gone), resumes[0]) == (("quiet", 0.0), "quiet")
+        assert resumes[1] > 0.9  # somebody may be heard in it already
+        assert tuple(speaks) == (events[-1].event_type, round(events[-1].confidence, 4))
+        watcher.wait_for(lambda w: states(w) and states(w)[-1]["emotion"] == events[-1].event_type)
+        heard = [state for state in states(watcher) if unix_s(state["ts"]) > resumed and state["microphone"] == "ok"]
+        assert heard
+        assert all(state["confidence"] > 0 for state in heard)
+
+
 def test_the_figures_of_the_start_do_not_stand_for_a_minute(broker, monkeypatch):
     monkeypatch.setattr(health, "_START_S", 0.5)
     with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, _):
@@ -108,9 +130,8 @@ def test_a_microphone_that_delivers_zeros_is_opened_anew_now_and_then(broker, mo
     silence = timed_blocks([np.zeros(26 * 16_000, np.float32)], started_at=time.time())
     with sensing(broker.port) as (sensor, _):
         opened, states = [], []
-        sensor._reopen = lambda: opened.append(sensor._last[0].at_s)
         for block in silence:
-            before = len(opened)
+            before, sensor._reopen = len(opened), partial(opened.append, block.end_s)
             sensor.process(block)
             states.append(sensor._microphone.state)
             if len(opened) > before:  # as a real one does, which begins anew
@@ -166,7 +187,7 @@ def test_health_says_how_well_the_room_is_known(broker):
 
 
 def test_a_model_that_hears_frames_knows_nothing_of_rooms(broker):
-    with Subscriber(broker.port) as watcher, sensing(broker.port) as (sensor, blocks):
+    with Subscriber(broker.port) as watcher, sensing(broker.port, MOMENTS) as (sensor, blocks):
         sensor.process(next(blocks))
         watcher.wait_for(lambda w: w.on("health"))
         assert watcher.on("health")[0].json["room_utterances"] is None

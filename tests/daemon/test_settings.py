@@ -22,6 +22,7 @@ from edge.daemon.permission import Permission
 from edge.daemon.preferences import Preferences
 from edge.daemon.quiet_hours import QuietClock
 from edge.daemon.tuning import Tuning
+from edge.delivery.packets import Word
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import timed_blocks
@@ -101,7 +102,7 @@ def test_what_is_set_holds_until_it_is_reset_and_the_file_does_not_change_it(tmp
         {"quiet_hours": {"start": "22:00", "end": "22:00"}}, {"quiet_hours": NIGHT | {"time_zone": "Moon/Base"}},
         {"quiet_hours": NIGHT | {"time_zone": "../../etc/passwd"}}, {"quiet_hours": NIGHT | {"more": 1}},
         {"sensibility": 60}, {"reset": ["everything"]}, {"reset": "yes"}, {"calibrate": 1}, [], 7, None,
-        b"", b"{", b"\xff", b"[" * 4_000, b'{"sensitivity": 1e999}', b" " * 5_000, b'{"state_interval_s": NaN}',
+        b"{", b"\xff", b"[" * 4_000, b'{"sensitivity": 1e999}', b" " * 5_000, b'{"state_interval_s": NaN}',
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_as_a_whole(tmp_path, command):
@@ -118,11 +119,27 @@ def test_what_makes_no_sense_is_refused_as_a_whole(tmp_path, command):
     assert not path.exists()
 
 
+def test_a_retained_command_that_is_taken_off_the_broker_is_no_command(tmp_path):
+    path = tmp_path / "settings.json"
+    made, said = tuned(path)
+    before = list(said)
+    assert made.obey(b"") == "empty"
+    made.turn()
+    assert said == before
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("command", "why"),
     [
         ({"quiet_hours": {"start": "7:00", "end": "09:30"}}, "quiet_hours.start: expected HH:MM, got '7:00'"),
         ({"quiet_hours": {"start": 7, "end": "09:30"}}, 'quiet_hours.start: write it in quotes: "7"'),
+        ({"quiet_hours": NIGHT | {"time_zone": "Moon/Base"}},
+         "quiet_hours.time_zone: unknown time zone 'Moon/Base' (expected e.g. Europe/Berlin)"),
+        ({"quiet_hours": NIGHT | {"start": "07:00"}},
+         "quiet_hours: start and end are both 07:00, which says neither never nor always: write quiet_hours: null for "
+         "none, or switch listening off"),
+        ({"sensitivity": 60.5}, "sensitivity: expected int, got 60.5"),
         ({"quiet_hours": NIGHT | {"zone": 1}}, "quiet_hours.zone: unknown key (did you mean time_zone?)"),
         ({"log_level": "loud"}, "log_level: expected one of debug, info, warning, error, got 'loud'"),
         ({"reset": ["sensibility"]}, "reset[0]: expected one of sensitivity, quiet_hours, state_interval_s, log_level, "
@@ -134,6 +151,12 @@ def test_what_makes_no_sense_is_refused_as_a_whole(tmp_path, command):
 )  # fmt: skip
 def test_a_refusal_speaks_as_a_mistake_in_the_configuration_does(command, why):
     assert told(*tuned(), command) == f"refused: {why}"
+
+
+@pytest.mark.parametrize("number", ["60", "60.0", "6e1"])
+def test_a_whole_number_is_one_however_it_is_written(number):
+    """As the schema's `integer` has it, and as programs write it that know of no other numbers."""
+    assert told(*tuned(), f'{{"sensitivity": {number}, "state_interval_s": {number}}}'.encode()).sensitivity == 60
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-300, 300) | st.floats() | st.text(max_size=8)
@@ -155,21 +178,25 @@ COMMANDS = st.fixed_dictionaries(
 ).map(lambda made: json.dumps(made).encode())
 
 
-@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(payload=COMMANDS | st.binary(max_size=64))
-def test_no_payload_leaves_a_setting_out_of_range(payload):
+AT_ONCE = 20  # Hypothesis takes longer over an example than over a command in it
+
+
+@settings(max_examples=10_000 // AT_ONCE, deadline=None, suppress_health_check=list(HealthCheck))
+@given(payloads=st.lists(COMMANDS | st.binary(max_size=64), min_size=AT_ONCE, max_size=AT_ONCE))
+def test_no_payload_leaves_a_setting_out_of_range(payloads):
     made, said = _REUSED
-    why = made.obey(payload)
-    made.turn()
-    assert why is None or (isinstance(why, str) and why)
-    _VALIDATOR.validate(json.loads(msgspec.json.encode(said[-1])))
-    config = made.config
-    assert 0 <= config.sensitivity <= 100
-    assert 1 <= config.state_interval_s <= 60
-    assert config.log_level in ("debug", "info", "warning", "error")
-    if config.quiet_hours is not None:
-        config.quiet_hours.zone()
-    del said[:-1]
+    for payload in payloads:
+        why = made.obey(payload)
+        made.turn()
+        assert why is None or (isinstance(why, str) and why)
+        _VALIDATOR.validate(json.loads(msgspec.json.encode(said[-1])))
+        config = made.config
+        assert 0 <= config.sensitivity <= 100
+        assert 1 <= config.state_interval_s <= 60
+        assert config.log_level in ("debug", "info", "warning", "error")
+        if config.quiet_hours is not None:
+            config.quiet_hours.zone()
+        del said[:-1]
 
 
 _REUSED = tuned()
@@ -185,9 +212,65 @@ def test_a_damaged_file_is_said_and_the_configuration_holds(tmp_path, caplog):
         caplog.clear()
         made, said = tuned(path)
         assert said[-1].sensitivity == 50
-        assert "the configuration holds" in caplog.text
+        assert "what the broker has of it holds" in caplog.text
         assert told(made, said, {"sensitivity": 61}).sensitivity == 61
         assert tuned(path)[1][-1].sensitivity == 61
+
+
+def retained(**holds) -> Word:
+    words = {"ts": "2026-01-31T12:00:00.000Z", "sensitivity": 50, "quiet_hours": None, "state_interval_s": 5.0,
+             "log_level": "info", "set": []}  # fmt: skip
+    return Word(word=json.dumps(words | holds).encode(), ts=None)
+
+
+def test_what_the_folder_has_lost_is_what_the_broker_has(tmp_path):
+    of_before = retained(
+        sensitivity=20, quiet_hours=NIGHT, set=["sensitivity", "quiet_hours"], log_level="debug",
+        calibration={"state": "spoken", "floor_dbfs": -55.0, "restless_db": 3.0},
+    )  # fmt: skip
+    for damage in (None, b"{"):
+        path = tmp_path / f"settings-{damage is None}.json"
+        if damage:
+            path.write_bytes(damage)
+        made, said = tuned(path)
+        assert told(made, said, {"sensitivity": 61}).sensitivity == 61  # what is said in this life is later
+        made.recall(of_before)
+        for holds in (said[-1], tuned(path)[1][-1]):
+            assert (holds.sensitivity, holds.quiet_hours, holds.log_level) == (61, Hours(**NIGHT), "info")
+            assert holds.calibration.floor_dbfs == -55.0
+        made.recall(retained(sensitivity=10, set=["sensitivity"]))
+        assert made.config.sensitivity == 61  # it is told once
+
+
+def test_what_the_folder_has_or_was_reset_does_not_come_back_from_the_broker(tmp_path):
+    of_before = retained(sensitivity=20, quiet_hours=NIGHT, set=["sensitivity", "quiet_hours"])
+    made, said = tuned(tmp_path / "kept.json")
+    told(made, said, {"log_level": "warning"})
+    again, said = tuned(tmp_path / "kept.json")
+    again.recall(of_before)
+    assert again.config.quiet_hours is None
+    assert again.config.sensitivity == 50
+    reset, said = tuned(tmp_path / "reset.json")
+    told(reset, said, {"reset": ["sensitivity"]})
+    reset.recall(of_before)
+    assert reset.config.quiet_hours is None
+    assert reset.config.sensitivity == 50
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [None, Word(word=b"", ts=None), Word(word=b"[" * 100_000, ts=None), Word(word=b"\xff{", ts=None),
+     retained(set=["quiet_hours"], quiet_hours={"start": "22:00", "end": "22:00"}),
+     retained(set=["quiet_hours"], quiet_hours=NIGHT | {"time_zone": "Mars/Olympus"}),
+     retained(set=["sensitivity"], sensitivity=700), retained(set=["calibration", "ts", "host"])],
+)  # fmt: skip
+def test_rubbish_on_the_broker_sets_nothing(tmp_path, rubbish):
+    made, said = tuned(tmp_path / "settings.json")
+    made.recall(rubbish)
+    assert made.config == EdgeConfig()
+    assert not (tmp_path / "settings.json").exists()
+    assert told(made, said, {"sensitivity": 61}).sensitivity == 61
+
 
 def test_quiet_hours_of_the_name_before_hold_under_a_new_one_until_they_are_reset(tmp_path, caplog):
     attic, living, here = (tmp_path / f"settings-{name}.json" for name in ("attic", "living", "living2"))
@@ -269,6 +352,42 @@ def test_a_room_that_is_not_empty_or_not_heard_leaves_what_was_known(tmp_path):
 def set_(port: int, command: dict) -> None:
     words = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", "roomtone/room/settings/set", "-m", json.dumps(command)]
     subprocess.run(words, check=True)
+
+
+def test_an_empty_command_is_ignored_and_leaves_the_answer_before(tmp_path):
+    made, said = tuned(tmp_path / "settings.json")
+    told(made, said, {"sensitivity": 20})
+    before = len(said)
+    assert made.obey(b"") == "empty"
+    made.turn()
+    assert len(said) == before
+    assert said[-1].answer.done
+
+
+def test_nothing_is_calibrated_while_nothing_may_be_heard(tmp_path):
+    made, said = tuned(tmp_path / "settings.json")
+    late = time.gmtime().tm_hour == 23
+    made._permission.quiet(QuietClock(QuietHours(start="12:00" if late else "00:00", end="11:59" if late else "23:59")))
+    answer = told(made, said, {"calibrate": True, "sensitivity": 20})
+    assert answer.startswith("refused: calibrate: these are quiet hours")
+    assert answer.endswith(", so nothing is heard")
+    assert said[-1].sensitivity == 50  # it is refused as a whole
+
+
+def test_a_calibration_that_runs_ends_with_its_reset(tmp_path):
+    made, said = tuned(tmp_path / "settings.json")
+    for command in ({"reset": True}, {"reset": ["calibration"]}):
+        assert told(made, said, {"calibrate": True}).calibration.state == "running"
+        assert told(made, said, {"sensitivity": 30}).calibration.state == "running"
+        assert told(made, said, command).calibration.state == "none"
+        for block in timed_blocks([room()], started_at=0.0):
+            made.hear(made._pipeline.process(block))
+        assert said[-1].calibration.state == "none"
+    again = told(made, said, {"reset": ["calibration"], "calibrate": True})
+    assert again.calibration.state == "running"
+    for block in timed_blocks([room()], started_at=0.0):
+        made.hear(made._pipeline.process(block))
+    assert said[-1].calibration.state == "done"
 
 
 def holds(watcher: Subscriber) -> dict:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,24 @@ def test_rubbish_on_the_broker_is_nothing(payload):
     assert setting_of(Word(word=payload, ts=NEW)) is None
     assert setting_of(None) is None
     assert setting_of(Word(word=b"OFF", ts="yesterday")) == setting("OFF", None)
+
+
+def say(port: int, topic: str, word: str, *how: str) -> None:
+    command = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", f"roomtone/room/{topic}", "-m", word, *how]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("said", ["by another name", "by the broker alone"])
+def test_a_recording_obeys_the_switch_as_a_microphone_does(tmp_path, broker, said):
+    if said == "by another name":
+        switched(tmp_path / "state", "OFF", "living")
+    else:
+        say(broker.port, "listening", "OFF", "-r")
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port) as daemon:
+        watcher.wait_for(lambda w: w.on("state") and w.on("state")[-1].json["microphone"] == "off")
+        assert "sound flows" not in daemon.log
+        say(broker.port, "listening/set", "ON")
+        watcher.wait_for(lambda w: w.on("state")[-1].json["microphone"] == "ok")
 
 
 # The sensor as a process, its calls to open and connect traced.
@@ -341,6 +360,26 @@ def test_in_quiet_hours_nothing_is_opened_at_the_start(tmp_path, virtual_microph
         watcher.wait_for(lambda w: w.on("state") and told(w, "state").json["microphone"] == "quiet-hours")
         watcher.wait_for(lambda w: w.on("listening") and told(w, "listening").payload == "ON")
         assert sensor.opened == []
+
+
+def test_quiet_hours_set_over_mqtt_hold_where_the_state_folder_is_lost(tmp_path, virtual_microphone, broker):
+    hours = {"start": "00:00", "end": "23:59"} if time.gmtime().tm_hour < 23 else {"start": "12:00", "end": "11:59"}
+    quiet = lambda w: w.on("state") and told(w, "state").json["microphone"] == "quiet-hours"  # noqa: E731
+    with traced(tmp_path, virtual_microphone, broker.port) as sensor, Subscriber(broker.port) as watcher:
+        watcher.wait_for(hears)
+        settings = ["-t", "roomtone/room/settings/set", "-m", json.dumps({"quiet_hours": hours, "sensitivity": 30})]
+        subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-q", "1", *settings], check=True)
+        watcher.wait_for(lambda w: quiet(w) and told(w, "settings").json["set"])  # else the broker knows of nothing
+        sensor.end(signal.SIGKILL)
+    shutil.rmtree(tmp_path / "state")  # a new SD card
+    for _ in range(2):  # then from the folder again
+        with traced(tmp_path, virtual_microphone, broker.port) as sensor, Subscriber(broker.port) as watcher:
+            watcher.wait_for(lambda w: w.on("status") and told(w, "status").payload == "online" and quiet(w))
+            watcher.wait_for(lambda w: told(w, "settings") and not told(w, "settings").retained)
+            assert told(watcher, "settings").json["set"] == ["sensitivity", "quiet_hours"]
+            assert told(watcher, "settings").json["sensitivity"] == 30
+            assert sensor.opened == []
+            assert (tmp_path / "state" / "settings-room.json").exists()
 
 
 def test_a_command_beats_everything_and_carries_its_time(tmp_path, broker):

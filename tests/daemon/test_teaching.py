@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paho.mqtt.client as paho
@@ -24,7 +25,7 @@ from edge.lessons.teacher import Teacher
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import timed_blocks
 from edge.sound.recording import load_recording, read_recording
-from edge.voice.payloads import rfc3339
+from edge.voice.payloads import Event, rfc3339
 from tests.support.artifacts import STEP
 from tests.support.broker import HOST
 from tests.support.daemon import Daemon
@@ -90,7 +91,7 @@ def test_a_running_sensor_is_corrected_keeps_that_over_a_restart_and_forgets(bro
             watcher.wait_for(lambda w: answer(w).get("event_id") == first["event_id"])
             assert said(watcher)["answer"] | {"ts": ""} == {
                 "command": "teach", "event_id": first["event_id"], "label": "sad", "done": True, "reason": None,
-                "ts": "",
+                "ts": "", "instead_of": None,
             }  # fmt: skip
             assert (said(watcher)["per_label"], said(watcher)["count"]) == ({"sad": 1}, 1)
             assert said(watcher)["recent"][0]["event_id"] == first["event_id"]
@@ -240,8 +241,23 @@ def test_a_lesson_that_waited_too_long_is_not_taken(told):
     teaching, published = told
     for age_s, done in ((STALE_S + 5, False), (0, True), (-3_600, True)):  # a clock that is ahead is no fault
         ts = rfc3339(time.time() - age_s)
-        assert teaching.commands["teach"](json.dumps({"event_id": "last", "label": "sad", "ts": ts}).encode()) is None
+        why = teaching.commands["teach"](json.dumps({"event_id": "last", "label": "sad", "ts": ts}).encode())
         assert published[-1].answer.done is done
+        assert why == (None if done else f"refused: {published[-1].answer.reason}")
+
+
+def test_where_nobody_spoke_there_is_nothing_to_teach_and_that_is_the_reason(told):
+    teaching, published = told
+    pipeline = SimpleNamespace(embedding=embedding_of("sad", 0), own_probs=PROBS)
+    common = {"previous": "sad", "confidence": 0.0, "previous_duration_ms": 1_000, "seq": 1, "model": "model-1"}
+    quiet = Event(event_id="q", event_type="quiet", ts=rfc3339(1_000_000.0), **common)
+    teaching.hear(quiet, pipeline)
+    for name in ("q", quiet.ts):
+        teaching.commands["teach"](json.dumps({"event_id": name, "label": "sad"}).encode())
+        assert published[-1].answer.reason == "at that change nobody spoke any more: name the one before it, to a label"
+    for name, reason in (("a", None), ("b", "not among the last 500 changes that the sensor heard since its start")):
+        teaching.commands["teach"](json.dumps({"event_id": name, "label": "sad"}).encode())
+        assert published[-1].answer.reason == reason
 
 
 TEXTS = st.text(max_size=80)
@@ -269,7 +285,8 @@ def test_hostile_payloads_teach_nothing_but_events_and_labels(told, monkeypatch,
     def fire(topic, payload):
         before = len(published)
         why = teaching.commands[topic](payload)
-        assert (why is None) == (len(published) == before + 1)
+        answered = why is None or why.startswith("refused: ")
+        assert answered == (len(published) == before + 1)
         for lesson in teaching._teacher.lessons:
             assert lesson.event_id == "a"
             assert lesson.label in LABELS

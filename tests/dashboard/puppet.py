@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from tests.support.patience import PATIENCE_S, wait_until
 
@@ -49,15 +51,21 @@ class Puppet:
     def topic(self, name: str) -> str:
         return f"roomtone/{self.device}/{name}"
 
-    def send(self, name: str, payload: Any, *, retain: bool = True, qos: int = 1, wait: bool = True) -> None:
-        """Publish text or bytes as they are, anything else as JSON.
+    def send(
+        self, name: str, payload: Any, *, retain: bool = True, qos: int = 1, wait: bool = True, stamp: str = ""
+    ) -> None:
+        """Publish text or bytes as they are, anything else as JSON; `stamp` is the user property `ts`.
 
         A broker may hang up on a refused message and be back in a second. Above QoS 0 paho then keeps what is sent
         meanwhile and hands it over later, though its own `wait_for_publish` says at once that it failed.
         """
         data = payload if isinstance(payload, str | bytes) else json.dumps(payload)
         self._met.wait(PATIENCE_S)
-        number = self._client.publish(self.topic(name), data, qos=qos, retain=retain).mid
+        properties = None
+        if stamp:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.UserProperty = ("ts", stamp)
+        number = self._client.publish(self.topic(name), data, qos=qos, retain=retain, properties=properties).mid
         if wait:
             wait_until(lambda: number in self._handed_over, f"{name} handed over")
 
@@ -109,8 +117,15 @@ class Puppet:
 
     def timeline(self, runs: list[tuple[float, str, float]], *, at_s: float | None = None) -> None:
         """Runs as (Unix start in s, label, confidence), as of `at_s`, None for now."""
+        self._runs("timeline", runs, at_s)
+
+    def recent(self, runs: list[tuple[float, str, float]], *, at_s: float | None = None) -> None:
+        """What came since the timeline, in the same form."""
+        self._runs("recent", runs, at_s)
+
+    def _runs(self, name: str, runs: list[tuple[float, str, float]], at_s: float | None) -> None:
         told = [[rfc3339(start), label, confidence] for start, label, confidence in runs]
-        self.send("timeline", {"schema": 1, "ts": rfc3339(at_s or time.time()), "runs": told})
+        self.send(name, {"schema": 1, "ts": rfc3339(at_s or time.time()), "runs": told})
 
     def health(self, *, microphone: str = "ok", detail: str = "", **fields: Any) -> None:
         payload = {

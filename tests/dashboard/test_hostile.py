@@ -36,12 +36,18 @@ def good(name: str) -> dict:
             "outbox_depth": 0, "reconnects": 0, "microphone": {"state": "ok", "detail": ""},
         },
         "timeline": {"ts": now, "runs": [[now, "happy", 0.8]]},
+        "recent": {"ts": now, "runs": [[now, "happy", 0.8]]},
         "lessons": {
             "ts": now, "teachable": True, "labels": ["happy", "sad"], "per_label": {"sad": 1}, "count": 1,
             "right_before": 0.0, "right_after": 1.0, "in_use": True, "of_other_models": 0, "problem": None,
             "chance_before": 0.0, "chance_after": 1.0,
             "recent": [{"event_id": "1", "label": "sad", "ts": now}],
             "answer": {"command": "teach", "event_id": "1", "label": "sad", "done": True, "reason": None, "ts": now},
+        },
+        "model": {
+            "ts": now, "since": now, "updates": "ask", "ring": "house", "result": "offered", "reason": None,
+            "installed": {"model": "m-1", "created": now, "sha256": "0" * 64},
+            "offered": {"model": "m-2", "created": now, "sha256": "1" * 64},
         },
     }[name]  # fmt: skip
 
@@ -124,7 +130,7 @@ def test_hostile_payloads(room: Broker, visit, mallory: paho.Client):
     page = visit("#mallory").page
     with Puppet(room.port, "alice") as alice, Puppet(room.port, "mallory"):
         number = 0
-        for kind in ("state", "event", "health", "timeline", "status", "listening", "lessons"):
+        for kind in ("state", "event", "health", "timeline", "recent", "status", "listening", "lessons", "model"):
             rubbish = list(RAW.values())
             if kind not in ("status", "listening"):
                 rubbish += [data for value in NASTY_VALUES.values() for data in poisoned(kind, value)]
@@ -166,15 +172,15 @@ def test_ten_thousand_sensors(room: Broker, visit, mallory: paho.Client):
         for number in range(10_000):
             last = mallory.publish(f"roomtone/m-{number}/state", state, qos=1)
         last.wait_for_publish(60)
-        expect(page.locator("#left-out")).to_contain_text("9801 more")
-        assert page.locator(".tile").count() == 200
+        expect(page.locator("#left-out")).to_contain_text("8001 more")
+        assert page.locator(".tile").count() == 2_000
         alice.state("angry")
         expect(page.locator("a[href='#alice'] .tile-word")).to_have_text("angry")
         # A real one that comes later is let in: it is online, which none of these is.
         with Puppet(room.port, "bob") as bob:
             bob.state("happy")
             expect(page.locator("a[href='#bob'] .tile-word")).to_have_text("happy")
-        assert page.locator(".tile").count() == 200
+        assert page.locator(".tile").count() == 2_000
         page.goto(f"{room.page_url}#m-9999")
         expect(page.get_by_role("heading", name="No such room")).to_be_visible()
         mallory.publish("roomtone/m-9999/state", state)

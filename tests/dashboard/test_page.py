@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 
 from edge.sound.faults import explain
 from edge.voice import payloads
-from tests.dashboard.puppet import Puppet, spread
+from edge.voice.models import Model, ModelFile
+from tests.dashboard.puppet import Puppet, rfc3339, spread
 from tests.support.broker import Broker
 from tests.support.chromium import colours_in, labels, tone, word
 from tests.support.patience import wait_until
@@ -32,7 +33,7 @@ def test_the_list_shows_the_events_that_a_subscriber_saw(room: Broker, visit):
         expect(page.locator("#changes li")).to_have_count(len(told) + 1)
         assert labels(page) == ["quiet"] + [message.json["event_type"] for message in seen]
         expect(word(page)).to_have_text("happy")
-        expect(page.locator("#now-detail")).to_have_text("71 % sure")
+        expect(page.locator("#now-detail")).to_have_text("a guess (71 %)")
 
 
 def test_an_event_delivered_twice_is_shown_once(room: Broker, visit):
@@ -54,14 +55,27 @@ def test_now_says_emotion_confidence_and_since_when(room: Broker, visit):
         sensor.state("surprise", 0.83, since_s=since)
         expect(word(page)).to_have_text("surprise")
         expect(page.locator("#room-title")).to_have_text("meeting room 2")
-        expect(page.locator("#now-detail")).to_have_text("83 % sure")
+        expect(page.locator("#now-detail")).to_have_text("a guess (83 %)")
         expect(page.locator("#now-since")).to_contain_text("for 3 min, since ")
         shown = page.locator("#now-since").inner_text().split()[-1]
         assert shown == datetime.fromtimestamp(since).strftime("%H:%M")
-        expect(page.locator("#spoken")).to_have_text("meeting room 2: surprise. 83 % sure")
+        expect(page.locator("#spoken")).to_have_text("meeting room 2: surprise. a guess (83 %)")
         assert page.title() == "surprise · meeting room 2 · roomtone"
         expect(page.locator("#scores li.best .name")).to_have_text("surprise")
         expect(page.locator("#scores li.best .value")).to_have_text("83 %")
+
+
+def test_a_guess_is_called_one_and_quiet_is_none(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet", 0.0)  # as just after switching on
+        expect(page.locator("#spoken")).to_have_text("living room: quiet. nobody speaks")
+        expect(page.locator("#now-ring")).to_have_attribute("stroke-dasharray", "0 100")
+        expect(page.locator("#now-caveat")).to_contain_text("often mishears voices that it does not know")
+        sensor.event("quiet", "happy", 0.99)
+        expect(page.locator("#changes li[data-label=quiet] .value").first).to_have_text("")
+        sensor.state("quiet", 0.0, microphone="off")
+        expect(page.locator("#now-caveat")).to_be_hidden()
 
 
 def test_the_probabilities_become_a_curve(room: Broker, visit):
@@ -116,18 +130,18 @@ def test_a_mood_is_said_where_no_label_stands_out(room: Broker, visit):
     with Puppet(room.port) as sensor:
         sensor.state("unknown", 0.33, scores=scores, mood="tense", mood_confidence=0.65)
         expect(word(page)).to_have_text("tense")
-        expect(page.locator("#now-detail")).to_have_text("65 % sure · perhaps angry")  # of the tense ones
+        expect(page.locator("#now-detail")).to_have_text("a guess (65 %) · perhaps angry")  # of the tense ones
         expect(page).to_have_title(re.compile("^tense · "))
         sensor.state("unknown", 0.33, scores=scores, mood="excited", mood_confidence=0.9)
         expect(word(page)).to_have_text("excited")
-        expect(page.locator("#now-detail")).to_have_text("90 % sure")
+        expect(page.locator("#now-detail")).to_have_text("a guess (90 %)")
         for mood in ("unknown", None, "", 7, "<b>"):
             sensor.state("unknown", 0.33, scores=scores, mood=mood, mood_confidence=0.4)
             expect(word(page)).to_have_text("unknown")
             expect(page.locator("#now-detail")).to_have_text("someone speaks, but no emotion stands out")
             sensor.state("happy", 0.71, mood="bright", mood_confidence=0.8)
             expect(word(page)).to_have_text("happy")
-            expect(page.locator("#now-detail")).to_have_text("71 % sure")
+            expect(page.locator("#now-detail")).to_have_text("a guess (71 %)")
         sensor.state("unknown", 0.33, scores={}, mood="tense")
         expect(word(page)).to_have_text("tense")
         expect(page.locator("#now-detail")).to_have_text("")
@@ -180,7 +194,7 @@ def test_off_on_purpose_is_said_once_and_calmly(room: Broker, visit):
         expect(page.get_by_role("switch", name="Listening")).not_to_be_checked()
         with Puppet(room.port, "hall") as hall:
             hall.state("happy")
-            expect(page.locator("#rooms-summary")).to_have_text("2 sensors, 1 switched off")
+            expect(page.locator("#rooms-summary")).to_have_text("2 sensors, 1 not listening")
 
 
 def test_a_fault_is_said_once_with_what_helps(room: Broker, visit):
@@ -200,12 +214,50 @@ def test_a_day_without_data_says_so(room: Broker, visit):
     with Puppet(room.port) as sensor:
         page = visit().page
         expect(page.locator("#day-empty")).to_have_text("Nothing is known of it yet.")
-        sensor.timeline([(now - 3600, "quiet", 0.0)])
-        expect(page.locator("#day-empty")).to_have_text("Nobody listened.")
+        sensor.timeline([(now - 3600, "quiet", 0.0)], at_s=now)
+        hour_ago, minute_ago = clock(now - 3600), clock(now - 60)
+        expect(page.locator("#day-empty")).to_have_text(f"Nobody listened from {hour_ago} to {clock(now)}.")
+        expect(page.locator("#day-known")).to_have_text(f"Nothing is known before {hour_ago}.")
         sensor.timeline([(now - 3600, "quiet", 0.0), (now - 60, "happy", 0.8)])
         page.reload()
         expect(page.locator("#legend li")).to_have_count(1)
         expect(page.locator("#day-empty")).to_be_hidden()
+        expect(page.locator("#day-known")).to_have_text(f"Nothing is known before {hour_ago}.")
+        sensor.timeline([(now - 60, "happy", 0.8)])
+        page.reload()
+        expect(page.locator("#day-known")).to_have_text(f"Nothing is known before {minute_ago}.")
+        sensor.timeline([(now - 86_390, "quiet", 0.0)])
+        page.reload()
+        expect(page.locator("#day-empty")).to_have_text(re.compile(r"^Nobody listened up to \d\d:\d\d\.$"))
+        expect(page.locator("#day-known")).to_have_text("")
+        sensor.state("quiet", 0.0, microphone="off", since_s=now - 86_390)
+        expect(page.locator("#day-empty")).to_have_text("Nobody listened.")
+
+
+def test_off_since_a_restart_leaves_the_time_before_it_unknown(room: Broker, visit):
+    """The broker that comes with a sensor forgets the day with it."""
+    page, now = visit().page, time.time()
+    with Puppet(room.port) as sensor:
+        sensor.send("listening", "OFF", stamp=rfc3339(now - 600))
+        sensor.timeline([(now - 600, "quiet", 0.0), (now - 300, "quiet", 0.0)])
+        sensor.state("quiet", 0.0, microphone="off", since_s=now - 600)
+        expect(page.locator("#day-empty")).to_have_text(f"Nobody listened since {clock(now - 600)}.")
+        expect(page.locator("#day-known")).to_have_text(f"Nothing is known before {clock(now - 600)}.")
+        expect(page.locator("#now-detail")).to_have_text(f"Listening is switched off since {clock(now - 600)}.")
+        expect(page.locator("#changes li.gap .what")).to_have_text("nobody listened")
+        assert labels(page) == [None]
+        with Puppet(room.port, "hall") as hall:
+            hall.state("happy")
+            said = page.locator(".tile[href='#living-room'] .tile-detail")
+            expect(said).to_have_text(f"Listening is switched off since {clock(now - 600)}.")
+
+
+def test_quiet_hours_say_until_when(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.settings(quiet_hours={"start": "22:00", "end": "07:00", "time_zone": "Europe/Rome"})
+        sensor.state("quiet", 0.0, microphone="quiet-hours")
+        expect(page.locator("#now-detail")).to_have_text("These are quiet hours, until 07:00 (Europe/Rome).")
 
 
 def test_events_on_their_way_are_no_trouble_while_the_sensor_is_connected(room: Broker, visit):
@@ -250,7 +302,7 @@ def test_a_moment_of_the_day_is_told_by_keys_and_pointer(room: Broker, visit):
         ribbon.focus()
         for _ in range(9):
             page.keyboard.press("ArrowLeft")
-        assert re.search(r": sad, 70 % sure, for 30 min$", ribbon.get_attribute("aria-valuetext"))
+        assert re.search(r": sad, a guess \(70 %\), for 30 min$", ribbon.get_attribute("aria-valuetext"))
         assert ribbon.get_attribute("aria-valuenow") == str(1440 - 45)
         page.keyboard.press("Home")
         expect(ribbon).to_have_attribute("aria-valuetext", re.compile("nothing known"))
@@ -266,8 +318,10 @@ def test_times_in_which_nobody_listened_are_no_quiet(room: Broker, visit):
         sensor.state("quiet", since_s=now - 1200)
         page = visit().page
         expect(page.locator("#legend li")).to_have_text(["happy1 h 00 min", "quiet20 min"])
-        assert labels(page) == ["happy", "quiet", "quiet"]
-        expect(page.locator("#changes li .chip")).to_have_text(["nobody listened"])
+        assert labels(page) == ["happy", None, "quiet"]
+        expect(page.locator("#changes li.gap .what")).to_have_text("nobody listened")
+        assert page.locator("#changes li.gap use").get_attribute("href") == "#drawing-deaf"  # no sleeping face
+        expect(page.locator("#changes .chip")).to_have_count(0)
         expect(page.locator("#changes li .held")).to_have_text(["for 20 min", "for 40 min", "for 1 h 00 min"])
 
 
@@ -281,8 +335,8 @@ def test_late_events_are_marked_and_take_their_place(room: Broker, visit):
         sensor.event("sad", "quiet", at_s=now - 300, late=True)
         sensor.event("quiet", "sad", at_s=now - 280, late=True, previous_duration_ms=20_000)
         expect(page.locator("#changes li")).to_have_count(3)
-        assert labels(page) == ["sad", "quiet", "happy"]
         expect(page.locator("#changes .chip")).to_have_text(["late", "late"])
+        wait_until(lambda: labels(page) == ["sad", "quiet", "happy"])
         expect(page.locator("[data-notice=late]")).to_contain_text("2 events arrived late")
 
 
@@ -362,6 +416,34 @@ def test_what_our_own_payloads_say_is_understood(room: Broker, visit):
         expect(page.locator("#ear-figures")).to_contain_text("25 %")
         expect(page.locator("#changes li")).to_have_count(2)
         assert labels(page) == ["neutral", "unknown"]
+
+
+def test_which_model_runs_and_what_became_of_the_one_that_was_offered(room: Broker, visit):
+    def told(result: str, **fields) -> bytes:
+        first, second = (ModelFile(model=name, created="2026", sha256=name[0] * 64) for name in ("a-1", "b-2"))
+        now = payloads.rfc3339(time.time())
+        return msgspec.json.encode(Model(ts=now, since=now, updates="auto", ring="house", **{
+            "installed": first, "offered": second, "result": result, **fields}))  # fmt: skip
+
+    page = visit().page
+    shown = page.locator("#who-figures")
+    with Puppet(room.port) as sensor:
+        sensor.state("quiet")
+        sensor.send("model", told("none", offered=None))
+        expect(shown).to_contain_text("a-1")
+        expect(shown).not_to_contain_text("offered")
+        sensor.send("model", told("offered"))
+        expect(shown.locator("div", has_text="Model offered")).to_contain_text("b-2waits to be installed")
+        sensor.send("model", told("refused", offered=None, reason="not signed"))
+        expect(shown.locator("div", has_text="Model offered")).to_contain_text("–refused: not signed")
+        sensor.send("model", told("installed"))
+        expect(shown).not_to_contain_text("offered")
+
+
+def clock(unix_s: float) -> str:
+    """A moment of the last day as the page says it."""
+    moment = datetime.fromtimestamp(unix_s)
+    return moment.strftime("%H:%M" if moment.date() == datetime.now().date() else "yesterday %H:%M")
 
 
 def place_of(page: Page, selector: str) -> tuple[float, float]:

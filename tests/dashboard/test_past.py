@@ -83,7 +83,7 @@ def test_what_a_restart_leaves_open_is_left_open_until_the_sensor_tells(room: Br
         assert moment(page, 5).endswith("nothing known")
         # What it knows of that time comes with its timeline, for which a page asks again when a sensor is back.
         sensor.timeline([*early, (now - 600, "quiet", 0.0), (now - 5, "quiet", 0.9)])
-        expect(page.locator("#changes li .chip")).to_have_text(["nobody listened"])
+        expect(page.locator("#changes li.gap .what")).to_have_text(["nobody listened"])
         wait_until(lambda: "nobody listened, for" in moment(page, 5))
 
 
@@ -108,7 +108,7 @@ def test_what_happened_since_the_last_timeline_is_said_to_be_unknown_until_the_n
         sensor.timeline(early, at_s=now - 30)
         sensor.state("quiet", since_s=now - 4)
         page = visit().page
-        expect(page.locator("#changes li.hole .what")).to_have_text("nothing known")
+        expect(page.locator("#changes li.hole .what")).to_have_text("not told yet")
         assert labels(page) == ["quiet", "angry", "quiet", None, "quiet"]
         expect(page.locator("#changes li.hole .held")).to_have_text("for 26 s")
         sensor.timeline([*early, *missed])  # the next, without being asked for again
@@ -124,6 +124,47 @@ def test_what_happened_since_the_last_timeline_is_said_to_be_unknown_until_the_n
             sensor.state("fear")
             expect(word(page)).to_have_text("fear")
             assert "sad" not in labels(page)  # one is enough: they are large
+
+
+def test_a_long_day_is_told_in_two_parts(room: Broker, visit):
+    """The timeline, which is some minutes old, and what came since, of which the next part fills what is open."""
+    now = time.time()
+    with Puppet(room.port) as sensor:
+        sensor.timeline([(now - 3_000, "happy", 0.8), (now - 650, "fear", 0.8)], at_s=now - 600)
+        sensor.recent([(now - 660, "happy", 0.8), (now - 640, "sad", 0.8), (now - 400, "quiet", 0.9)], at_s=now - 30)
+        sensor.state("quiet", since_s=now - 4)
+        page = visit().page
+        expect(page.locator("#changes li.hole")).to_have_count(1)
+        assert labels(page) == ["happy", "sad", "quiet", None, "quiet"]  # where both tell, the later is right
+        sensor.recent([(now - 660, "happy", 0.8), (now - 640, "sad", 0.8), (now - 400, "quiet", 0.9),
+                       (now - 20, "angry", 0.8), (now - 4, "quiet", 0.9)])  # fmt: skip
+        expect(page.locator("#changes li.hole")).to_have_count(0)
+        assert labels(page) == ["happy", "sad", "quiet", "angry", "quiet"]
+        sensor.timeline([(now - 3_000, "happy", 0.8), (now - 640, "sad", 0.8), (now - 4, "quiet", 0.9)])
+        page.reload()
+        expect(page.locator("#changes li")).to_have_count(3)  # what came since an older one is of no use any more
+        assert labels(page) == ["happy", "sad", "quiet"]
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["page was open", "page comes later"])
+def test_a_quiet_just_before_the_power_went_is_no_line_beside_nobody_listened(room: Broker, visit, seen):
+    """Killed with the very change to quiet, and back after a minute: what the sensor tells then."""
+    now = round(time.time(), 3)
+    early = [(now - 600, "quiet", 0.9), (now - 120, "happy", 0.8)]
+    with Puppet(room.port) as sensor:
+        page = visit().page if seen else None
+        sensor.timeline(early, at_s=now - 70)
+        sensor.event("quiet", "happy", 0.99, at_s=now - 60, previous_duration_ms=60_000)
+        sensor.state("quiet", 0.99, at_s=now - 60, since_s=now - 60)
+        sensor.send("status", "offline")
+        page = page or visit().page
+        expect(page.locator("#changes li").first).to_be_visible()
+        sensor.send("status", "online")
+        back = [*early, (now - 60, "quiet", 0.99), (now - 60, "quiet", 0.0), (now - 2, "quiet", 1.0)]
+        sensor.timeline(back)
+        sensor.state("quiet", since_s=now - 2)
+        expect(page.locator("#changes li.gap .held")).to_have_text("for 58 s")
+        wait_until(lambda: labels(page) == ["quiet", "happy", None, "quiet"], lambda: labels(page))
 
 
 def test_a_room_that_is_opened_later_has_its_holes_filled_too(room: Broker, visit):

@@ -113,6 +113,38 @@ def test_all_lessons_are_forgotten_after_a_question(room: Broker, visit):
         wait_until(lambda: commands(sensor) == [{"event_id": "all"}])
 
 
+def test_a_lesson_that_takes_another_ones_place_says_so(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.lessons()
+        at_s = round(time.time(), 3)
+        for label, ago in (("happy", 4), ("fear", 2)):
+            said(sensor, label, at_s - ago)
+        for label, teaches, fields in (("happy", "sad", {}), ("fear", "angry", {"instead_of": "sad"})):
+            row(page, label).click()
+            page.get_by_role("dialog").get_by_role("button", name=teaches).click()
+            wait_until(lambda teaches=teaches: commands(sensor)[-1:] and commands(sensor)[-1]["label"] == teaches)
+            sensor.lessons([(at_s - 2, teaches)], **answered(label=teaches, **fields))
+            expect(page.locator("#lessons-note")).to_contain_text(f"Taught: {teaches}.")
+        expect(page.locator("#lessons-note")).to_contain_text("the place of “it was sad” nearby: that was the same")
+
+
+def test_where_none_of_the_labels_is_right_the_page_says_what_helps(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.lessons()
+        sensor.settings()
+        said(sensor, "happy", time.time())
+        row(page, "happy").click()
+        dialog = page.get_by_role("dialog", name="What was it?")
+        dialog.get_by_text("Nothing of these").click()
+        expect(dialog.get_by_text("Then teach it nothing.")).to_be_visible()
+        assert violations(page) == []
+        dialog.get_by_role("button", name="Open the settings").click()
+        expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
+        assert sensor.commands == []
+
+
 def test_a_refusal_and_a_problem_are_said(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:

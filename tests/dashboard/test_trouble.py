@@ -40,6 +40,48 @@ def test_a_broker_killed_and_restarted(room: Broker, visit):
         expect(page.locator("#listening")).to_have_attribute("aria-disabled", "false")
 
 
+def test_of_two_brokers_the_page_takes_the_second_and_the_first_again_when_it_holds(room: Broker, visit, tmp_path):
+    other = Broker(tmp_path / "second", websockets=True)
+    with other as second, Puppet(second.port) as there, Puppet(room.port) as here:
+        page = visit(f"?broker={room.websockets_url}&broker={second.websockets_url}").page
+        page.evaluate("Connection.RETURN_MS = 1000")
+        here.state("happy")
+        expect(word(page)).to_have_text("happy")
+        room.kill()
+        there._seq = here._seq + 1  # one sensor has one counter
+        there.state("sad")
+        there.health(broker={"away": "broker a.lan:8883: connection refused"})
+        expect(word(page)).to_have_text("sad")
+        expect(page.locator("#link-word")).to_have_text("connected")
+        assert page.evaluate("broker.connection.url") == second.websockets_url
+        expect(page.locator("#health-figures")).to_contain_text("broker a.lan:8883: connection refused")
+        room.start()
+        back = "broker.connection.url === address.urls[0] && broker.connection.link.state === 'up'"
+        wait_until(lambda: page.evaluate(back))
+        wait_until(lambda: here._client.is_connected())
+        here._seq = there._seq + 1
+        here.state("angry")
+        expect(word(page)).to_have_text("angry")
+
+
+def test_a_broker_that_takes_pages_and_drops_them_is_left_alone(room: Broker, visit, tmp_path):
+    with Broker(tmp_path / "first", websockets=True, users={"nobody": "x"}) as first, Puppet(room.port) as sensor:
+        first.stop()
+        page = visit(f"?broker={first.websockets_url}&broker={room.websockets_url}").page
+        sensor.state("happy")
+        expect(word(page)).to_have_text("happy")
+        waits = page.evaluate("""() => {
+          const two = new Connection(["ws://a/", "ws://b/"], null);
+          return Array.from({ length: 12 }, () => {
+            two._at = 0; // gone back to, and dropped at once
+            two._backAtMs = 0;
+            two._moveOn(0);
+            return [two.url, two._returnMs];
+          });
+        }""")
+        assert waits == [["ws://b/", min(20_000 * 2**number, 3_600_000)] for number in range(12)]
+
+
 def test_a_sensor_that_loses_its_link_is_offline_and_comes_back(room: Broker, visit):
     page = visit().page
     with Puppet(room.port) as sensor:
@@ -50,9 +92,12 @@ def test_a_sensor_that_loses_its_link_is_offline_and_comes_back(room: Broker, vi
         expect(page.locator("#now")).to_have_attribute("data-condition", "offline")
         expect(page.locator("#now-since")).to_contain_text("Last heard: happy")
         expect(page.locator("#listening-note")).to_contain_text("Cannot be switched")
+        expect(page.locator("#listening-note")).to_contain_text("Whether its microphone is open is not known")
+        expect(page.locator("#listening-word")).to_have_text("?")
     with Puppet(room.port) as sensor:
         sensor.state("happy")
         expect(word(page)).to_have_text("happy")
+        expect(page.locator("#listening-word")).to_have_text("on")
 
 
 def test_without_news_the_page_stops_claiming(room: Broker, visit):

@@ -57,10 +57,14 @@ class Witnessed(Outbox):
 class Voice:
     """A link with an outbox on disk, and a list of the events it was given."""
 
-    def __init__(self, port: int, folder: Path, *, rows: int = 50_000, now_ms: int | None = None) -> None:
+    def __init__(
+        self, port: int, folder: Path, *, hosts: tuple[str, ...] = (HOST,), rows: int = 50_000,
+        now_ms: int | None = None,
+    ) -> None:  # fmt: skip
         outbox = Witnessed(Store(folder / "outbox.sqlite", max_rows=rows, max_bytes=50_000_000))
         self.sequence = Sequence(outbox.last_seq, now_ms=now_ms)
-        self.link = Link(Mqtt(), "attic", host=HOST, port=port, outbox=outbox, sequence=self.sequence)
+        settings = Mqtt(host=hosts, port=port)
+        self.link = Link(settings, "attic", outbox=outbox, sequence=self.sequence)
         self.said: list[str] = []
         self.past: list[dict[str, Word]] = []
         self.link.start(on_past=self.past.append)

@@ -6,16 +6,25 @@ import socket
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from edge.config import Mqtt, Tls
-from edge.delivery.access import access
-from edge.delivery.session import LONGEST_RETRY_S, Owner, Session, jittered_delay_s
+from edge.delivery.access import access, ends_s
+from edge.delivery.brokers.places import LONGEST_RETRY_S, jittered_delay_s
+from edge.delivery.link import Link
+from edge.delivery.session import Owner, Session
+from edge.voice.payloads import unix_s
 from tests.support.broker import HOST, Broker, free_port
 from tests.support.certificates import Authority
-from tests.support.patience import wait_until
+from tests.support.patience import PATIENCE_S, wait_until
 
 HINTS = "is it older than MQTT 5, or is this a websockets port, or a TLS port (edge.mqtt.tls)?"
 
@@ -92,6 +101,33 @@ def test_a_missing_client_certificate_is_explained(tmp_path, authority):
         own_certificate, own_key = authority.issue("attic")
         tls = Tls(ca_file=str(authority.ca_file), cert_file=str(own_certificate), key_file=str(own_key))
         is_told(None, broker.port, Mqtt(tls=tls))
+
+
+def test_when_the_certificates_end_is_known(tmp_path, authority):
+    certificate, key = authority.issue("server")
+    own_certificate, own_key = authority.issue("attic")
+    tls = Tls(ca_file=str(authority.ca_file), cert_file=str(own_certificate), key_file=str(own_key))
+    with Broker(tmp_path / "broker", certificate=certificate, key=key) as broker:
+        link = Link(Mqtt(tls=tls), "attic", host=HOST, port=broker.port)
+        assert link.condition().certificate_ends is None
+        link.start()
+        link.require(PATIENCE_S)
+        told = link.condition()
+        link.stop()
+    for file, ends in ((certificate, told.certificate_ends), (own_certificate, told.own_certificate_ends)):
+        assert unix_s(ends) == x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc.timestamp()
+
+
+@pytest.mark.parametrize("ends", [datetime(2049, 12, 31, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC)])
+def test_a_certificate_ends_when_others_say_so(ends):
+    """From 2050 on the year has four digits."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "long-lived")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 7, datetime(2026, 1, 1, tzinfo=UTC), ends)
+    der = made.sign(key, SHA256()).public_bytes(Encoding.DER)
+    assert ends_s(der) == ends.timestamp()
+    for rubbish in (b"", b"0", b"\x30\x82", der[:40], der[:60], bytes(300), b"\x30\x84\xff\xff\xff\xff"):
+        assert ends_s(rubbish) is None
 
 
 def test_a_wrong_password_and_an_unknown_user(tmp_path):

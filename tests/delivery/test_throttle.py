@@ -11,6 +11,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_s = self.worked_s = 0.0
+        self.sleeps = 0
 
     def monotonic(self) -> float:
         return self.now_s
@@ -20,6 +21,7 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now_s += seconds
+        self.sleeps += 1
 
     def work(self, seconds: float) -> None:
         self.now_s += seconds
@@ -39,6 +41,7 @@ def test_a_flood_takes_its_share_and_no_more(monkeypatch):
     throttle = Throttle()
     commands(20_000, clock, throttle)
     assert clock.worked_s / clock.now_s < 1.1 * SHARE
+    assert clock.sleeps < 20_000 / 10  # a waking costs as much as a command
 
 
 def test_a_few_commands_do_not_wait(monkeypatch):

@@ -333,7 +333,7 @@ def test_many_delivered_rows_are_deleted_while_others_are_in_hand(tmp_path):
 
 
 def test_the_past_is_waited_for_two_seconds_and_half_a_second_after_the_answer():
-    assert Past().tell() == {}
+    assert Past().tell() == [{}]
     past = Past()
     past.answered(0.0)
     past.remember("state", b"unasked", 0.0)
@@ -344,10 +344,11 @@ def test_the_past_is_waited_for_two_seconds_and_half_a_second_after_the_answer()
     assert past.due_s == 10.75
     past.answered(11.0)
     assert past.due_s == 10.75  # a later answer prolongs nothing
-    past.remember("state", b"1", 10.5)
-    past.remember("timeline", b"2", 10.5)
+    past.remember("state", Word(word=b"1", ts=None), 10.5)
+    past.remember("timeline", Word(word=b"2", ts=None), 10.5)
     assert past.due_s == 10.75
-    assert past.tell() == {"state": b"1", "timeline": b"2"}
+    told = [{"state": Word(word=b"1", ts=None), "timeline": Word(word=b"2", ts=None)}]
+    assert past.tell() == told
     assert (past.known, past.due_s) == (True, None)
 
 
@@ -355,9 +356,9 @@ def test_when_all_of_the_past_is_there_it_is_told_at_once():
     past = Past()
     past.ask(10.0)
     for name in PAST:
-        past.remember(name, name.encode(), 10.125)
+        past.remember(name, Word(word=name.encode(), ts=None), 10.125)
     assert past.due_s == 10.125
-    assert past.tell() == {name: name.encode() for name in PAST}
+    assert past.tell() == [{name: Word(word=name.encode(), ts=None) for name in PAST}]
 
 
 def test_a_connection_that_is_lost_asks_again():
@@ -368,12 +369,32 @@ def test_a_connection_that_is_lost_asks_again():
     assert (past.known, past.due_s) == (False, None)
     past.ask(20.0)
     past.remember("timeline", b"new", 20.0)
-    assert past.tell() == {"timeline": b"new"}
+    assert past.tell() == [{"timeline": b"new"}]
+
+
+def test_of_two_brokers_both_are_waited_for_and_the_one_spoken_to_last_comes_first():
+    past = Past(others=1)
+    older, newer = (Word(word=b'{"seq": %d}' % seq, ts=None) for seq in (6, 7))
+    past.remember("state", newer, 1.0, "b")  # may come before this one was asked
+    past.ask(10.0)
+    past.answered(10.25)
+    past.remember("state", older, 10.25)
+    assert past.due_s == 12.0  # the other has not answered
+    past.answered(10.5, "b")
+    assert past.due_s == 11.0
+    past.lost()
+    past.ask(20.0)
+    assert past.due_s == 22.0
+    past.remember("state", older, 20.0)
+    past.answered(20.25)
+    assert past.due_s == 20.75  # the other's answer is known still
+    assert past.tell() == [{"state": newer}, {"state": older}]
 
 
 @pytest.mark.parametrize(
-    ("state", "seq"), [(b'{"seq": 7, "emotion": "sad"}', 7), (b"{}", 0), (b"", 0), (b'{"seq": "7"}', 0), (None, 0)]
-)
+    ("state", "seq"), [(b'{"seq": 7, "emotion": "sad"}', 7), (b"{}", 0), (b"", 0), (b'{"seq": "7"}', 0), (None, 0),
+                     (b'{"seq": "\xff"}', 0), (b'{"x":' + b"[" * 5_000, 0)],
+)  # fmt: skip
 def test_the_number_of_a_retained_state(state, seq):
     assert seq_of(None if state is None else Word(word=state, ts=None)) == seq
 
@@ -396,7 +417,7 @@ def test_a_flight_is_slow_after_so_many_seconds_and_that_is_news_once():
     assert not flights.look(12.0)
     assert (flights.slow, flights.slow_at()) == (False, [15.0])
     flights.look(30.0)
-    flights.clear()
+    flights.clear(0.0)
     assert (len(flights), flights.slow, flights.retained) == (0, False, set())
 
 

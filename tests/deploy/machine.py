@@ -18,6 +18,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.bundles import seal
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
@@ -73,8 +74,11 @@ def bundle(suite: str = SUITE, arch: str = "amd64") -> Path:
     return folder
 
 
-def variant(bundle: Path, target: Path, number: str, changes: dict[str, str], scratch: Path) -> Path:
-    """Copy a bundle with another version of roomtone in it: `changes` are texts put before a module's own code."""
+def variant(
+    bundle: Path, target: Path, number: str, changes: dict[str, str], scratch: Path, key: Path | None = None
+) -> Path:
+    """Copy a bundle with another version of roomtone in it: `changes` are texts put before a module's own code. key:
+    what it is signed with."""
     changed = source(scratch)
     (changed / "edge" / "__init__.py").write_text(f'"""."""\n\n__version__ = "{number}"\n')
     for name, text in changes.items():
@@ -86,9 +90,7 @@ def variant(bundle: Path, target: Path, number: str, changes: dict[str, str], sc
     subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
                     "-w", target / "wheels", changed], check=True, capture_output=True)  # fmt: skip
     (target / "VERSION").write_text(f"{number}+test\n")
-    sums = subprocess.run("find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum", shell=True,
-                          cwd=target, check=True, capture_output=True).stdout  # fmt: skip
-    (target / "SHA256SUMS").write_bytes(sums)
+    seal(target, key)
     return target
 
 

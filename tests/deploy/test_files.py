@@ -2,20 +2,30 @@
 
 import re
 import shutil
+import socket
 import subprocess
+import urllib.request
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 import yaml
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import load_edge
-from edge.credentials import located
+from edge.credentials import held, located
+from edge.errors import ConfigError
+from tests.support.broker import Broker, free_port
+from tests.support.daemon import Daemon
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
 from tests.support.system import require_program
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "roomtone.service"
-SCRIPTS = [*DEPLOY.glob("*.sh"), *DEPLOY.glob("broker/*.sh"), *DEPLOY.glob("image/*.sh")]
+SCRIPTS = [*DEPLOY.glob("*.sh"), *(DEPLOY / "broker").glob("*.sh"), *(DEPLOY / "image").glob("*.sh"),
+           *(DEPLOY / "homeassistant").rglob("*.sh")]  # fmt: skip
 
 
 def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -91,6 +101,7 @@ def test_a_missing_microphone_cannot_exhaust_its_restarts():
     assert "Restart=always" in lines
     never = next(line for line in lines if line.startswith("RestartPreventExitStatus=")).partition("=")[2].split()
     assert "69" not in never  # a device or a service that is not there
+    assert {"64", "78"} <= set(never)  # words or a configuration that no restart mends
     assert "65" not in never  # a model from which the sensor goes back at its next start
 
 
@@ -159,3 +170,71 @@ def test_a_bare_name_is_a_credential_where_there_is_one(tmp_path, monkeypatch):
     assert located("/etc/password") == "/etc/password"
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     assert located("password") == "password"
+
+
+def test_a_secret_that_is_nowhere_is_told_with_the_folder_it_belongs_into(tmp_path, monkeypatch):
+    missing = f"edge.mqtt.password_file: {tmp_path}/camera: cannot be read (No such file or directory"
+    for folder, said in ((None, missing + ")"), ("/secrets", missing + ", nor is it in /secrets)")):
+        if folder is not None:
+            monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            held("edge.mqtt.password_file", str(tmp_path / "camera"))
+
+
+def test_the_broker_of_one_s_own_that_is_described_serves_the_page_and_both_kinds_of_readers(tmp_path):
+    """The lines in deploy/README.md, given to mosquitto as they stand but for the ports and the folder."""
+    ports = {"1883": free_port(), "8080": free_port()}
+    lines = (DEPLOY / "README.md").read_text().partition("/etc/mosquitto/conf.d/roomtone.conf")[2].split("```")[1]
+    for was, port in ports.items():
+        assert f"listener {was}\n" in lines
+        lines = lines.replace(f"listener {was}\n", f"listener {port} 127.0.0.1\n")
+    assert "/path/to/roomtone/edge/dashboard" in lines
+    config = tmp_path / "roomtone.conf"
+    config.write_text(f"user root\n{lines.replace('/path/to/roomtone', str(ROOT))}")
+    broker = subprocess.Popen([require_program("mosquitto", "mosquitto"), "-c", str(config)])
+    try:
+        wait_until(lambda: all(listens(port) for port in ports.values()))
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports['8080']}/", timeout=PATIENCE_S) as page:
+            assert b"roomtone" in page.read().lower()
+        reader = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets", protocol=paho.MQTTv5)
+        assert reader.connect("127.0.0.1", ports["8080"]) == 0
+        reader.loop_start()
+        wait_until(reader.is_connected)
+        reader.loop_stop()
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_accounts_that_are_described_are_enough_for_a_sensor_and_a_page_and_for_no_more(tmp_path):
+    """The access list in deploy/README.md, given to mosquitto as it stands."""
+    acl = (DEPLOY / "README.md").read_text().partition("`acl_file`")[2].split("```")[1]
+    (tmp_path / "password").write_text("k")
+    (tmp_path / "password").chmod(0o600)
+    how = {"users": {"kitchen": "k", "page": "p", "other": "o"}, "acl": acl}
+    mqtt = {"username": "kitchen", "password_file": str(tmp_path / "password")}
+    edge = {"device": {"id": "kitchen"}}
+    page = ["-u", "page", "-P", "p"]
+    with (
+        Broker(tmp_path / "broker", **how) as broker,
+        Subscriber(broker.port, "roomtone/#", *page) as watcher,
+        Daemon(tmp_path, broker.port, mqtt=mqtt, edge=edge) as daemon,
+    ):
+        watcher.wait_for(lambda w: w.on("event"))
+
+        def ask(command: str, payload: str, *account: str) -> None:
+            to = ["-p", str(broker.port), "-V", "5", "-q", "1", "-t", f"roomtone/kitchen/{command}", "-m", payload]
+            subprocess.run([require_program("mosquitto_pub", "mosquitto-clients"), *to, *account], check=False)
+
+        ask("settings/set", '{"sensitivity": 10}', "-u", "other", "-P", "o")
+        ask("settings/set", '{"sensitivity": 20}', *page)
+        watcher.wait_for(lambda w: w.on("settings")[-1].json["sensitivity"] == 20)
+        ask("listening/set", "OFF", *page)
+        watcher.wait_for(lambda w: w.on("listening")[-1].payload == "OFF")
+        assert {message.json["sensitivity"] for message in watcher.on("settings")} == {50, 20}
+        assert "may not" not in daemon.log

@@ -25,9 +25,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import sync_playwright
 
+from edge.commands.rooms import MOST_ROOMS
 from edge.config import Mqtt, Tls
+from edge.delivery.embedded import FILES
 from edge.delivery.link import Link
 from edge.errors import UnavailableError
+from edge.history.sensors import MOST_DEVICES
 from tests.support.broker import HOST, free_port
 from tests.support.chromium import launch
 from tests.support.patience import PATIENCE_S, wait_until
@@ -82,7 +85,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = parent / "roomtone"
     ports = {f"ROOMTONE_{which}_PORT": str(free_port()) for which in ("BROKER", "PAGE", "INNER")}
     told = ""
-    commands = ("setup --name broker.lan", "sensor attic", "sensor cellar", "history recorder", "dashboard anna")
+    commands = ("setup --name broker.lan", "sensor attic", "sensor cellar", "history recorder", "models owner",
+                "home-assistant home", "dashboard anna")  # fmt: skip
     for command in commands:
         done = house_sh(folder, *command.split(), **ports)
         assert done.returncode == 0, done.stderr
@@ -301,11 +305,39 @@ def test_a_recorder_reads_answers_and_commands_nothing(house, tmp_path):
         assert "Not authorized" in denied.stderr, topic
 
 
-def test_nobody_can_be_called_as_the_topics_of_a_history(house):
-    for kind in ("sensor", "dashboard", "history"):
-        done = house_sh(house.folder, kind, "history")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "on roomtone/history/ a recorder answers" in done.stderr
+def test_models_are_published_by_their_own_account_and_read_by_sensors(house):
+    put = ("mosquitto_pub", "-r", "-t", "roomtone/models/house", "-m")
+    assert "Not authorized" not in house.client(*put, "a model", name="owner").stderr
+    for name in ("attic", "recorder", "home"):
+        assert "Not authorized" in house.client(*put, "another", name=name).stderr, name
+    for name in ("attic", "owner"):
+        read = house.client("mosquitto_sub", "-t", "roomtone/models/#", "-C", "1", "-W", "10", name=name)
+        assert read.stdout == "a model\n", name
+    house.client(*put[:-1], "-n", name="owner")
+
+
+def test_an_update_is_commanded_by_the_owner_and_home_assistant_alone(house):
+    command = ("mosquitto_pub", "-t", "roomtone/attic/model/install", "-m", "{}")
+    for name, may in (("owner", True), ("home", True), ("cellar", False), ("recorder", False)):
+        assert ("Not authorized" in house.client(*command, name=name).stderr) == (not may), name
+    for topic in ("attic/state", "attic/model", "attic/listening/set", "attic/settings/set", "attic/teach"):
+        denied = house.client("mosquitto_pub", "-t", f"roomtone/{topic}", "-m", "{}", name="owner")
+        assert "Not authorized" in denied.stderr, topic
+    page = Page(house, house.password)
+    page.wait_for(lambda: page.connected == "Success")
+    for topic in ("roomtone/attic/model/install", "roomtone/models/house"):
+        page.client.publish(topic, b"{}", qos=1)
+    page.wait_for(lambda: len(page.denied) == 2)
+    page.client.disconnect()
+    page.client.loop_stop()
+
+
+def test_nobody_can_be_called_as_topics_that_are_taken(house):
+    for name, why in (("history", "a recorder answers"), ("models", "models are published")):
+        for kind in ("sensor", "dashboard", "history", "models"):
+            done = house_sh(house.folder, kind, name)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert f"on roomtone/{name}/ {why}" in done.stderr
 
 
 class Page:
@@ -426,3 +458,14 @@ def test_a_name_that_would_mean_more_than_a_name_is_refused(house, name):
 def test_a_sensor_twice_is_refused(house):
     done = house_sh(house.folder, "sensor", "attic")
     assert (done.returncode, done.stderr) == (69, "house.sh: attic exists already: house.sh remove attic\n")
+
+
+def test_the_broker_lets_in_as_many_sensors_as_the_page_and_watch_show(house):
+    """Each has two connections, and a connection is an open file."""
+    told = re.findall(r"^max_connections (\d+)$", (house.folder / "mosquitto.conf").read_text(), re.MULTILINE)
+    sensors, browsers = map(int, told)
+    open_files = int(re.search(r"^open_files=(\d+)", SCRIPT.read_text(), re.MULTILINE)[1])
+    page = int(re.search(r"MAX_SENSORS = ([\d_]+);", (ROOT / "edge" / "dashboard" / "store.js").read_text())[1])
+    assert page == MOST_ROOMS <= MOST_DEVICES
+    assert sensors >= 2 * page + browsers
+    assert min(open_files, FILES) >= sensors + browsers

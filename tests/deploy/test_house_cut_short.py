@@ -23,7 +23,9 @@ from tests.support.system import require_program
 SCRIPT = ROOT / "deploy" / "broker" / "house.sh"
 ADDING = ["begun", "key", "certificate", "given", "password", "account", "acl", "reload", "end"]
 REMOVING = ["begun", "password-gone", "account-gone", "acl", "reload", "end"]
+RENEWING = ["key", "certificate"]
 SETTING_UP = ["key", "authority", "certificate", "acl"]
+STANDING_BY = ["shared", "taken"]  # of a second broker: tests/deploy/test_house_pair.py
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def house(settled: House, tmp_path: Path) -> House:
 
 def test_the_steps_are_those_that_it_names():
     named = re.findall(r"^ +at (.*)$", SCRIPT.read_text(), re.M)
-    assert set(named) == {*ADDING, *REMOVING, *SETTING_UP}
+    assert set(named) == {*ADDING, *REMOVING, *SETTING_UP, *STANDING_BY}
 
 
 @pytest.mark.parametrize("step", ADDING)
@@ -180,3 +182,31 @@ def test_no_password_is_left_in_the_clear_outside_what_is_given(house):
     for step in ADDING:
         house.run("sensor", "shed", stop_at=step) if step != "end" else house.run("sensor", "shed")
     assert not list(house.folder.glob(".entry*"))
+
+
+@pytest.mark.parametrize("step", RENEWING)
+def test_renewing_a_sensor_s_certificate_run_again(house, step, tmp_path):
+    """What the sensor has goes on to be good; what it is to have instead is made by the next run."""
+    had = shutil.copytree(house.folder / "given" / "attic", tmp_path / "had")
+    house.run("renew", "attic", stop_at=step)
+    with house.broker():
+        assert house.lets_in("attic", had)
+    assert house.run("renew", "attic").returncode == 0
+    given = house.folder / "given" / "attic"
+    assert (given / "cert.pem").read_bytes() != (had / "cert.pem").read_bytes()
+    shutil.copy(had / "password", given)
+    with house.broker():
+        assert house.lets_in("attic")
+        assert house.lets_in("attic", had)
+
+
+@pytest.mark.parametrize("step", ["certificate", "acl"])  # its key stays
+def test_renewing_the_brokers_own_certificate_run_again(house, step):
+    before = (house.folder / "server.crt").read_bytes()
+    house.run("renew", stop_at=step)
+    with house.broker():
+        assert house.lets_in("attic")
+    assert house.run("renew").returncode == 0
+    assert (house.folder / "server.crt").read_bytes() != before
+    with house.broker():
+        assert house.lets_in("attic")

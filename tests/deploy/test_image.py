@@ -1,9 +1,10 @@
 """The image, made twice and run as an owner would: read-only, without a capability, reaching nothing but the broker.
 
 As root, with podman and runc (`make test-image`). Its network is a broker's own network namespace, in which there is
-nothing else.
+nothing else; that of compose.yaml's containers is podman's, in a network of the test's own.
 """
 
+import csv
 import json
 import os
 import shutil
@@ -11,25 +12,32 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.machine import CACHE, SUITE, require_root
 from tests.deploy.test_arm64 import Userland, emulate
+from tests.support.network import own_network
+from tests.support.page import Page
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
-from tests.support.system import require_program
+from tests.support.system import lacking, require_program
 from tests.support.virtual_microphone import VirtualMicrophone
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1_800)]
 
 DEMO = ROOT / "edge" / "commands" / "demo.flac"
 BUILD = ROOT / "deploy" / "image" / "build.sh"
+COMPOSED = ROOT / "deploy" / "image"
+PAGE_PORT = 8080  # compose.yaml's
 MOST_MB = 120
 # What this machine may not do (raise limits) or has not (cgroups of version 2 alone) is podman's to leave alone.
 ENGINE = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs"]
@@ -45,6 +53,7 @@ CLOSED = [
     "nproc=512:512",
 ]
 BROKER_PORT = 1883
+LISTENS = "[parec, --raw, --format=s16le, --rate=16000, --channels=1, --latency-msec=80]"
 
 
 def engine(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess:
@@ -54,19 +63,19 @@ def engine(*arguments: str | Path, check: bool = True) -> subprocess.CompletedPr
     return done
 
 
-def bundle(arch: str, folder: Path) -> Path:
-    """Return a bundle of the last commit with what an image needs."""
+def bundle(arch: str, folder: Path, also: str = "image") -> Path:
+    """Return a bundle of the last commit with what an image needs, or Home Assistant's add-on."""
     subprocess.run(
-        [ROOT / "deploy" / "bundle.sh", "--suite", SUITE, "--arch", arch, "--also", "image", "--out", folder],
+        [ROOT / "deploy" / "bundle.sh", "--suite", SUITE, "--arch", arch, "--also", also, "--out", folder],
         check=True,
         stdout=subprocess.DEVNULL,
     )
     return next(folder.glob("*.tar"))
 
 
-def built(bundle: Path, folder: Path) -> Path:
+def built(bundle: Path, folder: Path, *options: str) -> Path:
     """Return the image made of a bundle."""
-    subprocess.run([BUILD, "--bundle", bundle, "--out", folder], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([BUILD, *options, "--bundle", bundle, "--out", folder], check=True, stdout=subprocess.DEVNULL)
     return next(folder.glob("*.oci.tar"))
 
 
@@ -159,14 +168,12 @@ def said(broker: str, topic: str, payload: str) -> None:
 def microphone(tmp_path) -> Iterator[VirtualMicrophone]:
     """A sound server, whose socket the image's user may use."""
     with VirtualMicrophone(tmp_path / "pulse") as made:
-        made.folder.chmod(0o755)
-        (made.folder / "native").chmod(0o777)
+        made.open_to_everybody()
         yield made
 
 
 def heard_by(microphone: VirtualMicrophone, broker: str, state: Path) -> list[str]:
     """Return the options with which a container hears the sound server and reaches the broker."""
-    listens = "[parec, --raw, --format=s16le, --rate=16000, --channels=1, --latency-msec=80]"
     return [
         "--network",
         f"container:{broker}",
@@ -177,7 +184,7 @@ def heard_by(microphone: VirtualMicrophone, broker: str, state: Path) -> list[st
         "--env",
         "PULSE_SERVER=unix:/pulse",
         "--env",
-        f"ROOMTONE_AUDIO__COMMAND={listens}",
+        f"ROOMTONE_AUDIO__COMMAND={LISTENS}",
         "--env",
         "ROOMTONE_MQTT__HOST=127.0.0.1",
         "--env",
@@ -232,9 +239,8 @@ def test_what_is_inside_has_a_version_and_a_licence(packed, archive, tmp_path):
 
 def unpacked(archive: Path, folder: Path) -> Path:
     """Return the image's only layer, as files."""
-    layout = folder.with_name(folder.name + "-layout")
-    layout.mkdir(parents=True)
-    folder.mkdir()
+    layout = Path(tempfile.mkdtemp(dir=archive.parent))
+    folder.mkdir(parents=True)
     subprocess.run(["tar", "-xf", archive, "-C", layout], check=True)
     blobs = layout / "blobs"
     index = json.loads((layout / "index.json").read_text())
@@ -354,6 +360,88 @@ def test_a_setting_that_is_none_ends_it_in_one_line(image):
     done = engine("run", *CLOSED, "--network", "none", "--env", "ROOMTONE_MQTT__HOTS=h", image, check=False)
     assert done.returncode == 78
     assert "did you mean ROOMTONE_MQTT__HOST?" in done.stderr
+
+
+class Composed:
+    """What compose.yaml describes, brought up by podman-compose while the context lasts: as an owner would, but for the
+    sound, which comes from a sound server, as its comment says, and not from a card."""
+
+    PROJECT = "roomtone-test"
+
+    def __init__(self, image: str, folder: Path, microphone: VirtualMicrophone) -> None:
+        self._folder = folder
+        folder.mkdir()
+        shutil.copy(COMPOSED / "broker.conf", folder)
+        described = yaml.safe_load((COMPOSED / "compose.yaml").read_text())
+        kitchen = described["services"]["kitchen"]
+        del kitchen["devices"], kitchen["group_add"]
+        kitchen["volumes"].append(f"{microphone.folder / 'native'}:/pulse")
+        kitchen["environment"] |= {"PULSE_SERVER": "unix:/pulse", "ROOMTONE_AUDIO__COMMAND": LISTENS}
+        (folder / "compose.yaml").write_text(yaml.safe_dump(described))
+        (folder / ".env").write_text(f"ROOMTONE_IMAGE={image}\n")
+        # As ENGINE and CLOSED say it on the command line.
+        (folder / "containers.conf").write_text(
+            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
+            '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=512:512"]\n'
+            '[network]\nnetwork_backend = "netavark"\n'  # the other one resolves no names in an internal network
+        )
+
+    def __enter__(self) -> "Composed":
+        if not Path("/usr/lib/podman/aardvark-dns").exists():
+            lacking("netavark and aardvark-dns are not installed (Debian's names)")
+        self("down", "--volumes", check=False)
+        self("up", "--detach")
+        return self
+
+    def __exit__(self, *_) -> None:
+        self("down", "--volumes", check=False)
+
+    def __call__(self, *words: str, check: bool = True) -> subprocess.CompletedProcess:
+        program = require_program("podman-compose", "podman-compose")
+        environment = {**os.environ, "CONTAINERS_CONF": str(self._folder / "containers.conf")}
+        done = subprocess.run([program, "--project-name", self.PROJECT, *words], cwd=self._folder, env=environment,
+                              capture_output=True, text=True, timeout=PATIENCE_S)  # fmt: skip
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def run(self, service: str, *words: str) -> str:
+        """Return what `roomtone` with these words says inside a container."""
+        return engine("exec", f"{self.PROJECT}_{service}_1", "/usr/bin/roomtone", *words).stdout
+
+    def log(self) -> str:
+        done = self("logs", check=False)
+        return done.stdout + done.stderr
+
+
+def test_what_compose_describes_is_a_sensor_a_page_and_a_history(image, microphone, tmp_path):
+    with own_network(), Composed(image, tmp_path / "composed", microphone) as composed:
+        page = Page(PAGE_PORT)
+        wait_until(lambda: page.has("roomtone/kitchen/status", b"online"), composed.log)
+        wait_until(lambda: page.has("roomtone/history/recorder", b"online"), composed.log)
+        wait_until(lambda: page.of("state", "microphone")[-1:] == ["ok"], composed.log)
+        with urllib.request.urlopen(f"http://127.0.0.1:{PAGE_PORT}/", timeout=PATIENCE_S) as answer:
+            assert b"<title>roomtone</title>" in answer.read()
+        microphone.play(DEMO)
+        wait_until(lambda: {"angry", "fear"} <= set(page.of("event", "event_type")), composed.log)
+        wait_until(lambda: {"angry", "fear"} <= recorded(composed), composed.log)
+        wait_until(lambda: composed.run("kitchen", "health"), composed.log)
+
+        # Switched off by the page, it is off after all of it was stopped and came up anew.
+        page.client.publish("roomtone/kitchen/listening/set", "OFF", qos=1)
+        wait_until(lambda: page.of("state", "microphone")[-1:] == ["off"], composed.log)
+        composed("down")
+        page.messages.clear()
+        composed("up", "--detach")
+        wait_until(lambda: page.of("state", "microphone"), composed.log)
+        assert set(page.of("state", "microphone")) == {"off"}
+        assert {"angry", "fear"} <= recorded(composed)
+        page.client.loop_stop()
+
+
+def recorded(composed: Composed) -> set[str]:
+    """Return the labels of the events that the history keeps of the kitchen."""
+    rows = csv.DictReader(composed.run("history", "history", "export", "--room", "kitchen", "-").splitlines())
+    return {row["event_type"] for row in rows}
 
 
 def test_the_arm64_image_says_the_same_under_emulation(tmp_path):

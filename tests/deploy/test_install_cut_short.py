@@ -5,18 +5,20 @@ systemd (which version runs, with which unit), Debian's packages and accounts, p
 of it on a machine that really boots is test_install.py's.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import signal
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 
 SCRIPTS = [ROOT / "deploy" / name for name in ("install.sh", "rooms.sh", "trial.sh")]
@@ -47,7 +49,8 @@ STAND_INS = {
             version=$(readlink "$ROOMTONE_ROOT/opt/roomtone/current")
             failed=0
             for room in "${@:2}"; do
-              echo "$version with $(cat "$STATE/loaded-${room%%@*}${room:8:1}")" >"$STATE/running-$room"
+              unit=${room%%@*}; [ "$unit" = "$room" ] || unit=$unit@
+              echo "$version with $(cat "$STATE/loaded-$unit")" >"$STATE/running-$room"
               if [ -e "$STATE/crashes-$version" ] || [ -e "$STATE/crashes-$version-$room" ]; then
                 echo failed >"$STATE/running-$room"; failed=1
               fi
@@ -60,13 +63,22 @@ STAND_INS = {
           "is-active --quiet "*) ! grep -qsx failed "$STATE/running-$3" && [ -e "$STATE/running-$3" ] ;;
           *NRestarts*) echo 0 ;;
           *Result*) echo exit-code ;;
+          *StatusText*) cat "$STATE/status-$(readlink "$ROOMTONE_ROOT/opt/roomtone/current")" 2>/dev/null || true ;;
           *WatchdogTimestampMonotonic*) echo 0 ;;
         esac""",
     "python3": """
         case "$*" in
-          "-m venv --without-pip "*) mkdir -p "$4/bin"; cp /bin/true "$4/bin/python"; cp /bin/true "$4/bin/roomtone" ;;
+          "-m venv --without-pip "*) mkdir -p "$4/bin" "$4/lib/python3.11/site-packages"; cp /bin/true "$4/bin/roomtone"
+            cp "$(dirname "$0")/pip" "$4/bin/python" ;;
           *monotonic*) echo 0 ;;
         esac""",
+    # What is asked for is there then.
+    "pip": """
+        asked=${*: -2:1}; packages=$(dirname "$0")/../lib/python3.11/site-packages
+        for extra in $(sed -n 's/.*\\[\\(.*\\)\\]/\\1/p' <<<"$asked" | tr , ' '); do
+          for pair in $EXTRAS; do [ "${pair%:*}" != "$extra" ] || mkdir -p "$packages/${pair#*:}-1.dist-info"; done
+        done
+        true""",
     "id": '[ -e "$STATE/user-$2" ]',
     "useradd": 'touch "$STATE/user-${@: -1}"',
     "userdel": 'rm "$STATE/user-$1"',
@@ -105,6 +117,16 @@ class Computer:
             made._bundle(version)
         return made
 
+    @classmethod
+    def upgraded(cls, folder: Path) -> "Computer":
+        """Return one on which OLD runs, and OLDEST ran before."""
+        made = cls.make(folder)
+        for version in (OLDEST, OLD):
+            done = made.install(version)
+            assert done.returncode == 0, done.stderr
+        made.assert_settled(OLD, OLDEST)
+        return made
+
     def _bundle(self, version: str) -> None:
         bundle = self.folder / version
         (bundle / "deploy").mkdir(parents=True)
@@ -136,11 +158,12 @@ class Computer:
         return Computer(folder)
 
     def run(
-        self, script: Path, *arguments: str, stop_at: str = "", probation_s: int = PROBATION_S
+        self, script: Path, *arguments: str, stop_at: str = "", probation_s: int = PROBATION_S, patience_s: int = 60
     ) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "ROOMTONE_ROOT": f"{self.folder}/root",
                        "STATE": str(self.state), "ROOMTONE_STOP_AT": stop_at,
-                       "ROOMTONE_PROBATION_S": str(probation_s)}  # fmt: skip
+                       "ROOMTONE_PROBATION_S": str(probation_s), "ROOMTONE_PATIENCE_S": str(patience_s),
+                       "EXTRAS": "postgres:psycopg metrics:prometheus_client parquet:pyarrow"}  # fmt: skip
         done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
         if stop_at:
             assert done.returncode == -signal.SIGKILL, f"{stop_at}: {done.returncode} {done.stdout}{done.stderr}"
@@ -205,12 +228,7 @@ class Computer:
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Computer:
     """OLD runs, OLDEST ran before."""
-    computer = Computer.make(tmp_path_factory.mktemp("computers") / "upgraded")
-    for version in (OLDEST, OLD):
-        done = computer.install(version)
-        assert done.returncode == 0, done.stderr
-    computer.assert_settled(OLD, OLDEST)
-    return computer
+    return Computer.upgraded(tmp_path_factory.mktemp("computers") / "upgraded")
 
 
 @pytest.fixture
@@ -249,6 +267,35 @@ def test_run_again_after_each_second_of_the_trial_it_still_goes_back_to_what_was
     computer.assert_settled(OLD, OLDEST)
     before_it_went_on.install(NEW)
     before_it_went_on.assert_settled(NEW, OLD)
+
+
+def test_it_says_what_it_waits_for_while_a_version_is_on_trial(computer):
+    said = computer.install(NEW, probation_s=12).stdout.splitlines()
+    trial = ["starting roomtone: waiting until ready", "on trial for 12 s, in which nothing may fail", "5 of 12 s",
+             "10 of 12 s"]  # fmt: skip
+    assert [line.removeprefix("roomtone: ") for line in said[-5:-1]] == trial
+    assert f"{NEW} is running" in said[-1]
+
+
+def test_it_waits_for_another_installation_and_says_so(computer):
+    waits = "another installation is at work: waiting for it, for at most {} s"
+    with (computer.home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = computer.install(NEW, patience_s=1)
+        assert (done.returncode, done.stdout) == (69, f"roomtone: {waits.format(1)}\n")
+        assert done.stderr == "roomtone: another installation is still at work: try again when it has ended\n"
+        inode = os.fstat(lock.fileno()).st_ino
+
+        def end_when_waited_for() -> None:
+            wait_until(lambda: re.search(rf"-> FLOCK .*:{inode} ", Path("/proc/locks").read_text()))
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+        other = threading.Thread(target=end_when_waited_for)
+        other.start()
+        done = computer.install(NEW)
+        other.join()
+    assert (done.returncode, waits.format(60) in done.stdout) == (0, True)
+    computer.assert_settled(NEW, OLD)
 
 
 @pytest.mark.parametrize("step", [*UNPROVED, *PROVED])

@@ -3,6 +3,7 @@
 In the folder that stands for a machine: test_install_cut_short.py.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,7 @@ WHERE_ROOMS_MATTER = ["on-trial", "daemon-reload", "enable", "restart", "second-
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Computer:
     """OLD runs in the first room, OLDEST ran before."""
-    computer = Computer.make(tmp_path_factory.mktemp("computers") / "upgraded")
-    for version in (OLDEST, OLD):
-        assert computer.install(version).returncode == 0
-    return computer
+    return Computer.upgraded(tmp_path_factory.mktemp("computers") / "upgraded")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +68,8 @@ def test_a_room_has_its_own_settings_and_speaks_on_the_first_ones_broker(compute
     settings = (computer.folder / "root/etc/roomtone/living-room.yaml").read_text()
     assert "    id: living-room " in settings
     assert "    name: Living room " in settings
-    assert "    host: 127.0.0.1 " in settings
+    assert re.search("^    host: 127.0.0.1 +# this machine: the broker that roomtone.service starts", settings, re.M)
+    assert "embedded" not in re.search("^    host: .*$", settings, re.M)[0]
     assert "sudo roomtone --instance living-room check && sudo systemctl restart roomtone@living-room" in settings
     assert "    host: embedded " in (computer.folder / "root/etc/roomtone/config.yaml").read_text()
 
@@ -179,6 +178,7 @@ def test_one_room_is_uninstalled_and_nothing_of_it_is_left(computer, step):
         computer.install(OLD, *REMOVE, stop_at=step)
     done = computer.run(computer.home / "current/install.sh", *REMOVE)
     assert done.returncode == 0, done.stderr
+    assert "pages show it as offline until: sudo roomtone forget kitchen\n" in done.stdout
     assert kept(computer, "kitchen") == []
     assert len(kept(computer, "living-room")) == 3
     computer.assert_settled(OLD, OLDEST, rooms=("roomtone", LIVING))
@@ -189,7 +189,9 @@ def test_one_room_is_uninstalled_and_nothing_of_it_is_left(computer, step):
 def test_one_room_is_uninstalled_but_for_its_data_and_comes_back(computer):
     settings = computer.folder / "root/etc/roomtone/kitchen.yaml"
     settings.write_text(settings.read_text() + "# mine\n")
-    assert computer.install(OLD, *REMOVE, "--keep-data").returncode == 0
+    settings.write_text(settings.read_text().replace("id: kitchen ", "id: galley "))
+    done = computer.install(OLD, *REMOVE, "--keep-data")
+    assert (done.returncode, "sudo roomtone forget galley\n" in done.stdout) == (0, True)
     computer.assert_settled(OLD, OLDEST, rooms=("roomtone", LIVING))
     assert computer.install(OLD, *ADD).returncode == 0
     computer.assert_settled(OLD, OLDEST, rooms=ROOMS)

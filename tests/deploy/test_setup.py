@@ -40,6 +40,27 @@ def test_without_apt_it_names_what_is_missing_and_stops(bare_machine):
     assert "there is no apt here" in done.stderr
 
 
+def test_a_32_bit_python_is_refused_before_anything_is_installed(bare_machine, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.maxsize = 2**31 - 1\n")
+    done = set_up(bare_machine | {"PYTHONPATH": str(tmp_path)}, "edge")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "is a 32-bit Python, and roomtone needs a 64-bit system" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("goal", "made"), [("setup", [".venv-edge"]), ("setup-dev", [".venv", ".venv-tflite-runtime"])]
+)
+def test_a_set_up_that_has_nothing_to_do_says_what_is_ready(goal, made):
+    there = [option for folder in made for option in ("-o", f"{folder}/.ready")]  # as if made, whether it is or not
+    # a make of its own: what a make that runs these tests hands down (a level above 0) has it print its folder
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        ["make", *there, goal], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("ready: ")
+    assert all(folder in done.stdout for folder in made)
+
+
 def test_where_there_is_no_python_it_is_one_of_the_missing_packages(bare_machine):
     (Path(bare_machine["PATH"]) / "python3").unlink()
     done = set_up(bare_machine, "edge")

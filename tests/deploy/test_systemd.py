@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.machine import Machine, base, bundle, require_root
+from tests.support.broker import free_port
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1_800)]
 
@@ -127,16 +128,18 @@ def test_its_sandbox_holds(machine):
 
 def test_credentials_are_read_and_nobody_else_reads_them(machine):
     """A broker that wants the password, which only the credential holds."""
+    port = free_port()
     machine.put("/srv/passwords", "vm:a secret word\n")
     machine.run("mosquitto_passwd -U /srv/passwords && chmod 644 /srv/passwords")
-    machine.put("/srv/broker.conf", "listener 18830 127.0.0.1\nallow_anonymous false\npassword_file /srv/passwords\n")
+    machine.put("/srv/broker.conf",
+                f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file /srv/passwords\n")  # fmt: skip
     machine.run("systemd-run -q --unit=broker /usr/sbin/mosquitto -c /srv/broker.conf")
     config = machine.run("cat /etc/roomtone/config.yaml").stdout
     machine.put("/etc/roomtone/config.yaml",
-                "edge: {mqtt: {host: 127.0.0.1, port: 18830, username: vm, password_file: password}}\n")  # fmt: skip
+                f"edge: {{mqtt: {{host: 127.0.0.1, port: {port}, username: vm, password_file: password}}}}\n")
     try:
         machine.run("systemctl restart roomtone")
-        machine.wait_for(lambda: "broker 127.0.0.1:18830: connected" in machine.show("StatusText"), "connected")
+        machine.wait_for(lambda: f"broker 127.0.0.1:{port}: connected" in machine.show("StatusText"), "connected")
         machine.put("/etc/roomtone/credentials/password", "another word\n", 0o600)
         machine.run("systemctl restart roomtone")
         machine.wait_for(lambda: "refused: Not authorized" in machine.show("StatusText"), "refused with the reason")

@@ -19,6 +19,13 @@ PLAIN = DecisionDefaults(
 BLOCK_S = 0.08
 
 
+def test_a_rules_setting_stands_with_the_artifact_and_with_the_sensor():
+    """One of them alone would be a setting that nobody can set, or one that does nothing."""
+    ours, theirs = set(Overrides.__struct_fields__), set(DecisionDefaults.__struct_fields__)
+    assert not ours - theirs, f"{ours - theirs}: add them to DecisionDefaults of edge/model/manifest.py"
+    assert not theirs - ours, f"{theirs - ours}: add them, `None`, to Decision of edge/config.py and to config.yaml"
+
+
 def probs(**scores: float) -> np.ndarray:
     rest = (1 - sum(scores.values())) / (len(LABELS) - len(scores))
     return np.array([scores.get(label, rest) for label in LABELS], np.float32)

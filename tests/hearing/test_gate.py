@@ -6,12 +6,11 @@ import pytest
 from edge.errors import ArtifactError
 from edge.features.mfcc import MfccExtractor, MfccSpec
 from edge.hearing.gate import INITIAL_FLOOR_DBFS, LevelGate, NetworkGate, SpeechRule, load_speech_gate
-from edge.model.artifact import DEFAULT_MODEL
 from edge.sound.blocks import BLOCK_SAMPLES, reblock
 from edge.sound.level import SILENCE_DBFS, clipped, level_dbfs
 from edge.sound.recording import load_recording
 from tests.bench.micro_vad import MicroVadGate
-from tests.support.artifacts import UTTERANCE
+from tests.support.artifacts import MOMENTS, UTTERANCE
 from tests.support.sounds import ROOT, chirp, corpus_clips
 
 SECOND = 12  # blocks, and a little
@@ -150,7 +149,7 @@ def test_a_gate_made_for_other_features_computes_its_own():
 
 def test_only_a_speech_artifact_is_a_speech_gate():
     with pytest.raises(ArtifactError, match=r"labels are angry, disgust, .* a speech gate has other, speech"):
-        load_speech_gate(MfccSpec(), DEFAULT_MODEL)
+        load_speech_gate(MfccSpec(), MOMENTS)
     with pytest.raises(ArtifactError, match="hears whole utterances, a speech gate is to say where they begin"):
         load_speech_gate(MfccSpec(), UTTERANCE)
 

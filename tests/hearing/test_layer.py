@@ -7,15 +7,17 @@ from edge.commands.demo import RECORDING
 from edge.hearing.layer import EVERY_BLOCKS
 from edge.hearing.pipeline import Pipeline
 from edge.model.artifact import DEFAULT_MODEL, load
+from edge.model.utterance import ANSWER_BLOCKS
 from edge.sound.blocks import timed_blocks
 from edge.sound.recording import read_recording
+from tests.support.artifacts import MOMENTS
 from tests.support.lessons import teach_anything
 
 
-@pytest.fixture(scope="module")
-def heard() -> dict[str, list]:
+@pytest.fixture(scope="module", params=[MOMENTS, DEFAULT_MODEL], ids=["frames", "utterances"])
+def heard(request) -> dict[str, list]:
     """What was observed of the bundled recording, untaught and taught."""
-    artifact, model = load(DEFAULT_MODEL)
+    artifact, model = load(request.param)
     found = {}
     for name in ("untaught", "taught"):
         pipeline = Pipeline(model, artifact.manifest)
@@ -23,10 +25,11 @@ def heard() -> dict[str, list]:
             teach_anything(artifact, pipeline, 70)
         blocks = timed_blocks(read_recording(RECORDING), started_at=0.0)
         found[name] = [pipeline.process(block) for block in blocks]
+    found["every"] = ANSWER_BLOCKS if artifact.manifest.form == "utterance" else EVERY_BLOCKS
     return found
 
 
-def test_taught_it_answers_at_once_and_then_every_third_block(heard):
+def test_taught_it_answers_at_once_and_then_every_third_block_or_when_the_model_does(heard):
     begins = None
     for number, (before, after) in enumerate(zip(heard["untaught"], heard["taught"], strict=True)):
         assert before.speaking == after.speaking  # who speaks is not what is taught
@@ -34,7 +37,7 @@ def test_taught_it_answers_at_once_and_then_every_third_block(heard):
             begins = None
             continue
         begins = number if begins is None else begins
-        assert (after.probs is not None) == ((number - begins) % EVERY_BLOCKS == 0)
+        assert (after.probs is not None) == ((number - begins) % heard["every"] == 0)
 
 
 def test_answers_are_probabilities_and_others_than_the_models(heard):

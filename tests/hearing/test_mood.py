@@ -13,12 +13,12 @@ from edge.hearing.decision import settings
 from edge.hearing.mood import Mood, Moods, fields_of, names
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET, UNKNOWN
-from edge.model.artifact import DEFAULT_MODEL, load
+from edge.model.artifact import load
 from edge.model.manifest import DecisionDefaults
 from edge.sound.blocks import timed_blocks
 from edge.sound.recording import read_recording
 from edge.voice.sequence import Sequence
-from tests.support.artifacts import UTTERANCE
+from tests.support.artifacts import MOMENTS, UTTERANCE
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 GROUPS = {"tense": ["angry", "disgust", "fear"], "bright": ["happy", "surprise"], "calm": ["neutral"], "low": ["sad"]}
@@ -108,7 +108,7 @@ def test_states_and_recordings_tell_it_and_those_of_old_models_do_not():
     seen = set()
     for block in timed_blocks(read_recording(RECORDING), started_at=0.0):
         observation = pipeline.process(block)
-        state = messages.state(observation, began_at=0.0, microphone="ok")
+        state = messages.state(observation, at=0.0, microphone="ok")
         if state.emotion in LABELS:
             group = GROUPS[state.mood]
             assert state.emotion in group
@@ -117,11 +117,11 @@ def test_states_and_recordings_tell_it_and_those_of_old_models_do_not():
             assert (state.mood, state.mood_confidence) == (QUIET, state.confidence)
         seen.add(state.mood)
     assert len(seen) >= 3
-    for path in (UTTERANCE, DEFAULT_MODEL):
+    for path in (UTTERANCE, MOMENTS):
         artifact, model = load(path)
         *events, last = classify(RECORDING, model, artifact.manifest, EdgeConfig())
         for told in (*events, last["summary"]):
-            if path == DEFAULT_MODEL:
+            if path == MOMENTS:
                 assert {field: told[field] for field in NOTHING} == NOTHING
             else:
                 assert told["mood"] in names(GROUPS)

@@ -7,6 +7,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.commands.demo import RECORDING
 from edge.features.baseline import Baseline
@@ -16,13 +17,13 @@ from edge.features.voice import DESCRIPTORS, voice_frames
 from edge.hearing.pipeline import Pipeline
 from edge.hearing.recent import Recent
 from edge.labels import QUIET, UNKNOWN
-from edge.model.artifact import DEFAULT_MODEL, load
+from edge.model.artifact import load
 from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, timed_blocks
 from edge.sound.recording import load_recording, read_recording
-from tests.support.artifacts import UTTERANCE
+from tests.support.artifacts import MOMENTS, UTTERANCE
 from tests.support.sounds import corpus_clips
 
-ARTIFACT, MODEL = load(DEFAULT_MODEL)
+ARTIFACT, MODEL = load(MOMENTS)
 MANIFEST = ARTIFACT.manifest
 
 
@@ -103,6 +104,32 @@ def test_the_demo_recording_is_heard_as_speech_and_pauses():
     for o in observed:
         assert 0 <= o.confidence <= 1
         assert o.scores is None or o.scores.sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_of_what_was_heard_before_a_gap_nothing_is_told_after_it():
+    blocks = list(timed_blocks(read_recording(RECORDING), started_at=0.0))
+    pipeline = Pipeline(MODEL, MANIFEST)
+    for block in blocks[:100]:
+        told = pipeline.process(replace(block, samples=np.sign(block.samples)))  # overdriven
+    assert min(told.speech_ratio, told.clipped_ratio) > 0.1
+    pipeline.interrupt(told.at_s)
+    told = pipeline.process(replace(blocks[100], samples=np.zeros(BLOCK_SAMPLES, np.float32)))
+    assert (told.speech_ratio, told.clipped_ratio, told.snr_db) == (0.0, 0.0, None)
+
+
+def test_whoever_speaks_when_listening_resumes_is_listened_to():
+    """Confidence 0 would say that nobody listens, until there is a label."""
+    blocks = list(timed_blocks(read_recording(RECORDING), started_at=0.0))
+    speaks = next(at for at, o in enumerate(observations(read_recording(RECORDING))) if o.speaking)
+    pipeline = Pipeline(MODEL, MANIFEST)
+    for block in blocks[: speaks + 20]:
+        told = pipeline.process(block)
+    assert told.speaking
+    assert pipeline.interrupt(told.at_s).confidence == 0.0
+    after = [pipeline.process(block) for block in blocks[speaks + 2 : speaks + 20]]
+    assert after[0].speaking
+    assert {o.label for o in after} > {QUIET}
+    assert all(o.confidence > 0 for o in after)
 
 
 def test_no_speech_no_emotion():

@@ -14,11 +14,11 @@ from edge.features.mfcc import MfccSpec
 from edge.hearing.observation import Observation
 from edge.hearing.pipeline import Pipeline
 from edge.labels import QUIET
-from edge.model.artifact import DEFAULT_MODEL, load, read_artifact
+from edge.model.artifact import load, read_artifact
 from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, Block
-from tests.support.artifacts import STEP, UTTERANCE
+from tests.support.artifacts import MOMENTS, STEP, UTTERANCE
 
-MANIFEST = read_artifact(DEFAULT_MODEL).manifest
+MANIFEST = read_artifact(MOMENTS).manifest
 HAPPY = MANIFEST.labels.index("happy")
 LOUD_DBFS, STILL_DBFS = -30.0, -70.0
 AT_ONCE = Decision(smoothing_ms=0, dwell_ms=0, first_within_ms=0, unknown_after_ms=0, refractory_ms=0)

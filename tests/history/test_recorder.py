@@ -10,18 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
-from edge.config import EdgeConfig
-from edge.history.minutes import Day
+from edge.config import EdgeConfig, Mqtt
+from edge.delivery.past import Writer
 from edge.history.place import opened
 from edge.history.taken import Taken, event_of, unpacked
+from edge.history.told.days import Day
+from edge.voice.payloads import Timeline, rfc3339
 from tests.support.broker import HOST, Broker
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.postgres import Postgres
-from tests.support.rooms import QUIET, Rooms
+from tests.support.rooms import QUIET, Room, Rooms
 from tests.support.sounds import ROOT
+from tests.support.subscriber import Subscriber
 from tests.support.system import lacking
 
 DURABLE = "autosave_on_changes true\nautosave_interval 1"  # what a broker that forgets nothing needs
@@ -156,6 +160,97 @@ def test_killed_and_killed_again_it_keeps_every_event_once(tmp_path, store):
 @pytest.mark.slow
 def test_killed_twenty_times_while_fifty_rooms_speak_it_keeps_every_event_once(tmp_path, store):
     print("\n", run_kills(tmp_path, store, rooms=50, kills=20, broker_kills=10))
+
+
+def test_a_second_recorder_of_a_store_is_told_of_the_first(tmp_path, broker, store):
+    with recording(tmp_path, broker.port, store) as recorder:
+        (tmp_path / "second").mkdir()
+        second = Recording(tmp_path / "second", broker.port, store)
+        second.start()
+        assert second.process.wait(PATIENCE_S) == 74
+        assert f"another recorder keeps this store ({'roomtone' if '://' in store else 'process'} " in second.log
+        assert str(recorder.process.pid) in second.log
+        assert second.log.count("\n") == 1
+        recorder.kill()
+        second.start(first=True)  # a claim ends with who has it
+        assert second.stop() == 0
+
+
+def test_a_recorder_of_another_store_that_ends_takes_nobody_with_it(tmp_path, broker, new_store):
+    (tmp_path / "second").mkdir()
+    with (
+        recording(tmp_path, broker.port, new_store()),
+        Subscriber(broker.port, "roomtone/history/recorder") as asking,
+    ):
+        asking.wait_for(lambda w: w.messages and w.messages[-1].payload == "online")
+        with recording(tmp_path / "second", broker.port, new_store()) as second:
+            assert second.stop() == 0
+        asking.wait_for(lambda w: [each.payload for each in w.messages][-2:] == ["offline", "online"])
+        with Subscriber(broker.port, "roomtone/history/recorder") as newcomer:
+            assert newcomer.wait_for(lambda w: w.messages)[0].payload == "online"
+
+
+def test_of_a_sensor_that_went_while_the_recorder_was_away_everything_told_is_kept(tmp_path, broker, new_store):
+    store = new_store()
+    with (
+        recording(tmp_path, broker.port, store) as recorder,
+        Rooms(broker.port, tmp_path / "outboxes", 1, hour_s=4.0, begins=time.time() - 20 * 3_600) as speaking,
+    ):
+        wait_until(lambda: sum(map(len, kept_events(store).values())) > 2)
+        recorder.kill()
+        time.sleep(2.0)
+        speaking.hush()
+        wait_until(speaking.delivered)
+        [room] = speaking.rooms
+        room.link.stop()
+        recorder.start()
+        wait_until(lambda: all_kept(speaking, store), lambda: recorder.log, every_s=0.5)
+        wait_until(lambda: recorder.log.count("hears every room") == 2, lambda: recorder.log)
+        time.sleep(1.0)
+        assert recorder.stop() == 0
+        check_kept(speaking, store)
+
+
+def test_a_day_of_many_sensors_is_kept_whole(tmp_path, broker, new_store):
+    """As many runs as are held at once, and no more: they are kept before their minute comes."""
+    store, begin = new_store(), time.time() // 60 * 60 - 86_400
+    labels = ("happy", "sad", QUIET)
+    runs = [(rfc3339(begin + 60 * at), labels[at % 3], 0.8) for at in range(1_440)]
+    day = msgspec.json.encode(Timeline(ts=rfc3339(begin + 86_400), runs=runs))
+    names = [f"room-{number}" for number in range(35)]
+    with Writer(Mqtt(host=HOST, port=broker.port), "many") as sensors:
+        for name in names:
+            sensors.put(f"roomtone/{name}/timeline", day)
+    with recording(tmp_path, broker.port, store) as recorder:
+        wait_until(lambda: len(kept_minutes(store)) == len(names), lambda: recorder.log, every_s=0.5)
+        assert recorder.stop() == 0
+    kept = kept_minutes(store)
+    first = int(begin // 60)
+    assert kept["room-7"] == {first + at: {labels[at % 3]: 60_000} for at in range(1_440)}
+    assert all(kept[name] == kept["room-7"] for name in names)
+
+
+def test_means_are_not_carried_over_the_time_without_a_broker(tmp_path, new_store):
+    store = new_store()
+    with Broker(tmp_path / "broker", extra=DURABLE) as broker, recording(tmp_path, broker.port, store) as recorder:
+        room = Room.begin("attic", broker.port, tmp_path)
+        began = float(int(time.time()))
+        room.change(began, "happy", 0.8)
+        room.state(began, level_dbfs=-33.0)
+        wait_until(lambda: room.link.problem is None and kept_events(store).get("attic"), lambda: recorder.log)
+        broker.kill()
+        time.sleep(1.0)
+        broker.start()
+        wait_until(lambda: recorder.log.count("connection lost") and room.link.problem is None, lambda: recorder.log)
+        room.tell_day(began + 110)
+        time.sleep(1.0)
+        assert recorder.stop() == 0  # which keeps the last minutes
+        history = opened(EdgeConfig(), store)
+        levels = dict(history.engine.ask("SELECT minute, level_dbfs FROM minute"))
+        history.engine.close()
+        room.link.stop()
+        assert levels[began // 60] == -33
+        assert levels[began // 60 + 1] is None
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What is kept, in both kinds of stores: once, as it was said, no longer than it may be, and not what was forgotten."""
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,12 +12,14 @@ import pytest
 
 from edge.config import EdgeConfig
 from edge.history import schema
+from edge.history.answers import answer
 from edge.history.engine import StoreError
 from edge.history.looking import HOURS_OF_WEEK, names, past, steps
-from edge.history.minutes import Day, Sample
 from edge.history.place import opened
 from edge.history.store import History
 from edge.history.taken import Taken, event_of, taken
+from edge.history.told.days import Day
+from edge.history.told.samples import Sample
 from edge.voice.payloads import Event, rfc3339
 from edge.voice.sequence import uuid7
 
@@ -63,6 +66,9 @@ def day(until_s: float, *spans: tuple[float, float, str]) -> tuple[Day, list[Sam
 def test_an_event_is_kept_as_it_was_said_and_once(kept):
     whole = event(mood="bright", mood_confidence=0.8, arousal=0.55, valence=-0.4, speech_ratio=0.1, snr_db=36.9,
                   level_dbfs=-27.7, bandwidth_hz=8_000, late=True, seq=1_795_353_717_251)  # fmt: skip
+    for field in msgspec.structs.fields(Event):
+        set_here = field.name == "schema" or getattr(whole, field.name) != field.default
+        assert set_here, f"{field.name}: give it a value here: is it kept?"
     bare = event(NOW_S + 1)
     assert kept.take([("kitchen", packed(whole)), ("attic", packed(bare)), ("kitchen", packed(whole))]) == 2
     assert kept.take([("kitchen", packed(whole))]) == 0
@@ -77,7 +83,7 @@ def test_an_id_need_not_be_one_of_ours(kept, event_id):
 
 
 HOSTILE = [
-    b"", b"{}", b"null", b"\xff\xfe", b"[" * 10_000,
+    b"", b"{}", b"null", b"\xff\xfe", b"[" * 10_000, b'{"x":' + b"[" * 5_000,
     *(msgspec.json.encode(msgspec.to_builtins(event()) | fields) for fields in (
         {"seq": 2**64 - 1}, {"previous_duration_ms": 2**63}, {"bandwidth_hz": 2**31}, {"seq": -1}, {"late": "no"},
         {"event_type": "a\0b"}, {"event_type": "\u202eyppah"}, {"model": "m" * 1_000}, {"event_id": "i" * 65},
@@ -91,6 +97,14 @@ HOSTILE = [
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_what_cannot_be_kept_is_no_event(number):
     assert isinstance(taken(HOSTILE[number]), str)
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"\xff", b'{"span": "\xff"}', b'{"x":' + b"[" * 5_000,
+                                     b'{"span": "week", "time_zone": "Mars/Olympus"}'])  # fmt: skip
+def test_a_question_that_makes_no_sense_is_answered_so(kept, payload):
+    told = answer(kept, payload, NOW_S)
+    assert told.rooms == []
+    assert "unknown time zone" in told.problem if b"Mars" in payload else told.problem.startswith("no question: ")
 
 
 def test_whatever_passes_for_an_event_every_store_takes(kept):
@@ -135,8 +149,11 @@ def filled(kept: History) -> None:
 
 
 def told(kept: History, name: str) -> tuple[int, int, int]:
-    [room] = [room for room, known in names(kept.engine).items() if known == name]
-    return tuple(kept.engine.ask(f"SELECT count(*) FROM {table} WHERE room = {room}")[0][0]
+    """Return how many rows there are of a room; where it has no name any more, of those that have none."""
+    named = names(kept.engine)
+    of = [room for room, known in named.items() if known == name]
+    which = f"= {of[0]}" if of else f"NOT IN ({', '.join(map(str, [-1, *named]))})"
+    return tuple(kept.engine.ask(f"SELECT count(*) FROM {table} WHERE room {which}")[0][0]
                  for table in ("event", "minute", "hour"))  # fmt: skip
 
 
@@ -158,7 +175,43 @@ def test_a_room_that_is_forgotten_is_gone_and_stays_so_and_no_other(kept):
     # The broker still has the last day, and a sensor what it could not deliver.
     kept.take_days({"kitchen": day(NOW_S + 90, (7_200, 0, "happy"))})
     kept.take([("kitchen", packed(event(NOW_S - 5))), ("kitchen", packed(event(NOW_S + 5)))])
-    assert told(kept, "kitchen")[:2] == (1, 1)
+    assert told(kept, "kitchen")[:2] == (1, 2)
+
+
+def test_the_last_minute_of_a_sensor_that_went_is_kept_as_far_as_it_is_told(kept):
+    def last() -> list[tuple]:
+        both = "minute JOIN minute_label USING (room, minute)"
+        sql = f"SELECT heard_ms, level_dbfs, label, ms FROM {both} WHERE minute = {round(NOW_S / 60)}"
+        return kept.engine.ask(sql)
+
+    at_39_s = day(NOW_S + 39, (1_239, 0, "happy"))
+    kept.take_days({"kitchen": at_39_s})
+    assert last() == [(39_000, -50, "happy", 39_000)]
+    kept.take_days({"kitchen": (at_39_s[0], [])})  # as a recorder that was begun anew is told of it
+    assert last() == [(39_000, -50, "happy", 39_000)]
+    kept.take_days({"kitchen": day(NOW_S + 51, (1_251, 6, "happy"))})
+    assert last() == [(45_000, -50, "happy", 45_000)]
+    kept.sum_up(round(NOW_S / 3_600) + 1)
+    kept.take_days({"kitchen": day(NOW_S + 61, (1_261, 1, "happy"))})
+    assert last() == [(60_000, -50, "happy", 60_000)]
+    assert told(kept, "kitchen")[1] == 21
+    assert kept.engine.ask("SELECT sum(heard_ms) FROM hour") == [(1_260_000,)]
+
+
+def test_the_name_of_a_forgotten_room_is_gone_until_it_says_something_new(kept):
+    filled(kept)
+    kept.forget("kitchen", before_ms=None, now_ms=round(1_000 * NOW_S))
+    assert list(names(kept.engine).values()) == ["attic"]
+    assert "kitchen" not in [name for (name,) in kept.engine.ask("SELECT name FROM room")]
+    # What the broker still has names nobody: a timeline of before, and an event that could not be delivered.
+    kept.take_days({"kitchen": day(NOW_S - 90, (7_200, 0, "happy"))})
+    kept.take([("kitchen", packed(event(NOW_S - 5)))])
+    assert list(names(kept.engine).values()) == ["attic"]
+    kept.take([("kitchen", packed(event(NOW_S + 5)))])
+    assert list(names(kept.engine).values()) == ["attic", "kitchen"]
+    assert kept.forget("kitchen", before_ms=None, now_ms=round(1_000 * NOW_S) + 10_000)["event"] == 1
+    kept.take_days({"kitchen": day(NOW_S + 150, (7_200, 0, "happy"))})
+    assert told(kept, "kitchen")[:2] == (0, 2)  # what was forgotten before it was forgotten again stays so
 
 
 def test_what_was_before_a_day_is_forgotten_and_what_came_after_is_not(kept):
@@ -178,7 +231,8 @@ def test_nothing_of_what_is_forgotten_is_left_in_the_file(tmp_path):
     size = kept.engine.size_bytes()
 
     def found() -> bool:
-        return any(b"tell-tale" in each.read_bytes() for each in tmp_path.glob("history.sqlite*"))
+        everything = b"".join(each.read_bytes() for each in tmp_path.glob("history.sqlite*"))
+        return b"tell-tale" in everything or b"kitchen" in everything
 
     assert found()
     kept.forget("kitchen", before_ms=None, now_ms=round(1_000 * NOW_S))
@@ -285,6 +339,65 @@ def test_a_question_is_answered_in_local_time_over_the_change_of_clocks(kept):
     assert found.whole.heard[0] == pytest.approx(
         sum(by_day[start]["heard"] for start in asked.local_starts()) / 60 / 92.5, abs=1e-3
     )
+
+
+def test_a_question_reads_its_own_hours_alone(tmp_path):
+    """SQLite says of each table whether it is searched, or scanned from one end to the other."""
+    kept = opened(EdgeConfig(), str(tmp_path / "history.sqlite"), create=True)
+    filled(kept)
+    engine, rooms, asked = kept.engine, names(kept.engine), []
+
+    class Listening:
+        def ask(self, sql, parameters=()):
+            asked.append((sql, parameters))
+            return engine.ask(sql, parameters)
+
+    for days, hours, meant in ((7, 1, dict([next(iter(rooms.items()))])), (7, 24, rooms), (365, HOURS_OF_WEEK, rooms)):
+        past(Listening(), meant, steps(NOW_S, days, hours, ZoneInfo("Europe/Berlin")))
+    plans = [line for sql, parameters in asked for *_, line in engine.ask(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    engine.close()
+    assert any(line.startswith("SEARCH hour") for line in plans)
+    assert not [line for line in plans if line.startswith(("SCAN hour", "SCAN minute", "SCAN day"))]
+
+
+def effort(history: History, work: Callable[[], object]) -> int:
+    """How many instructions SQLite's own machine needs for it, in hundreds."""
+    steps = itertools.count()
+    history.engine._database.set_progress_handler(lambda: next(steps) and None, 100)
+    work()
+    history.engine._database.set_progress_handler(None, 0)
+    return next(steps)
+
+
+def test_what_a_room_costs_does_not_grow_with_the_number_of_rooms(tmp_path):
+    labels = ("happy", "sad")
+    whole = day(NOW_S, *((at, at - 1_800, labels[at // 1_800 % 2]) for at in range(86_400, 0, -1_800)))
+    costs = []
+    for others in (4, 40):
+        kept = opened(EdgeConfig(), str(tmp_path / f"{others}.sqlite"), create=True)
+        kept.sum_up(int(NOW_S // 3_600))  # as a recorder does when it starts: every hour that comes is added to
+        kept.take_days({f"room-{number}": whole for number in range(others)})
+        costs.append([effort(kept, lambda: kept.take_days({"attic": whole})),  # noqa: B023
+                      effort(kept, lambda: kept.take([("attic", packed(event()))]))])  # noqa: B023  # fmt: skip
+        assert kept.engine.ask("SELECT sum(heard_ms) FROM hour WHERE room = ?", (others + 1,)) == [(86_400_000,)]
+        kept.engine.close()
+    for few, many in zip(*costs, strict=True):
+        assert many <= 1.3 * few + 1
+
+
+def test_nor_does_what_an_hour_costs_with_the_years_that_are_kept(tmp_path):
+    costs = []
+    for days in (10, 200):
+        kept = opened(EdgeConfig(), str(tmp_path / f"{days}.sqlite"), create=True)
+        now = int(NOW_S // 3_600)
+        kept.take_days({name: day(NOW_S, (1_800, 0, "happy")) for name in ("attic", "cellar")})
+        with kept.engine.writing() as work:
+            work.each("INSERT INTO hour VALUES (?, ?, 3600000, 0, -50, 0, NULL, NULL)",
+                      [(room, now - back) for room in (1, 2) for back in range(1, 24 * days)])  # fmt: skip
+            work.do("UPDATE kept SET rolled_hour = ?", (now - 1,))
+        costs.append(effort(kept, lambda: kept.sum_up(now)))  # noqa: B023
+        kept.engine.close()
+    assert costs[1] <= 1.3 * costs[0] + 1
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])

@@ -55,12 +55,12 @@ def test_the_last_is_the_last_that_somebody_said_and_not_long_ago(teacher, monke
         teacher.teach(LAST, "sad")
     hear(teacher, "a", "sad")
     hear(teacher, "b", "happy")
-    assert teacher.teach(LAST, "sad").event_id == "b"
+    assert teacher.teach(LAST, "sad")[0].event_id == "b"
     later = module.time.monotonic() + LAST_S + 1
     monkeypatch.setattr(module.time, "monotonic", lambda: later)
     with pytest.raises(RefusedError, match="nobody was heard"):
         teacher.teach(LAST, "sad")
-    assert teacher.teach("a", "sad").event_id == "a", "by its name it is meant, however long ago"
+    assert teacher.teach("a", "sad")[0].event_id == "a", "by its name it is meant, however long ago"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,9 @@ def test_an_utterance_teaches_once_and_the_later_word_counts(teacher):
     teacher.said("a", 0.0, embedding_of("sad", 0), PROBS)
     teacher.said("b", 0.0, embedding_of("sad", 1), PROBS)
     teacher.ended(embedding_of("sad", 2), PROBS)
-    teacher.teach("a", "happy")
-    teacher.teach("b", "sad")
+    assert teacher.teach("a", "happy")[1] is None
+    assert teacher.teach("a", "angry")[1] is None  # the same change: nobody else's place
+    assert teacher.teach("b", "sad")[1] == "angry"
     assert [(each.event_id, each.label) for each in teacher.lessons] == [("b", "sad")]
 
 
@@ -150,6 +151,6 @@ def test_without_a_folder_lessons_are_kept_in_memory(fitted):
 def test_embeddings_beyond_float16_are_kept_within_it(teacher):
     wild = np.array([1e9, -1e9, np.nan, np.inf, 1, 2, 3, 4], np.float32)
     teacher.said("a", 0.0, wild, np.array([1.0, 0.0, 0.0], np.float32))
-    kept = teacher.teach("a", "sad")
+    kept, _ = teacher.teach("a", "sad")
     assert np.isfinite(kept.embedding).all()
     assert np.isfinite(kept.log_probs).all()

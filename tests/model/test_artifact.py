@@ -6,9 +6,11 @@ import json
 import re
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
+from edge.config import load_edge
 from edge.errors import ArtifactError
 from edge.model.artifact import MAX_FILE_BYTES, load, pack, read_artifact, unpack, write_artifact
 from edge.model.manifest import decode, encode
@@ -90,7 +92,7 @@ def test_writing_leaves_the_old_file_until_the_new_one_is_whole(tmp_path, monkey
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a TFLite model"),
+        (b"", "empty: copy it again"),
         (b"hello, this is a text file", "not a TFLite model"),
         (parts(WINDOW)[0], "damaged or cut short"),
         (WINDOW.read_bytes()[:-1], "damaged or cut short"),
@@ -143,3 +145,16 @@ def test_the_bundled_model_is_small_and_its_card_tells_its_own_figures():
     for corpus in manifest.provenance.corpora:
         assert corpus.name in card
         assert corpus.licence in card
+
+
+def test_the_open_model_is_named_by_a_word_and_has_learned_of_what_anybody_may_use(tmp_path):
+    (tmp_path / "config.yaml").write_text("edge: {model: open}")
+    named = load_edge(tmp_path / "config.yaml").model
+    manifest = read_artifact(named).manifest
+    assert Path(named).stat().st_size <= 300_000
+    assert [(corpus.name, corpus.licence) for corpus in manifest.provenance.corpora] == [("CREMA-D", "ODbL 1.0")]
+    assert "surprise" not in manifest.labels
+    assert manifest.model_id in (DEFAULT.parent / "README.md").read_text()
+    (tmp_path / "open").write_bytes(b"")
+    (tmp_path / "config.yaml").write_text("edge: {model: ./open}")
+    assert Path(load_edge(tmp_path / "config.yaml").model) == tmp_path / "open"  # a file of that name has a path

@@ -14,7 +14,7 @@ from edge.model.embedding import Embedding, of_moments
 from edge.model.graph import load_model
 from edge.model.manifest import decode, encode
 from edge.model.replay import embedding_tolerance, observe, record
-from tests.support.artifacts import DEFAULT, STEP, STEP_INT8, UTTERANCE, WINDOW, packed, parts
+from tests.support.artifacts import MOMENTS, STEP, STEP_INT8, UTTERANCE, WINDOW, packed, parts
 from tests.support.sounds import chirp
 
 FRAMES = np.random.default_rng(3).normal(0, 8, (40, 40)).astype(np.float32)
@@ -31,8 +31,8 @@ def test_moments_are_mean_and_deviation():
     np.testing.assert_allclose(of_moments(moments), expected, rtol=1e-6)
 
 
-def test_the_bundled_network_s_is_what_its_state_sums_up():
-    artifact, model = load(DEFAULT)
+def test_a_causal_network_s_is_what_its_state_sums_up():
+    artifact, model = load(MOMENTS)
     manifest = artifact.manifest
     assert manifest.teachable
     assert manifest.embedding == Embedding(source="moments", dimensions=216)
@@ -57,7 +57,7 @@ def test_a_window_graph_s_is_its_second_output():
     assert model.embedding.shape == (artifact.manifest.embedding.dimensions,)
 
 
-@pytest.mark.parametrize("path", [WINDOW, DEFAULT])
+@pytest.mark.parametrize("path", [WINDOW, MOMENTS])
 def test_there_is_none_before_the_first_answer(path):
     _, model = load(path)
     assert model.embedding is None
@@ -99,13 +99,13 @@ def test_older_models_run_and_cannot_be_taught(path):
 @pytest.mark.parametrize(
     ("path", "wrong", "said"),
     [
-        (DEFAULT, {"source": "moments", "dimensions": 214}, "state 'moments'"),
+        (MOMENTS, {"source": "moments", "dimensions": 214}, "state 'moments'"),
         (STEP, {"source": "moments", "dimensions": 216}, "state 'moments'"),
         (WINDOW, {"source": "functionals", "dimensions": 8}, "expected 8 functionals"),
         (UTTERANCE, {"source": "functionals", "dimensions": 3}, "expected 3 functionals"),
         (WINDOW, {"source": "graph", "dimensions": 9}, "graph: output embedding"),
         (UTTERANCE, {"source": "graph", "dimensions": 8}, "graph: outputs are"),
-        (DEFAULT, {"source": "graph", "dimensions": 80}, "graph: outputs are"),
+        (MOMENTS, {"source": "graph", "dimensions": 80}, "graph: outputs are"),
         (WINDOW, {"source": "graph", "dimensions": 257}, "dimensions"),
         (WINDOW, None, "graph: outputs are"),
     ],
@@ -117,11 +117,11 @@ def test_a_manifest_that_promises_another_is_refused(path, wrong, said):
 
 
 def test_every_source_is_written_and_read_back():
-    for manifest in (read_artifact(DEFAULT).manifest, read_artifact(WINDOW).manifest, TAUGHT):
+    for manifest in (read_artifact(MOMENTS).manifest, read_artifact(WINDOW).manifest, TAUGHT):
         assert decode(encode(manifest)) == manifest
 
 
-@pytest.mark.parametrize("path", [WINDOW, DEFAULT])
+@pytest.mark.parametrize("path", [WINDOW, MOMENTS])
 def test_the_golden_sound_proves_it(path):
     artifact = read_artifact(path)
     golden = artifact.manifest.golden

@@ -201,7 +201,7 @@ def moved(values: list[float], by: float) -> list[float]:
         lambda manifest: {"baseline": replaced(manifest, mean=moved(manifest.baseline.mean, 1.0))},
         lambda manifest: {"baseline": replaced(manifest, within=moved(manifest.baseline.within, 1.0))},
         lambda manifest: {"baseline": replaced(manifest, between=moved(manifest.baseline.between, 1.0))},
-        lambda manifest: {"features": msgspec.structs.replace(SPEC, hop_samples=310)},
+        lambda manifest: {"features": msgspec.structs.replace(SPEC, hop_samples=312)},
         lambda manifest: {"features": msgspec.structs.replace(SPEC, high_hz=7_900.0)},
     ],
 )

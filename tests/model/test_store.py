@@ -1,6 +1,5 @@
 """Installed models: what is refused, what switches, what a crash at any moment leaves, and how the sensor goes back."""
 
-import json
 import os
 import random
 import shutil
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,65 +14,24 @@ import msgspec
 import psutil
 import pytest
 
-from edge.config import EdgeConfig, ModelStore, load_edge
+from edge.config import ModelStore
 from edge.daemon.run import model_path
 from edge.errors import ArtifactError
-from edge.model import pace, signatures
+from edge.model import pace
 from edge.model.artifact import DEFAULT_MODEL, read_artifact
 from edge.model.record import Rejection
-from edge.model.store import TRIAL_STARTS, Store, store_of
+from edge.model.store import TRIAL_STARTS
 from edge.model.trial import TRIAL_S, choose
-from tests.support.artifacts import DEFAULT, packed, parts
+from tests.support.artifacts import DEFAULT, parts
+from tests.support.owner import Owner
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
 
-@dataclass(frozen=True)
-class Owner:
-    """Somebody with keys, models of several dates, and a sensor's folder."""
-
-    folder: Path
-
-    def model(
-        self, name: str, *, created: str = "2026-11-01T00:00:00Z", key: str | None = "mine", **manifest: Any
-    ) -> Path:
-        """Make a model out of the bundled one: another name and date, and what else is given."""
-        graph, told = parts(DEFAULT)
-        told["provenance"]["created"] = created
-        path = self.folder / f"{name}.tflite"
-        path.write_bytes(packed(graph, {**told, "name": name, **manifest}))
-        if key is not None:
-            signatures.sign(path, self.folder / f"{key}.key")
-        return path
-
-    def config(self, **store: Any) -> EdgeConfig:
-        settings = {"trusted_keys": [str(self.folder / "mine.pub")], **store}
-        told = {"edge": {"state_folder": str(self.folder / "state"), "model_store": settings}}
-        (self.folder / "config.yaml").write_text(json.dumps(told))
-        return load_edge(self.folder / "config.yaml")
-
-    def store(self, **settings: Any) -> Store:
-        return store_of(self.config(**settings))
-
-    def roomtone(self, *arguments: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*prefix, sys.executable, "-m", "edge", "--config", self.folder / "config.yaml", "model", *arguments],
-            cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
-        )  # fmt: skip
-
-    def running(self) -> str:
-        """Return the name of the model that the sensor would run, which is verified on the way."""
-        return choose(self.config(), DEFAULT_MODEL).artifact.manifest.name
-
-
 @pytest.fixture
 def owner(tmp_path: Path) -> Owner:
-    for name in ("mine", "stranger"):
-        signatures.keygen(tmp_path / name)
-    made = Owner(tmp_path)
-    made.config()
-    return made
+    return Owner.with_keys(tmp_path)
 
 
 BUNDLED = read_artifact(DEFAULT).manifest.name
@@ -402,9 +359,25 @@ def test_an_installation_killed_at_every_call_that_matters(owner, call):
         if stands == ON_TRIAL:
             assert owner.store().roll_back().model_id.startswith("second-")
             assert (standing(owner), owner.running()) == (TAKEN_BACK, "second")
-    print(f"{call}: {len(left)} kills: {left}")
+    print(f"{call}: {len(left)} runs: {left}")
     assert left[-1] == ON_TRIAL
     assert set(left) <= {BEFORE, ON_TRIAL}
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_the_first_installation_of_all_killed_at_every_call_that_matters(owner, call):
+    (owner.folder / "state").mkdir()
+    first = owner.model("first")
+    before, on_trial = ("bundled", "bundled", False), ("first", "bundled", True)
+    left = []
+    for stands in every_kill(owner, call, "install", first):
+        left.append(stands)
+        assert owner.running() == (BUNDLED if stands == before else "first")
+        owner.store().install(first)
+        assert (standing(owner), owner.running()) == (on_trial, "first")
+    print(f"{call}: {len(left)} runs: {left}")
+    assert left[-1] == on_trial
+    assert set(left) == {before, on_trial}
 
 
 def test_a_rollback_killed_at_every_call_that_matters(owner):
@@ -412,7 +385,7 @@ def test_a_rollback_killed_at_every_call_that_matters(owner):
     for call in ("fsync", "rename"):
         shutil.rmtree(owner.folder / "kept", ignore_errors=True)
         left = list(every_kill(owner, call, "rollback"))
-        print(f"{call}: {len(left)} kills: {left}")
+        print(f"{call}: {len(left)} runs: {left}")
         assert left[-1] == ("first", "second", False)
         assert set(left) <= {BEFORE, left[-1]}
         shutil.rmtree(owner.folder / "state")

@@ -8,6 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edge.errors import ArtifactError
 from edge.features.baseline import Baseline
 from edge.features.functionals import Functionals, names
+from edge.features.mfcc import MfccExtractor
 from edge.features.voice import VoiceExtractor, voice_frames
 from edge.model.artifact import read_artifact, unpack
 from edge.model.graph import load_model
@@ -107,6 +108,17 @@ def test_block_by_block_or_many_at_once_the_answers_are_the_same():
         if start // BLOCK % ANSWER_BLOCKS == 0:
             many.reset()
             close(many.process(SOUNDS[0][: start + BLOCK]), by_block)
+
+
+def test_whoever_asks_for_an_embedding_meanwhile_shifts_no_answer():
+    asked, left_alone = loaded(), loaded()
+    for number, block in enumerate(blocks_of(SOUNDS[0])):
+        answers = asked.process(block), left_alone.process(block)
+        assert (answers[0] is None) == (answers[1] is None)
+        if answers[0] is not None:
+            close(*answers)
+        if number % 3:
+            assert len(asked.functionals) == len(MANIFEST.functionals)  # what its embedding is made of
 
 
 @pytest.mark.parametrize("rest", range(1, ANSWER_BLOCKS))
@@ -224,7 +236,27 @@ def test_a_graph_of_other_functionals_is_refused():
         load_model(read_artifact(STEP).graph, MANIFEST)
 
 
-def test_a_front_end_that_is_none_for_voices_is_refused():
-    short = msgspec.structs.replace(SPEC, window_samples=400)
-    with pytest.raises(ArtifactError, match="features: a window of 800 samples is too short for a pitch"):
-        load_model(ARTIFACT.graph, msgspec.structs.replace(MANIFEST, features=short))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window_samples": 400}, "a window of 200 samples is too short for a pitch"),
+        ({"hop_samples": 322}, "hop_samples and window_samples are no multiples of 4"),
+        ({"sample_rate_hz": 22_050}, "22050 is no multiple of that"),
+    ],
+)
+def test_a_front_end_that_is_none_for_voices_is_refused(changes, message):
+    with pytest.raises(ArtifactError, match=f"features: .*{message}"):
+        load_model(
+            ARTIFACT.graph, msgspec.structs.replace(MANIFEST, features=msgspec.structs.replace(SPEC, **changes))
+        )
+
+
+def test_mfccs_that_are_known_need_not_be_made_again():
+    told, alone = loaded(), loaded()
+    mfcc = MfccExtractor(SPEC)
+    for model in (told, alone):
+        model.reset(np.zeros(BLOCK, np.float32))
+    mfcc.reset(np.zeros(BLOCK, np.float32))
+    for block in blocks_of(SOUNDS[0]):
+        answers = told.process(block, mfcc.process(block)), alone.process(block)
+        np.testing.assert_array_equal(*answers)

@@ -44,7 +44,7 @@ def test_an_empty_room_is_quiet_at_any_offset(tmp_path, offset):
 @pytest.mark.parametrize("offset", [0.02, 0.1, 0.3, -0.2])
 def test_speech_on_an_offset_gives_the_events_that_it_gives_without(tmp_path, offset):
     plain, moved = (told(tmp_path / "speech.wav", SPEECH + by) for by in (0.0, offset))
-    assert len(plain) >= 18
+    assert len(plain) >= 15
     assert [(e["event_type"], e["t_s"]) for e in moved] == [(e["event_type"], e["t_s"]) for e in plain]
     assert [e["confidence"] for e in moved] == pytest.approx([e["confidence"] for e in plain], abs=0.001)
 

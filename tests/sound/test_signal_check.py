@@ -35,7 +35,7 @@ ROOM = 1e-4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ * 12)
     ],
     ids=["zeros", "constant", "loud speech with pauses", "overdriven", "quiet room", "speech"],
 )
-def test_sound_without_worth_is_told_after_seconds_and_taken_back_at_once(
+def test_sound_without_worth_is_told_after_seconds_and_taken_back_when_it_is_well(
     sound: np.ndarray, reason: str | None, after_s: float | None
 ) -> None:
     check = SignalCheck()
@@ -46,7 +46,9 @@ def test_sound_without_worth_is_told_after_seconds_and_taken_back_at_once(
     assert {code for _, code in told} == {None, reason}
     # With the block that completes the time: not one earlier, not one later.
     assert 0 <= next(end_s for end_s, code in told if code) - after_s < BLOCK_S
-    assert check.process(next(blocks_of(ROOM))) is None
+    well = [check.process(block) for block in blocks_of(ROOM)]
+    assert abs(well.index(None) * BLOCK_S - (CLIPPED_S if reason == "clipped" else 0.0)) < BLOCK_S
+    assert set(well[well.index(None) :]) == {None}
 
 
 def test_a_pause_between_two_silences_begins_the_count_anew() -> None:
@@ -56,14 +58,32 @@ def test_a_pause_between_two_silences_begins_the_count_anew() -> None:
     assert {check.process(block) for block in blocks_of(sound)} == {None}
 
 
-def test_after_an_interruption_the_count_begins_anew_and_nothing_is_suspected() -> None:
+def test_sound_that_is_clipped_on_and_off_stays_clipped() -> None:
+    check, overdriven = SignalCheck(), np.clip(1e5 * ROOM, -1, 1)
+    on_and_off = np.concatenate([overdriven[: SAMPLE_RATE_HZ * 4], ROOM[: SAMPLE_RATE_HZ * 2]] * 4)
+    told = [check.process(block) for block in blocks_of(on_and_off)]
+    assert set(told[: told.index("clipped")]) == {None}
+    assert set(told[told.index("clipped") :]) == {"clipped"}
+
+
+def test_after_an_interruption_the_count_begins_anew() -> None:
     check, silence = SignalCheck(), np.zeros(int(0.9 * DEAD_S * SAMPLE_RATE_HZ))
-    assert not check.suspects
     for _ in range(2):
         assert {check.process(block) for block in blocks_of(silence)} == {None}
-        assert check.suspects
         check.reset()
-        assert not check.suspects
+
+
+@pytest.mark.parametrize(
+    ("sound", "then"),
+    [(np.zeros_like(ROOM), "zeros"), (np.full_like(ROOM, 0.25), "constant"), (np.clip(1e5 * ROOM, -1, 1), None)],
+    ids=["zeros", "constant", "overdriven"],
+)
+def test_what_was_dead_before_an_interruption_and_is_no_better_is_so_at_once(sound, then) -> None:
+    check = SignalCheck()
+    assert [check.process(block) for block in blocks_of(sound)][-1] is not None
+    check.reset()
+    assert check.process(next(blocks_of(sound))) == then
+    assert check.process(next(blocks_of(ROOM))) is None
 
 
 @pytest.mark.parametrize(("percent", "reason"), [(0.5, None), (2, "clipped")])

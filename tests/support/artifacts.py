@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 WINDOW, STEP, STEP_INT8 = DATA / "tiny-window.tflite", DATA / "tiny-step.tflite", DATA / "tiny-step-int8.tflite"
 UTTERANCE = DATA / "tiny-utterance.tflite"
+MOMENTS = DATA / "frames.tflite"  # of real size: `make train-frames`, the sensor's until November 2026
 DEFAULT = ROOT / "edge" / "model" / "bundled" / "default.tflite"
 
 

@@ -48,6 +48,7 @@ class Broker:
     websockets: adds a websockets listener (`websockets_port`, `page_url`), with `http_dir` served as its web pages.
     users: names and passwords; without them anybody may connect. acl: lines of a mosquitto ACL file.
     certificate, key: PEM files; every listener then speaks TLS only. extra: further lines of configuration.
+    host, port: where it listens, if not on 127.0.0.1 and a free one.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Broker:
         certificate: str | Path | None = None,
         key: str | Path | None = None,
         extra: str = "",
+        host: str = HOST,
+        port: int | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.host = HOST
-        self.port = free_port()
+        self.host = host
+        self.port = port or free_port()
         self.websockets_port = free_port() if websockets or http_dir else None
         self.log_path = self.folder / "mosquitto.log"
         self._tls = (Path(certificate).resolve(), Path(key).resolve()) if certificate and key else None
@@ -78,11 +81,11 @@ class Broker:
     @property
     def page_url(self) -> str:
         """The address of the pages in `http_dir`, which is the websockets listener's too."""
-        return f"{'https' if self._tls else 'http'}://{HOST}:{self.websockets_port}/"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.websockets_port}/"
 
     @property
     def websockets_url(self) -> str:
-        return f"{'wss' if self._tls else 'ws'}://{HOST}:{self.websockets_port}/"
+        return f"{'wss' if self._tls else 'ws'}://{self.host}:{self.websockets_port}/"
 
     @property
     def log(self) -> str:
@@ -100,6 +103,12 @@ class Broker:
             self._wait_for(port)
         if self._http_dir:
             threading.Thread(target=stir, args=(self._process, self.port), daemon=True).start()
+
+    def allow(self, acl: str) -> None:
+        """Have another access list hold from now on."""
+        self._acl = acl
+        self._access()
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """End it as an administrator would (SIGTERM): it saves what it holds."""
@@ -134,7 +143,7 @@ class Broker:
             if self._process is None or self._process.poll() is not None:
                 raise RuntimeError(f"mosquitto ended at once:\n{self.log}")
             with socket.socket() as probe:
-                return probe.connect_ex((HOST, port)) == 0
+                return probe.connect_ex((self.host, port)) == 0
 
         wait_until(listens, lambda: f"mosquitto does not listen on {port}:\n{self.log}")
 
@@ -153,12 +162,12 @@ class Broker:
             "log_type warning",
             "log_type notice",
             *self._access(),
-            f"listener {self.port} {HOST}",
+            f"listener {self.port} {self.host}",
             *tls,
         ]
         if self.websockets_port:
             # Without the domain, a websockets listener of mosquitto 2.0 is open to every interface.
-            lines += [f"listener {self.websockets_port} {HOST}", "socket_domain ipv4", "protocol websockets", *tls]
+            lines += [f"listener {self.websockets_port} {self.host}", "socket_domain ipv4", "protocol websockets", *tls]
             if self._http_dir:
                 lines.append(f"http_dir {self._http_dir}")
         return "\n".join([*lines, self._extra, ""])

@@ -27,15 +27,15 @@ class Authority:
         self.ca_file = folder / f"{name}.pem"
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *, host: str = "127.0.0.1", expired: bool = False) -> tuple[Path, Path]:
-        """Return the files of a certificate and its key."""
+    def issue(self, name: str, *, host: str = "127.0.0.1", expired: bool = False, days: int = 30) -> tuple[Path, Path]:
+        """Return the files of a certificate, which ends after so many days, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             subject = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError:
             subject = x509.DNSName(host)
         certificate = (
-            _builder(_name(name), self._name, key, ends=-_DAY if expired else 30 * _DAY)
+            _builder(_name(name), self._name, key, ends=-_DAY if expired else days * _DAY)
             .add_extension(x509.SubjectAlternativeName([subject]), critical=False)
             .sign(self._key, hashes.SHA256())
         )

@@ -17,15 +17,19 @@ from typing import Self
 import yaml
 
 from edge.commands.demo import RECORDING
+from edge.voice.payloads import rfc3339
 from tests.support.broker import HOST
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 
 
-def switched(state: Path, word: str, device: str = "room") -> None:
-    """Have a state folder say that listening was switched, as an earlier life of the sensor would have left it."""
+def switched(state: Path, word: str, device: str = "room", *, since: float | None = None) -> None:
+    """Have a state folder say that listening was switched, as an earlier life of the sensor would have left it.
+
+    since: at this Unix time; None: long ago.
+    """
     state.mkdir(parents=True, exist_ok=True)
-    kept = {"listening": word, "ts": "2026-01-31T12:00:00.000Z"}
+    kept = {"listening": word, "ts": "2026-01-31T12:00:00.000Z" if since is None else rfc3339(since)}
     (state / f"listening-{device}.json").write_text(json.dumps(kept))
 
 

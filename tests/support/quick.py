@@ -9,7 +9,10 @@ from functools import cache
 from pathlib import Path
 
 _PROGRAMS = {"subprocess", "multiprocessing", "distributed", "keras", "tensorflow"}
-_SUPPORT = {"broker", "chromium", "daemon", "ears", "lab", "runtimes", "subscriber", "terminal", "virtual_microphone"}
+_SUPPORT = {
+    "broker", "chromium", "daemon", "ears", "home_assistant", "lab", "owner", "runtimes", "subscriber", "terminal",
+    "virtual_microphone",
+}  # fmt: skip
 _FIXTURES = {"broker", "chromium", "room", "visit", "virtual_microphone"}
 MOST_CPU_S = 5.0
 

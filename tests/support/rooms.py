@@ -62,9 +62,10 @@ class Room:
         self.link.event(event)
 
     def tell_day(self, now: float) -> None:
-        """Say what the last day was, as of Unix time `now`."""
-        self.told_until = now
-        self.link.retain("timeline", self.timeline.timeline(now))
+        """Say what the last day was, or what came since it was said, as of Unix time `now`; a minute after the last."""
+        if (due := self.timeline.due(now, now)) is not None:
+            self.told_until = now
+            self.link.retain(*due)
 
     def state(self, at: float, *, microphone: str = "ok", **fields: float | None) -> None:
         """Say how it is, at Unix time `at`."""
@@ -79,7 +80,7 @@ class Room:
     def heard_ms(self) -> dict[int, dict[str, int]]:
         """Return how long each label held, by minute, as far as `tell_day` told: second by second."""
         found: dict[int, dict[str, int]] = {}
-        last = int(self.told_until // 60) * 60
+        last = int(self.told_until)
         ends = [run[0] for run in self.runs[1:]] + [last]
         for (start, label, sure), end in zip(self.runs, ends, strict=True):
             for second in range(round(start), min(round(end), last)) if (label, sure) != (QUIET, 0.0) else ():

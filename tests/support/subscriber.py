@@ -35,10 +35,10 @@ class Subscriber:
     Entering waits until the broker has acknowledged the subscription.
     """
 
-    def __init__(self, port: int, topic: str = "roomtone/#", *options: str) -> None:
+    def __init__(self, port: int, topic: str = "roomtone/#", *options: str, host: str = HOST) -> None:
         self.messages: list[Message] = []
         program = require_program("mosquitto_sub", "mosquitto-clients")
-        mqtt = ["-h", HOST, "-p", str(port), "-V", "5", "-q", "1", "-t", topic]
+        mqtt = ["-h", host, "-p", str(port), "-V", "5", "-q", "1", "-t", topic]
         # Line by line: of itself, it keeps back what it says of the protocol until the next message.
         self._command = ["stdbuf", "-oL", program, *mqtt, "-F", "%j", "-d", *options]
 

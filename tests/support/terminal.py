@@ -70,6 +70,10 @@ class Terminal:
         self.raw += data
         return bool(data)
 
+    def type(self, text: str) -> None:
+        """Type a line."""
+        os.write(self._ours, f"{text}\n".encode())
+
     def wait_for(self, what: str) -> str:
         """Return the text as soon as it contains `what`, as a regular expression."""
 

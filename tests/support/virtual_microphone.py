@@ -63,6 +63,11 @@ class VirtualMicrophone:
         for name, value in self.variables.items():
             monkeypatch.setenv(name, value)
 
+    def open_to_everybody(self) -> None:
+        """Let whoever reaches the socket use it, as another user of this machine."""
+        self.folder.chmod(0o755)
+        (self.folder / "native").chmod(0o777)
+
     def start(self) -> None:
         """Start the server; returns when it answers."""
         arguments = ["-n", "-F", str(self.folder / "server.pa"), "--daemonize=no", "--exit-idle-time=-1"]

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from pathlib import Path
 from typing import get_args
 
 import jsonschema
@@ -10,8 +11,10 @@ import msgspec
 import pytest
 
 from edge.config import EdgeConfig
+from edge.sound.faults import REASONS
 from edge.voice.contract import COMMANDS, FOLDER, PAYLOADS, documents
 from edge.voice.homeassistant import discovery
+from edge.voice.microphone import MICROPHONE, NO_PROBLEM, ON_PURPOSE
 from edge.voice.payloads import SETTABLE, Event, Health, Settable, Settings, State
 from tests.support.schemas import as_json, validate
 from tests.support.sounds import ROOT
@@ -72,6 +75,9 @@ def test_there_are_payloads_of_old_for_every_topic():
         ("teach", {"label": ""}),
         ("teach", {"event_id": "x" * 65}),
         ("forget", {"event_id": None}),
+        ("model", {"result": "perhaps"}),
+        ("model", {"installed": {"model": "m", "created": "", "sha256": "x"}}),
+        ("model", {"reason": "x" * 201}),
     ],
 )
 def test_the_schemas_refuse_what_is_wrong(name, change):
@@ -116,14 +122,50 @@ def test_the_page_shows_an_example_of_each_that_holds():
         validate(name, as_json(name, text.strip()))
 
 
-def test_the_page_names_every_field():
-    page = CONTRACT.read_text()
+def test_the_page_names_every_field_where_it_has_the_message():
+    sections = re.split(r"^#{2,3} ", CONTRACT.read_text(), flags=re.MULTILINE)
     for path in FOLDER.glob("*.json"):
+        # A message without a section of its own stands in that of its first word: `settings/set`, `history/get`.
+        names = (path.stem.replace("-", "/", 1), path.stem.partition("-")[0])
+        of = next(found for name in names if (found := [
+            part for part in sections if re.search(rf"`{name}`|A {name}$", part.partition("\n")[0])
+        ]))  # fmt: skip
         for definition in json.loads(path.read_text()).get("$defs", {}).values():
             for field in definition.get("properties", {}):
-                assert f"`{field}`" in page or f'"{field}"' in page, (
-                    f"{path.name}: {field}: name it in deploy/contract.md, in its example or its table"
+                assert any(f"`{field}`" in part or f'"{field}"' in part for part in of), (
+                    f"{path.name}: {field}: name it in deploy/contract.md, in its own example or table"
                 )
+
+
+def test_the_page_says_all_that_a_microphone_can_be_and_which_of_it_is_a_fault():
+    _, _, table = CONTRACT.read_text().partition("\n| `microphone` | says |\n|---|---|\n")
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|$", table.partition("\n\n")[0], re.MULTILINE)
+    said = {code: means for codes, means in rows for code in re.findall(r"`([\w-]+)`", codes)}  # fmt: skip
+    assert set(MICROPHONE) == {"ok", *REASONS}, "FAULTS of edge/voice/microphone.py, REASONS of edge/sound/faults.py"
+    assert said.keys() == set(MICROPHONE), "the table of `microphone` in deploy/contract.md"
+    assert {code for code, means in said.items() if "on purpose" in means} == set(ON_PURPOSE)
+    assert {code for code, means in said.items() if not means.startswith("a fault")} == set(NO_PROBLEM)
+
+
+def test_a_microphone_s_words_are_in_the_schema_and_a_new_one_is_no_offence():
+    """Whoever checks by this schema is to understand a later sensor."""
+    for name, kind, field in (("state", "State", "microphone"), ("health", "Microphone", "state")):
+        said = json.loads((FOLDER / f"{name}.json").read_text())["$defs"][kind]["properties"][field]
+        assert said["examples"] == list(MICROPHONE)
+        jsonschema.validate("underwater", said)
+
+
+def test_every_topic_of_the_page_has_a_schema_and_the_other_way_round():
+    page = CONTRACT.read_text()
+    of_sensors = set(re.findall(r"^\| `([\w/]+)` \| (?:yes|no) \| [01] \|", page, re.MULTILINE))
+    assert of_sensors == ALL.keys()
+    recorders = {f"history/{name}" for name in re.findall(r"`roomtone/history/(\w+)", page)}
+    assert recorders == {topic.removeprefix("roomtone/") for topic in map(titled, FOLDER.glob("history-*.json"))}
+
+
+def titled(path: Path) -> str:
+    """Return the topic that a schema is of."""
+    return json.loads(path.read_text())["title"]
 
 
 def test_a_setting_over_mqtt_stands_in_every_place_that_needs_it():

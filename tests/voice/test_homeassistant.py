@@ -1,17 +1,13 @@
 """What Home Assistant is told, as mosquitto's client sees it; `make test-homeassistant` asks Home Assistant itself."""
 
-import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.parse
-import urllib.request
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
+import jinja2
 import msgspec
 import numpy as np
 import pytest
@@ -19,33 +15,43 @@ import soundfile
 
 from edge.commands.demo import RECORDING
 from edge.config import Device, EdgeConfig, Mqtt
-from edge.delivery.homeassistant import announce
+from edge.delivery.homeassistant import AGAIN_S, Announcement
 from edge.delivery.link import Link
+from edge.hearing import mood
+from edge.model.artifact import DEFAULT_MODEL, read_artifact
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
 from edge.voice.homeassistant import discovery
+from edge.voice.models import Install, Model, ModelFile
 from edge.voice.payloads import Event, Health, Hours, Settings, SettingsCommand, State
 from edge.voice.teaching import Forget, Lessons, Teach
-from tests.support.broker import HOST, free_port
-from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.broker import HOST
+from tests.support.home_assistant import Home, require_home_assistant
+from tests.support.owner import Owner, Silent
+from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
 from tests.support.subscriber import Subscriber
 
 LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 ACCEPTED = ROOT / "tests" / "data" / "homeassistant" / "discovery.json"
 CARDS = ROOT / "deploy" / "homeassistant"
-PREFIX = "homeassistant"
 TOPIC = "homeassistant/device/roomtone-attic/config"
 CONFIG = EdgeConfig(device=Device(id="attic", name="Attic"))
 
 
-def announced(link: Link) -> Link:
-    announce(link, CONFIG, LABELS, "model-1", teachable=True)
-    return link
+def announced(link: Link) -> Announcement:
+    return Announcement(link, CONFIG, LABELS, "model-1", teachable=True)
+
+
+def description() -> dict:
+    """Return what a sensor with the bundled model says, whose name moves on."""
+    said = read_artifact(DEFAULT_MODEL).manifest
+    told = discovery(CONFIG.device, said.labels, "model-1", mood.names(said.moods), teachable=said.teachable)
+    return json.loads(msgspec.json.encode(told))
 
 
 def test_the_description_is_what_home_assistant_accepted():
-    made = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1", teachable=True)))
+    made = description()
     accepted = json.loads(ACCEPTED.read_text())
     for described in (made, accepted):  # the version moves on
         described["device"].pop("sw_version")
@@ -91,6 +97,26 @@ def test_what_home_assistant_sends_is_a_lesson_and_only_a_model_that_learns_is_s
     assert {name: told[name] for name in plain} == plain
 
 
+def test_a_model_that_is_offered_is_an_update_where_models_come_over_the_air():
+    plain = discovery(CONFIG.device, LABELS, "model-1")["components"]
+    told = discovery(CONFIG.device, LABELS, "model-1", updated=True)["components"]
+    assert set(told) - set(plain) == {"model"}
+    update = told["model"]
+    assert (update["state_topic"], update["command_topic"]) == ("roomtone/attic/model", "roomtone/attic/model/install")
+    assert msgspec.json.decode(update["payload_install"], type=Install) == Install(sha256="offered")
+    one, other = (ModelFile(model=name, created="2026", sha256=name[0] * 64) for name in ("a-1", "b-2"))
+    template = jinja2.Environment().from_string(update["value_template"])
+    newest = {"none": "a-1 aaaaaaaa", "refused": "a-1 aaaaaaaa", "offered": "b-2 bbbbbbbb", "went-back": "b-2 bbbbbbbb"}
+    for result, latest in newest.items():
+        offered = None if result == "none" else other
+        reason = "too slow" if result == "went-back" else None
+        said = Model(ts="2026-11-26T17:20:05Z", since="2026-11-26T17:20:05Z", updates="ask", ring="house",
+                     installed=one, offered=offered, result=result, reason=reason)  # fmt: skip
+        shown = json.loads(template.render(value_json=json.loads(msgspec.json.encode(said))))
+        assert shown == {"installed_version": "a-1 aaaaaaaa", "latest_version": latest, "in_progress": False,
+                         "release_summary": reason or ""}, result  # fmt: skip
+
+
 def test_quiet_hours_are_a_text_that_is_read_and_written():
     told = discovery(CONFIG.device, LABELS, "model-1")["components"]["quiet_hours"]
     for hours in ("22:00-07:00", "00:00-23:59", "off"):
@@ -106,7 +132,8 @@ def test_quiet_hours_are_a_text_that_is_read_and_written():
 
 
 def test_it_is_retained_and_sent_again_when_home_assistant_starts(broker):
-    link = announced(Link(Mqtt(), "attic", host=HOST, port=broker.port))
+    link = Link(Mqtt(), "attic", host=HOST, port=broker.port)
+    announced(link)
     link.start()
     with Subscriber(broker.port, "homeassistant/device/#") as watcher:
         watcher.wait_for(lambda w: w.messages)
@@ -119,8 +146,44 @@ def test_it_is_retained_and_sent_again_when_home_assistant_starts(broker):
     link.stop()
 
 
+def test_the_description_alone_is_announced_again_a_while_after_each_time(broker):
+    """Home Assistant may have lost an entity of the first one while it loaded its platforms."""
+    link = Link(Mqtt(), "attic", host=HOST, port=broker.port)
+    announcement = announced(link)
+    with Subscriber(broker.port, "homeassistant/device/#", "-t", "roomtone/attic/#") as watcher:
+
+        def described(count: int) -> None:
+            watcher.wait_for(lambda w: sum(message.topic == TOPIC for message in w.messages) >= count)
+
+        def pass_time(announced_s: float, count: int) -> None:
+            """Let the times pass at which it is due again, and hours more. count: how often it came before."""
+            announcement.turn(announced_s)
+            for number, after_s in enumerate(AGAIN_S, start=count + 1):
+                announcement.turn(announced_s + after_s - 0.1)
+                announcement.turn(announced_s + after_s)
+                described(number)
+            announcement.turn(announced_s + 10_000.0)
+
+        link.start()
+        described(1)
+        pass_time(0.0, 1)
+        started = ["mosquitto_pub", "-p", str(broker.port), "-t", "homeassistant/status", "-m"]
+        subprocess.run([*started, "offline"], check=True)
+        subprocess.run([*started, "online"], check=True)
+        described(4)
+        pass_time(20_000.0, 4)
+        link.retain("state", b"{}")  # a mark behind all that was to come
+        watcher.wait_for(lambda w: w.on("state"))
+        assert len(watcher.on("config")) == 6
+        assert len({message.payload for message in watcher.on("config")}) == 1
+        # On the connection, and when Home Assistant had started.
+        assert [message.payload for message in watcher.on("status")] == ["online", "online"]
+    link.stop()
+
+
 def test_remove_clears_the_description(broker, tmp_path):
-    link = announced(Link(Mqtt(), "attic", host=HOST, port=broker.port))
+    link = Link(Mqtt(), "attic", host=HOST, port=broker.port)
+    announced(link)
     link.start()
     with Subscriber(broker.port, "homeassistant/device/#") as watcher:
         watcher.wait_for(lambda w: w.messages)
@@ -146,107 +209,9 @@ AT_FIRST = {
 }  # fmt: skip
 
 
-class Home:
-    """A real Home Assistant, onboarded, with the MQTT integration set up; read and switched over its REST interface."""
-
-    CLIENT = "http://127.0.0.1/"
-
-    def __init__(self, folder, broker_port: int) -> None:
-        self.port = free_port()
-        self._folder = folder
-        (folder / ".storage").mkdir(parents=True)
-        (folder / "configuration.yaml").write_text(
-            "homeassistant: {name: t, latitude: 0, longitude: 0, elevation: 0, unit_system: metric, time_zone: UTC}\n"
-            f"http: {{server_host: 127.0.0.1, server_port: {self.port}}}\n"
-            "api:\nonboarding:\nauth:\nlogger: {default: warning}\n"
-        )
-        entry = {
-            "created_at": "2025-01-01T00:00:00+00:00",
-            "modified_at": "2025-01-01T00:00:00+00:00",
-            "data": {"broker": HOST, "port": broker_port},
-            "options": {"discovery": True, "discovery_prefix": PREFIX},
-            "domain": "mqtt",
-            "entry_id": "mqtt1",
-            "title": "broker",
-            "source": "user",
-            "version": 1,
-            "minor_version": 2,
-            "unique_id": None,
-            "disabled_by": None,
-            "discovery_keys": {},
-            "pref_disable_new_entities": False,
-            "pref_disable_polling": False,
-            "subentries": [],
-        }
-        stored = {"version": 1, "minor_version": 5, "key": "core.config_entries", "data": {"entries": [entry]}}
-        (folder / ".storage" / "core.config_entries").write_text(json.dumps(stored))
-
-    def __enter__(self) -> "Home":
-        program = ROOT / ".venv-homeassistant" / "bin" / "hass"
-        with (self._folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                [program, "-c", self._folder], stdout=output, stderr=output, start_new_session=True
-            )
-        self._token = None
-        self.wait_for(lambda: self._ask("/api/onboarding"), timeout_s=300)
-        user = {"client_id": self.CLIENT, "name": "a", "username": "a", "password": "a", "language": "en"}
-        code = self._ask("/api/onboarding/users", json.dumps(user).encode())["auth_code"]
-        form = {"grant_type": "authorization_code", "code": code, "client_id": self.CLIENT}
-        self._token = self._ask("/auth/token", urllib.parse.urlencode(form).encode(), form=True)["access_token"]
-        return self
-
-    def __exit__(self, *_) -> None:
-        os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _ask(self, path: str, data: bytes | None = None, *, form: bool = False):
-        headers = {"Content-Type": "application/x-www-form-urlencoded" if form else "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return json.load(answer)
-
-    def states(self) -> dict[str, dict]:
-        """Return the states of the sensor's entities by entity id."""
-        return {state["entity_id"]: state for state in self._ask("/api/states") if "attic" in state["entity_id"]}
-
-    def call(self, domain: str, service: str, entity: str, **data: object) -> None:
-        self._ask(f"/api/services/{domain}/{service}", json.dumps({"entity_id": entity, **data}).encode())
-
-    def wait_for(self, condition, timeout_s: float = PATIENCE_S):
-        """Return what `condition` gives as soon as it is true. Raises TimeoutError with Home Assistant's words."""
-
-        def holds():
-            with contextlib.suppress(urllib.error.URLError, ConnectionError, KeyError):
-                return condition()
-
-        def seen() -> str:
-            return f"Home Assistant says:\n{self.log()}\n{self._known()}"
-
-        return wait_until(holds, seen, patience_s=timeout_s, every_s=0.25)
-
-    def _known(self) -> str:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            return "\n".join(f"{entity} {state['state']}" for entity, state in self.states().items())
-        return "nothing"
-
-    def log(self) -> str:
-        log = self._folder / "home-assistant.log"
-        return log.read_text() if log.exists() else (self._folder / "output").read_text()
-
-    def complaints(self) -> list[str]:
-        """Return what its log says of us."""
-        return [line for line in self.log().splitlines() if "mqtt" in line.lower() or "roomtone" in line.lower()]
-
-
 @pytest.mark.machine
 def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker, tmp_path):
-    if not (ROOT / ".venv-homeassistant" / "bin" / "hass").exists():
-        pytest.fail("needs Home Assistant: `make test-homeassistant` installs it")
+    require_home_assistant()
     recording = tmp_path / "recording.wav"  # long enough for a calibration, whenever that comes
     soundfile.write(recording, np.tile(load_recording(RECORDING), 12), SAMPLE_RATE_HZ)
     (tmp_path / "config.yaml").write_text(
@@ -264,25 +229,32 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         str(recording),
     ]
 
-    def sense() -> subprocess.Popen:
-        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    with (
+        Home(tmp_path / "home", broker.port) as home,
+        Subscriber(broker.port, "roomtone/attic/#") as watcher,
+        ExitStack() as started,
+    ):
 
-    with Home(tmp_path / "home", broker.port) as home, Subscriber(broker.port, "roomtone/attic/#") as watcher:
-        described = json.loads(msgspec.json.encode(discovery(CONFIG.device, LABELS, "model-1", teachable=True)))
+        def sense() -> subprocess.Popen:
+            process = started.enter_context(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL))
+            started.callback(process.kill)
+            return process
+
+        described = description()
         sensor = sense()
         count = len(described["components"])
         entities = home.wait_for(lambda: len(found := home.states()) >= count and found)
         assert len(entities) == count
         emotion, switch, speech = "sensor.attic_emotion", "switch.attic_listening", "binary_sensor.attic_speech"
 
-        # Every label that is published is followed; arousal and valence are unknown while nobody speaks.
+        # Every label that is published is followed, and its mood; arousal and valence are unknown while nobody speaks.
         followed = set()
-        affect = ("arousal", "valence")
+        beside = ("mood", "arousal", "valence")
 
         def in_step() -> bool:
             last, known = watcher.on("state")[-1].json, home.states()
-            shown = [known[f"sensor.attic_{name}"]["state"] for name in affect]
-            told = ["unknown" if last[name] is None else str(last[name]) for name in affect]
+            shown = [known[f"sensor.attic_{name}"]["state"] for name in beside]
+            told = ["unknown" if last[name] is None else str(last[name]) for name in beside]
             if (known[emotion]["state"], shown) == (last["emotion"], told):
                 followed.add(last["emotion"])
             return len(followed) >= 3 and "quiet" in followed
@@ -353,9 +325,9 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         sensor = sense()
         home.wait_for(lambda: home.states()[emotion]["state"] not in ("unavailable", "unknown"))
         home.wait_for(lambda: shown() == wanted)
-        home.call("button", "press", "button.attic_reset_settings")
+        home.call("button", "press", "button.attic_reset_settings_except_quiet_hours")
         home.wait_for(lambda: shown() == AT_FIRST)
-        assert (holds()["set"], holds()["calibration"]["state"]) == ([], "none")
+        assert (holds()["set"], holds()["calibration"]["state"]) == (["quiet_hours"], "none")
         sensor.terminate()
         sensor.wait()
 
@@ -365,3 +337,29 @@ def test_a_real_home_assistant_discovers_follows_and_switches_the_sensor(broker,
         assert home.complaints() == []
     ACCEPTED.parent.mkdir(parents=True, exist_ok=True)
     ACCEPTED.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.mark.machine
+def test_a_real_home_assistant_installs_the_model_that_is_offered(broker, tmp_path):
+    require_home_assistant()
+    owner = Owner.with_keys(tmp_path)
+    told = {"device": {"id": "attic", "name": "Attic"}, "mqtt": {"host": HOST, "port": broker.port}}
+    state = {"state_folder": str(tmp_path / "state")}
+    owner.config(edge=told, called="desk")
+    update = "update.attic_model"
+    with Home(tmp_path / "home", broker.port) as home, Silent(owner.config(edge=told | state, updates="ask")):
+
+        def shown(*names: str) -> list[str]:
+            known = home.states().get(update, {"state": None, "attributes": {}})
+            return [known["state"], *(str(known["attributes"].get(name)) for name in names)]
+
+        home.wait_for(lambda: shown()[0] == "off")
+        assert owner.roomtone("publish", owner.model("mine"), called="desk").returncode == 0
+        home.wait_for(lambda: shown()[0] == "on")
+        installed, latest = shown("installed_version", "latest_version")[1:]
+        assert installed.startswith("default-")
+        assert latest.startswith("mine-")
+        home.call("update", "install", update)
+        last = ["off", latest, latest, "False"]
+        home.wait_for(lambda: shown("installed_version", "latest_version", "in_progress") == last)
+        assert home.complaints() == []

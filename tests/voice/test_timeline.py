@@ -4,12 +4,23 @@ import json
 from datetime import datetime
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.voice.payloads import rfc3339
-from edge.voice.timeline import INTERVAL_S, MOST_RUNS, SOONEST_S, SPAN_S, TimelineRecorder
+from edge.voice.timeline import (
+    INTERVAL_S,
+    MOST_RUNS,
+    OVERLAP_S,
+    RECENT_RUNS,
+    SHORT_RUNS,
+    SOONEST_S,
+    SPAN_S,
+    WHOLE_S,
+    TimelineRecorder,
+)
 
 NOON = datetime.fromisoformat("2026-01-31T12:00:00Z").timestamp()
 
@@ -35,21 +46,23 @@ def test_runs_are_the_changes_of_the_last_day():
     assert published(recorder) == [(rfc3339(NOON - SPAN_S), "happy", 0.8), (rfc3339(NOON - 60), "quiet", 1.0)]
 
 
-def test_never_more_than_there_are_minutes_in_a_day_and_once_long_never_more_often_than_once_a_minute():
+def test_never_more_than_there_are_minutes_in_a_day_and_once_long_seldom():
     recorder = TimelineRecorder()
     times = []
     for second in range(-240, 0):
         recorder.add(NOON + second, "happy" if second % 2 else "quiet", 0.5)
     for second in range(6_000):
         recorder.add(NOON + second, "happy" if second % 2 else "quiet", 0.5)
-        if (timeline := recorder.due(float(second), NOON + second)) is not None:
+        if (due := recorder.due(float(second), NOON + second)) is not None:
             times.append(second)
-            assert len(timeline.runs) <= MOST_RUNS
-            assert timeline.runs[-1][0] == rfc3339(NOON + second)
-    assert times == list(range(0, 6_000, int(INTERVAL_S)))
+            assert len(due[1].runs) <= (MOST_RUNS if due[0] == "timeline" else RECENT_RUNS)
+            assert due[1].runs[-1][0] == rfc3339(NOON + second)
+    assert max(later - earlier for earlier, later in pairwise(times)) <= INTERVAL_S
+    assert len(times) < 2 * 6_000 / INTERVAL_S
     assert recorder.due(1e6, NOON + 6_000) is not None
     assert recorder.due(1e6 + INTERVAL_S - 1, NOON + 6_060) is None
-    assert recorder.due(1e6 + INTERVAL_S, NOON + 6_060).ts == rfc3339(NOON + 6_060)  # nothing new, and that is known
+    name, told = recorder.due(1e6 + INTERVAL_S, NOON + 6_060)
+    assert (name, told.ts) == ("recent", rfc3339(NOON + 6_060))  # nothing new, and that is known
 
 
 def test_an_earlier_life_is_taken_up_with_the_gap_between():
@@ -114,6 +127,26 @@ def test_a_microphone_that_failed_in_the_quiet_failed_when_the_timeline_says():
     told = payload((NOON - 900, "quiet", 1.0), (NOON - 500, "quiet", 0.0), ts=NOON - 60)
     recorder.recall(told, state("quiet", 0.0, since=NOON - 900, ts=NOON - 20))  # the label is the same since then
     assert published(recorder) == [(rfc3339(NOON - 900), "quiet", 1.0), (rfc3339(NOON - 500), "quiet", 0.0)]
+
+
+@pytest.mark.parametrize("held_s", [0.0, 0.4])
+def test_a_quiet_that_began_with_the_power_cut_is_no_run(held_s):
+    recorder = TimelineRecorder()
+    told = payload((NOON - 900, "happy", 0.7), ts=NOON - 90)
+    recorder.recall(told, state("quiet", 0.99, since=NOON - 60, ts=NOON - 60 + held_s))
+    assert published(recorder) == [(rfc3339(NOON - 900), "happy", 0.7), (rfc3339(NOON - 90), "quiet", 0.0)]
+
+
+def test_nobody_listened_since_it_was_switched_off_also_where_no_timeline_tells():
+    recorder = TimelineRecorder()
+    recorder.add(NOON - 5, "quiet", 0.0)
+    recorder.silent_since(NOON - 600)
+    assert published(recorder) == [(rfc3339(NOON - 600), "quiet", 0.0)]
+    recorder.silent_since(NOON - 90_000)  # longer ago than the day
+    assert published(recorder) == [(rfc3339(NOON - 86_400), "quiet", 0.0)]
+    recorder.add(NOON - 300, "happy", 0.7)
+    recorder.silent_since(NOON - 400)  # a clock that was wrong: what was heard, was heard
+    assert [label for _, label, _ in published(recorder)] == ["quiet", "happy"]
 
 
 def test_a_state_alone_is_a_past_too(caplog):
@@ -182,14 +215,104 @@ def test_a_label_that_goes_on_is_one_run_with_the_confidence_it_began_with():
 def test_a_short_day_is_published_soon_after_a_change_and_a_long_one_seldom():
     recorder = TimelineRecorder()
     times = []
-    for second in range(600):
+    for second in range(SHORT_RUNS):
         recorder.add(NOON + second, "happy" if second % 2 else "quiet", 0.5)
-        if recorder.due(float(second), NOON + second) is not None:
+        if (due := recorder.due(float(second), NOON + second)) is not None:
+            assert due[0] == "timeline"
             times.append(second)
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert pauses[:4] == [SOONEST_S] * 4
     assert pauses == sorted(pauses)  # the longer it is, the less often
-    assert pauses[-1] == INTERVAL_S
+    assert pauses[-1] > SOONEST_S
+
+
+def a_long_day(recorder: TimelineRecorder, *, every_s: int = 600) -> None:
+    for number in range(SHORT_RUNS + 40):
+        recorder.add(NOON - (SHORT_RUNS + 40 - number) * every_s, "happy" if number % 2 else "quiet", 0.5)
+
+
+def test_of_a_long_day_only_what_came_since_is_told_between_two_whole_ones():
+    recorder = TimelineRecorder()
+    a_long_day(recorder)
+    told = []
+    for second in range(2_000):
+        if second % 45 == 0:
+            recorder.add(NOON + second, "happy" if second // 45 % 2 else "quiet", 0.5)
+        if (due := recorder.due(float(second), NOON + second)) is not None:
+            told.append((second, *due))
+    whole = [second for second, name, _ in told if name == "timeline"]
+    assert len(whole) == 3  # in half an hour
+    assert all(WHOLE_S <= later - earlier < WHOLE_S + INTERVAL_S for earlier, later in pairwise(whole))
+    for second, name, message in told:
+        if name == "recent":
+            since = max(each for each in whole if each < second)
+            assert message.runs[0][0] == rfc3339(NOON + since - OVERLAP_S)
+            assert message.ts == rfc3339(NOON + second)
+    assert max(len(json.dumps(message.runs)) for _, name, message in told if name == "recent") < 2_000
+
+
+@given(st.lists(st.tuples(st.integers(1, 200), st.floats(0.0, 50.0), st.sampled_from(("happy", "sad", "quiet")),
+                          st.sampled_from((0.0, 0.5))), min_size=1, max_size=120))  # fmt: skip
+def test_whoever_has_the_last_of_both_has_the_day(changes: list[tuple[int, float, str, float]]):
+    """After any `recent` and `timeline` a new life knows what the sensor knew; changes may be told seconds late."""
+    recorder = TimelineRecorder()
+    a_long_day(recorder)
+    last: dict[str, bytes] = {}
+    second = 0
+    for pause, late_s, label, sure in changes:
+        until = second + pause
+        while second < until:
+            second += 5
+            if (due := recorder.due(float(second), NOON + second)) is not None:
+                last[due[0]] = msgspec.json.encode(due[1])
+                known = recorder.timeline(NOON + second).runs
+        recorder.add(NOON + second - late_s, label, sure)
+    heir = TimelineRecorder()
+    heir.recall(last["timeline"], None, last.get("recent"))
+    runs = heir.timeline(NOON + second).runs
+    if (known[-1][1], known[-1][2]) != ("quiet", 0.0):  # then what is told as the gap from there on goes on with it
+        assert runs.pop()[1:] == ("quiet", 0.0)
+    assert runs == known
+
+
+def test_what_turns_out_later_about_a_time_before_is_told_with_a_whole_day():
+    recorder = TimelineRecorder()
+    a_long_day(recorder)
+    assert recorder.due(0.0, NOON)[0] == "timeline"
+    assert recorder.due(INTERVAL_S, NOON + INTERVAL_S)[0] == "recent"
+    recorder.silent_since(NOON + 30)
+    assert recorder.due(2 * INTERVAL_S, NOON + 2 * INTERVAL_S)[0] == "recent"
+    recorder.add(NOON - OVERLAP_S - 1, "sad", 0.5)
+    assert recorder.due(3 * INTERVAL_S, NOON + 3 * INTERVAL_S)[0] == "timeline"
+
+
+def test_after_the_clock_went_back_the_day_is_told_whole():
+    recorder = TimelineRecorder()
+    a_long_day(recorder)
+    assert recorder.due(0.0, NOON)[0] == "timeline"
+    assert recorder.due(INTERVAL_S, NOON - 3_600)[0] == "timeline"
+
+
+RECENT = payload((NOON - 660, "angry", 0.6), (NOON - 400, "sad", 0.5), ts=NOON - 200)
+
+
+@pytest.mark.parametrize(
+    ("timeline", "runs"),
+    [
+        (payload((NOON - 900, "happy", 0.7), (NOON - 640, "fear", 0.6), ts=NOON - 600),
+         [(900, "happy", 0.7), (660, "angry", 0.6), (400, "sad", 0.5), (200, "quiet", 0.0)]),
+        (payload((NOON - 900, "happy", 0.7), ts=NOON - 800),
+         [(900, "happy", 0.7), (800, "quiet", 0.0), (660, "angry", 0.6), (400, "sad", 0.5), (200, "quiet", 0.0)]),
+        (payload((NOON - 900, "happy", 0.7), ts=NOON - 100), [(900, "happy", 0.7), (100, "quiet", 0.0)]),
+        (None, [(660, "angry", 0.6), (400, "sad", 0.5), (200, "quiet", 0.0)]),
+        (b"rubbish", [(660, "angry", 0.6), (400, "sad", 0.5), (200, "quiet", 0.0)]),
+    ],
+    ids=["where both tell the later counts", "a gap between", "an old one", "alone", "rubbish"],
+)  # fmt: skip
+def test_an_earlier_life_told_in_two_parts(timeline: bytes | None, runs: list):
+    recorder = TimelineRecorder()
+    recorder.recall(timeline, None, RECENT)
+    assert published(recorder) == [(rfc3339(NOON - ago), label, sure) for ago, label, sure in runs]
 
 
 def test_a_short_day_in_which_nothing_is_new_is_published_once_a_minute():
@@ -257,7 +380,8 @@ def said(why: str) -> str:
     return f"what the broker has retained of the last day cannot be used ({why}): it begins anew"
 
 
-RUBBISH = [b"", b"{", b"null", b"[]", b'{"runs": 3, "ts": "x"}', b'{"runs": [[1]]}', b"\xff\xfe", b'{"runs": {}}']
+RUBBISH = [b"", b"{", b"null", b"[]", b'{"runs": 3, "ts": "x"}', b'{"runs": [[1]]}', b"\xff\xfe", b'{"runs": {}}',
+           b'{"x":' + b"[" * 5_000]  # fmt: skip
 
 
 @pytest.mark.parametrize("rubbish", RUBBISH)

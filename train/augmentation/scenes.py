@@ -86,7 +86,7 @@ def scenes(
     keys = [key_of(key, seed, number) for number in numbers]
     missing = [number for number in numbers if cache.kept(keys[number]) is None]
     makers = mapped(
-        _kept_shard, [(keys[number], seed, number) for number in missing], processes=processes,
+        _kept_shard, [(keys[number], seed, number, PER_SHARD) for number in missing], processes=processes,
         prepare=_set_stage, given=(clips, noise, rooms, cache, teacher, spec),
     )  # fmt: skip
     for done, _ in enumerate(makers, start=1):
@@ -103,11 +103,11 @@ def _set_stage(clips, noise, rooms, cache: Cache, teacher: bool, spec: MfccSpec)
     _stage_here = _stage(clips, noise, rooms, cache, teacher=teacher), spec, cache
 
 
-def _kept_shard(one: tuple[str, int, int]) -> None:
-    """Make a shard (key, seed, number), and leave it in the cache."""
-    (key, seed, number), (stage, spec, cache) = one, _stage_here
+def _kept_shard(one: tuple[str, int, int, int]) -> None:
+    """Make a shard (key, seed, number, scenes in it), and leave it in the cache."""
+    (key, seed, number, count), (stage, spec, cache) = one, _stage_here
     rng = np.random.default_rng([seed, 1, number])
-    cache.get(key, lambda: np.stack([_packed(*_scene(stage, spec, rng)) for _ in range(PER_SHARD)]))
+    cache.get(key, lambda: np.stack([_packed(*_scene(stage, spec, rng)) for _ in range(count)]))
 
 
 def _stage(clips, noise, rooms, cache: Cache, *, teacher: bool) -> Stage:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edge.errors import InputError
-from edge.features.functionals import Functionals
+from edge.features.functionals import Functionals, names
 from edge.features.mfcc import MfccSpec
 from edge.features.voice import voice_frames
 from edge.sound.recording import load_recording
@@ -24,7 +24,7 @@ def clip_functionals(clip: Clip, spec: MfccSpec, cache: Cache) -> np.ndarray:
         heard.process(frames)
         return heard.values()
 
-    return cache.of(clip.corpus).get(key_of("functionals", clip.sha256, spec), make)
+    return cache.of(clip.corpus).get(key_of("functionals", clip.sha256, spec, names(spec)), make)
 
 
 def with_functionals(

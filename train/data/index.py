@@ -1,16 +1,17 @@
 """The index: a table of clips, made from folders of known corpora, a folder per label, or anyone's CSV."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
 
 import msgspec
 
-from edge.errors import InputError
+from edge.errors import InputError, nearest, printable
 from train.config import TrainConfig
 from train.data import corpora, table
 from train.data.clip import LEAST_WORDS, Clip, LeftOut, counted, left_out, reasons, words_of
 from train.data.folders import named_by_folder, recordings
+from train.data.labels import JudgedLabels, Labels
 from train.data.measure import Tell, measured
 from train.data.twins import once, said
 
@@ -62,38 +63,57 @@ def scan(
 
     Raises InputError where a folder or table is missing, has no sound, or has names that fit no scheme.
     """
-    listed, passed = [], []
-    for given in data:
-        path = Path(given)
-        if path.is_dir():
-            own = next((path / name for name in table.OWN_INDEXES if (path / name).is_file()), None)
-            clips, other = (_table(own, config, labelled), []) if own else _folder(path, config)
-        elif path.exists():
-            clips, other = _table(path, config, labelled), []
-        else:
-            raise InputError(f"{path}: no such folder or table")
-        listed.append((path, clips))
-        passed += other
-    return _checked(listed, passed, config, tell)
+    needed = table.NEEDED if labelled else {"path"}
+    words = {*config.words, *config.labels}
+    return _scanned(data, config, lambda: Labels(config, labelled), tell, needed=needed, words=words)
 
 
-def scan_table(path: str | Path, config: TrainConfig, *, side: str | None = None) -> Index:
-    """Return the clips of a CSV for evaluation: `speaker` may be absent, and unmapped labels stay as they are.
+def scan_to_judge(
+    data: Sequence[str | Path], config: TrainConfig, labels: Sequence[str], *, side: str | None = None
+) -> Index:
+    """Return the clips of folders and CSV files for a model that knows `labels`: words that are none of these, and that
+    train.words does not lead to another, stay as they are.
 
     side: only rows whose column `side` says so. Raises InputError as `scan` does.
     """
+    words = {*config.words, *config.labels, *labels}
+    return _scanned(
+        data, config, lambda: JudgedLabels(config, labels), lambda done, total, note: None, words=words, side=side
+    )
 
-    def label(where: object, word: str) -> str:
-        try:
-            return config.label(word) or word
-        except ValueError:
-            return word
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such table (a CSV with path,label[,speaker,corpus])")
-    clips = list(table.read(path, label, side=side))
-    return _checked([(path, clips)], [], config, lambda done, total, note: None)
+def table_of(data: str | Path) -> Path | None:
+    """Return the table that says what the clips of a folder or a table are; None where names and folders do."""
+    path = Path(data)
+    if not path.is_dir():
+        return path
+    return next((path / name for name in table.OWN_INDEXES if (path / name).is_file()), None)
+
+
+def _scanned(
+    data: Sequence[str | Path],
+    config: TrainConfig,
+    labels_of: Callable[[], Labels],
+    tell: Tell,
+    *,
+    words: Set[str],
+    needed: Set[str] = table.NEEDED,
+    side: str | None = None,
+) -> Index:
+    listed, passed = [], []
+    for path in map(Path, data):
+        if not path.exists():
+            raise InputError(f"{path}: no such folder or table (a CSV with path,label[,speaker,corpus])")
+        labels = labels_of()
+        if own := table_of(path):
+            clips, other = _table(own, labels, needed=needed, side=side), []
+        elif side:
+            raise InputError(f"{path}: a folder has no sides: --side is for a run's split.csv")
+        else:
+            clips, other = _folder(path, labels, words)
+        listed.append((path, clips))
+        passed += other
+    return _checked(listed, passed, config, tell)
 
 
 def _checked(listed: list[tuple[Path, list[Clip]]], passed: list[LeftOut], config: TrainConfig, tell: Tell) -> Index:
@@ -135,12 +155,12 @@ def counts(clips: Iterable[Clip]) -> str:
     return "; ".join(parts)
 
 
-def _table(path: Path, config: TrainConfig, labelled: bool) -> list[Clip]:
-    def label(where: object, word: str) -> str | None:
-        return _label(where, word, config) if word or labelled else ""
-
-    clips = table.read(path, label, needed=table.NEEDED if labelled else {"path"})
-    return [_also_by_name(clip) for clip in clips]
+def _table(
+    path: Path, labels: Labels, *, needed: Set[str] = table.NEEDED, side: str | None = None
+) -> list[Clip]:
+    clips = [_also_by_name(clip) for clip in table.read(path, labels.of, needed=needed, side=side)]
+    labels.require_known()
+    return clips
 
 
 def _also_by_name(clip: Clip) -> Clip:
@@ -153,7 +173,7 @@ def _also_by_name(clip: Clip) -> Clip:
     )
 
 
-def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut]]:
+def _folder(folder: Path, labels: Labels, words: Set[str]) -> tuple[list[Clip], list[LeftOut]]:
     found = recordings(folder)
     passed = [_of_kind(other) for other in found.left_out]
     named, nameless = {}, []
@@ -164,17 +184,17 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
             named[path] = one
         else:
             nameless.append(path)
-    named |= named_by_folder(nameless, folder, {*config.words, *config.labels})
+    named |= named_by_folder(nameless, folder, words)
     if unknown := [path for path in nameless if path not in named]:
         raise InputError(
             f"{folder}: {len(unknown)} of {len(found.files)} file names fit no known corpus and stand in "
-            f"no folder named after a label (first: {unknown[0]}); name your labels in train.labels and train.words of "
-            "the configuration, or give a CSV with path,label,speaker"
+            f"no folder named after a label (first: {unknown[0]}){_misspelt(unknown, folder, words)}; name your labels "
+            "in train.labels and train.words of the configuration, or give a CSV with path,label,speaker"
         )
     clips = []
     for path in sorted(named):
         one = named[path]
-        label = _label(path, one.word, config)
+        label = labels.of(path, one.word)
         if label is None:
             passed.append(LeftOut(path=str(path), why=f"{one.word}, which train.words leaves out"))
         else:
@@ -182,20 +202,22 @@ def _folder(folder: Path, config: TrainConfig) -> tuple[list[Clip], list[LeftOut
                 path=str(path), corpus=one.corpus, speaker=one.speaker, label=label, text=one.text, sex=one.sex,
                 age=one.age, intensity=one.intensity,
             ))  # fmt: skip
+    labels.require_known()
     if not clips:
         reason = f": {'; '.join(line.removeprefix('left out: ') for line in reasons(passed))}" if passed else ""
         raise InputError(f"{folder}: no sound files in it{' that can be used' if passed else ''}{reason}")
     return clips, passed
 
 
+def _misspelt(unknown: Iterable[Path], folder: Path, words: Iterable[str]) -> str:
+    """Return in words which folder around these files is nearly called as a label is; empty where none is."""
+    for name in dict.fromkeys(part for path in unknown for part in path.relative_to(folder).parts[:-1]):
+        if like := nearest(name.strip().lower(), words):
+            return f": folder {printable(name)}: {like}"
+    return ""
+
+
 def _of_kind(other: LeftOut) -> LeftOut:
     """Return a file of a format that cannot be read, as what it is of a known corpus where its name says so."""
     kind = corpora.other_kind(Path(other.path).as_posix())
     return LeftOut(path=other.path, why=f"{kind}, not its speech") if kind else other
-
-
-def _label(where: object, word: str, config: TrainConfig) -> str | None:
-    try:
-        return config.label(word)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error

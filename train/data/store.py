@@ -3,11 +3,15 @@
 A file per array costs a lookup, an inode and half a disk block each; a corpus of 100,000 clips has a million arrays.
 Each process that writes has a pair of files of its own: NNN.data, the arrays one after the other, and NNN.keys, a
 record for each (_RECORD). A record is written after its array, so whatever was cut short is not there.
+
+Every mapping holds a descriptor for as long as one of its arrays is in use, and a process may have a thousand. So
+NNN.data is longer than what is in it (a hole, which takes no space on the disk): a mapping is good for arrays to come.
 """
 
 import contextlib
 import fcntl
 import mmap
+import os
 import threading
 import zlib
 from collections.abc import Iterator
@@ -23,6 +27,7 @@ _RECORD = np.dtype(
 )  # fmt: skip
 _ALIGNED = 16  # bytes
 _MOST_FILES = 1_000
+_AHEAD_BYTES, _AHEAD_SHARE = 16_000_000, 0.125  # how much longer a file is made than it must be, whichever is more
 _MAPPED_BYTES = 64_000_000  # handed out, after which the process lets go of the pages: the system keeps them as it can
 
 
@@ -45,6 +50,7 @@ class Store:
         self._maps: dict[str, mmap.mmap] = {}
         self._handed_out = 0  # bytes, since the pages were let go of
         self._writing: tuple[str, BinaryIO, BinaryIO] | None = None
+        self._end = 0  # bytes of the file that is written, without the hole at its end
 
     def __getstate__(self) -> Path:
         return self._folder
@@ -71,12 +77,16 @@ class Store:
         content = np.ascontiguousarray(array).tobytes()
         with self._lock:
             name, data, keys = self._writing = self._writing or self._own()
-            offset = data.seek(0, 2)
+            offset = self._end + -self._end % _ALIGNED
+            end = offset + len(content)
             try:
-                data.write(b"\0" * (-offset % _ALIGNED) + content)
+                if end > data.seek(0, 2):
+                    data.truncate(end + max(_AHEAD_BYTES, round(_AHEAD_SHARE * end)))
+                data.seek(offset)
+                data.write(content)
                 data.flush()
                 shape = (*array.shape, *[0] * (_DIMENSIONS - array.ndim))
-                place = (offset + -offset % _ALIGNED, len(content))
+                place = (offset, len(content))
                 written = (bytes.fromhex(key), zlib.crc32(content), *place, array.dtype.str, array.ndim, shape)
                 record = np.array([written], _RECORD)
                 keys.write(record.tobytes())
@@ -84,6 +94,7 @@ class Store:
             except OSError:
                 self._give_up(offset)
                 raise
+            self._end = end
             self._ours[bytes.fromhex(key)] = record[0]
             self._read[name] += 1
 
@@ -104,7 +115,7 @@ class Store:
         self._folder.mkdir(parents=True, exist_ok=True)
         for number in range(_MOST_FILES):
             name = f"{number:03}"
-            data = open(self._folder / f"{name}.data", "ab")  # noqa: SIM115 (kept open: it is locked)
+            data = open(self._folder / f"{name}.data", "r+b", opener=_created)  # noqa: SIM115 (kept open: it is locked)
             try:
                 fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -114,6 +125,8 @@ class Store:
             keys.truncate(keys.tell() - keys.tell() % _RECORD.itemsize)
             self._refresh()
             self._read.setdefault(name, 0)
+            told = [part.records["offset"] + part.records["bytes"] for part in self._parts.get(name, ())]
+            self._end = int(max((ends.max() for ends in told), default=0))
             return name, data, keys
         raise OSError(f"{self._folder}: {_MOST_FILES} processes write here already")
 
@@ -172,3 +185,7 @@ class Store:
             for mapped in self._maps.values():
                 mapped.madvise(mmap.MADV_DONTNEED)  # what is still in use comes back when it is looked at
         return memoryview(self._maps[name])[offset : offset + count]
+
+
+def _created(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o666)

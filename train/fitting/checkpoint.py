@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 
 STATE, BEST = "checkpoint/state.npz", "checkpoint/best.npz"
 

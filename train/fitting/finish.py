@@ -9,7 +9,7 @@ import keras
 import msgspec
 
 from edge.features.mfcc import MfccSpec
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from train.config import Augmentation
 from train.data.clip import Clip
 from train.fitting import checkpoint, runs

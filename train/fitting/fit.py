@@ -14,7 +14,7 @@ from tensorboard.summary import Writer
 
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from edge.section import Section
 from train.config import Recipe, TrainConfig
 from train.data.clip import Clip
@@ -48,7 +48,9 @@ def fit(
 ) -> runs.Run:
     """Train from the last whole epoch on (or from none) and return the finished run.
 
-    Raises ConfigError where `folder` holds a training of other settings or data.
+    report: (epochs done, epochs, figures of the last one) after each epoch, and before the first where earlier calls
+    did some, without figures. Raises ConfigError where `folder` holds a training of other settings or data, and for a
+    network whose costs nobody counts.
     """
     recipe, counted = job.recipe, time.process_time()
     data = Prepared(
@@ -58,10 +60,13 @@ def fit(
         job, job.settings, data.normalization, spec,
         frames=data.window_frames, labels=config.labels, precision=recipe.precision,
     )  # fmt: skip
+    costs = {"parameters": model.count_params(), "multiply_adds": multiply_adds(model)}
     steps = steps_of(job.split, recipe)
     trained = compiled(model, recipe, steps=steps)
     unroll(model, _pays_to_unroll(job.network, steps * recipe.epochs))
     progress = checkpoint.restore(folder, trained, _fingerprint(job, data, clips))
+    if report and progress.epochs:
+        report(progress.epochs, recipe.epochs, {})
     validation = data.windows("validation"), data.truth("validation")
     while progress.epochs < recipe.epochs:
         began = time.monotonic()
@@ -90,7 +95,7 @@ def fit(
             job, job.settings, data.normalization, spec, frames=data.window_frames, labels=config.labels
         )
         model.set_weights(weights)
-    return _finish(job, data, clips, config, spec, model, progress, folder)
+    return _finish(job, data, clips, config, spec, model, progress, folder, costs)
 
 
 def network_for(
@@ -167,7 +172,7 @@ def train_epoch(model: keras.Model, data: Prepared, recipe: Recipe, number: int,
 
 def _validated(model: keras.Model, windows: np.ndarray, truth: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
     found = metrics.measures(truth, logits_of(model, windows), labels)
-    return {"val_loss": found["cross_entropy"], "val_accuracy": found["accuracy"], "val_uar": found["uar"]}
+    return {f"val_{name}": found[name] for name in ("cross_entropy", "accuracy", "uar")}
 
 
 def _log(folder: Path, epoch: int, figures: dict[str, float]) -> None:
@@ -193,9 +198,10 @@ def _finish(
     model: keras.Model,
     progress: checkpoint.Progress,
     folder: Path,
+    costs: dict[str, int],
 ) -> runs.Run:
     """Measure the network and return its finished run."""
-    figures: dict[str, Any] = {"parameters": model.count_params(), "multiply_adds": multiply_adds(model)}
+    figures: dict[str, Any] = dict(costs)
     logits = {
         side: np.concatenate([logits_of(model, windows) for windows in data.parts(side)])
         for side in ("train", "validation", "test") if job.split.side(side)

@@ -1,5 +1,6 @@
 """What a network's answers are worth, by scikit-learn; calibration and intervals by their definitions."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from sklearn import metrics as sk
 BINS = 15
 LEAST_SPEAKERS = 4  # to draw from: they are the independent ones
 FEW_CLIPS = 100  # of a test side: below, one clip is more than a point
+_NONE_TO_SPEAK_OF = 30  # below, chance alone moves an accuracy by as much as networks differ
 
 
 def measures(truth: np.ndarray, logits: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
@@ -46,10 +48,10 @@ def measures(truth: np.ndarray, logits: np.ndarray, labels: Sequence[str]) -> di
 
 
 class Guesses(NamedTuple):
-    """What nobody has to learn: the commonest label of a side, how often always saying it is right, and the UAR of
-    whoever says anything without listening."""
+    """What nobody has to learn: the commonest label of a side (None where all are alike), how often always saying it
+    is right, and the UAR of whoever says anything without listening."""
 
-    commonest: str
+    commonest: str | None
     accuracy: float
     uar: float
 
@@ -58,14 +60,17 @@ def guesses(per_class: Mapping[str, Mapping[str, Any]]) -> Guesses:
     """Return what guessing gives on the side of which `measures` says `per_class`; labels without clips count not."""
     counts = {label: found["n"] for label, found in per_class.items() if found["n"]}
     commonest = max(counts, key=counts.__getitem__)
-    return Guesses(commonest, counts[commonest] / sum(counts.values()), 1 / len(counts))
+    alike = len(counts) > 1 and len(set(counts.values())) == 1
+    return Guesses(None if alike else commonest, counts[commonest] / sum(counts.values()), 1 / len(counts))
 
 
 def too_few(clips: int) -> str | None:
-    """Return in words that so few test clips tell little; None where they are enough."""
+    """Return in words how little so few test clips tell; None where they are enough."""
     if clips >= FEW_CLIPS:
         return None
-    return f"TOO FEW test clips to tell how good it is: each of the {clips} counts {1 / clips:.1%}"
+    points = min(50, round(100 * 1.96 * math.sqrt(0.25 / clips)))  # the widest there is: of an accuracy of a half
+    said = "TOO FEW test clips to tell how good it is" if clips < _NONE_TO_SPEAK_OF else "Few test clips"
+    return f"{said}: with {clips} of them an accuracy is up to {points} points off by chance alone (95 %)"
 
 
 def auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
@@ -76,15 +81,18 @@ def auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
     return float(np.mean([sk.roc_auc_score(truth == label, probs[:, label]) for label in present]))
 
 
-def ece(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> float:
-    """Return the expected calibration error over equal bins of confidence (Guo et al., 2017)."""
+def ece(
+    truth: np.ndarray, probs: np.ndarray, bins: int = BINS, weights: np.ndarray | None = None
+) -> float:
+    """Return the expected calibration error over equal bins of confidence (Guo et al., 2017). weights: of the answers,
+    float (n,); by default they count alike."""
     confidence = probs.max(axis=1)
     right = probs.argmax(axis=1) == truth
     # Bins are open on the left, so that a confidence of exactly 1 is in the last one.
     where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(where, minlength=bins)
-    gaps = np.abs(np.bincount(where, right, bins) - np.bincount(where, confidence, bins))
-    return float(gaps.sum() / counts.sum())
+    weights = np.ones(len(truth)) if weights is None else weights
+    gaps = np.abs(np.bincount(where, weights * (right - confidence), bins))
+    return float(gaps.sum() / weights.sum())
 
 
 def equal_mass(truth: np.ndarray, probs: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,3 +33,9 @@ def bar(title: str) -> Iterator[Tell]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=None, note="")
         yield lambda done, total, note="": progress.update(task, completed=done, total=total, note=note)
+
+
+def resumed(tell: Tell, done: int, total: int) -> None:
+    """Say that a training goes on where it was stopped, or is over already; nothing of one that begins."""
+    if done:
+        tell(done, total, f"goes on from epoch {done + 1}" if done < total else "is trained already")

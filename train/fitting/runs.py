@@ -12,17 +12,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge.errors import InputError
+from edge.errors import InputError, nearest
 from edge.features.baseline import Prior
 from edge.features.mfcc import MfccSpec
 from edge.features.normalize import Normalization
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from edge.model.manifest import Corpus
 from train.config import Augmentation, Recipe
 from train.data import table
 from train.data.clip import Clip
 from train.data.corpora import LICENCES
 from train.data.split import SIDES, Split
+from train.fitting.checkpoint import epochs_done
 from train.networks import registry
 
 RECORD, SPLIT, MODEL, LOGITS = "run.json", "split.csv", "model.keras", "logits.npz"
@@ -102,10 +103,14 @@ def load_runs(folder: str | Path) -> list["Run"]:
 
 
 def load_run(path: str | Path) -> Run:
-    """Return the finished run in a folder. Raises InputError where there is none."""
+    """Return the finished run in a folder, or that of its RECORD or MODEL. Raises InputError where there is none."""
     folder = Path(path)
+    if folder.name in (RECORD, MODEL) and folder.is_file():
+        folder = folder.parent
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RunRecord)
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: {_unfinished(folder)}") from error
     except OSError as error:
         raise InputError(f"{folder}: not a finished run ({RECORD}: {error.strerror.lower()})") from error
     except msgspec.MsgspecError as error:
@@ -114,6 +119,18 @@ def load_run(path: str | Path) -> Run:
         if not (folder / name).exists():
             raise InputError(f"{folder}: not a finished run ({name} is missing)")
     return Run(folder, record)
+
+
+def _unfinished(folder: Path) -> str:
+    """Return in words what a folder without a record is, and what helps."""
+    if not folder.exists():
+        others = [path.parent.name for path in folder.absolute().parent.glob(f"*/{RECORD}")]
+        like = nearest(folder.name, others)
+        return f"no such folder{like and f': {like}'}"
+    if epochs := epochs_done(folder):
+        done = f"stopped after {epochs} {'epoch' if epochs == 1 else 'epochs'}"
+        return f"not a finished run: its training {done}; the command that began it goes on with it"
+    return f"not a finished run ({RECORD} is missing)"
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

@@ -12,8 +12,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from edge.errors import ConfigError, InputError
 from edge.features.mfcc import MfccSpec, dct_matrix
 from edge.features.normalize import Normalization
+from edge.files import write_atomically
 from edge.hearing.gate import SPEECH_LABELS
-from edge.model.artifact import write_atomically
 from train.augmentation.augment import sounds_in
 from train.augmentation.scenes import Scenes, scenes
 from train.augmentation.sounds import judging
@@ -27,7 +27,7 @@ from train.fitting.finish import finished
 from train.fitting.fit import network_for
 from train.fitting.job import Job
 from train.fitting.objective import compiled
-from train.fitting.progress import Tell
+from train.fitting.progress import Tell, resumed
 
 SCENES = "scenes.npz"  # some of both sides, for conversion: its ranges, and its verification
 _REPRESENTATIVE = 100
@@ -105,6 +105,7 @@ def train_speech(
         [clips[index].sha256 for index in job.split.train], [path.name for path in noise],
     )  # fmt: skip
     progress = checkpoint.restore(folder, model, fingerprint)
+    resumed(tell, progress.epochs, recipe.epochs)
     while progress.epochs < recipe.epochs:
         began = time.monotonic()
         rng = np.random.default_rng([job.seed, progress.epochs])

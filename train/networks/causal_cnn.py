@@ -1,4 +1,6 @@
-"""Causal CNN: the sensor's own. Convolutions over log-mel bands that look back only, statistics from the onset on.
+"""Causal CNN, which hears frames as they come, and no room.
+
+Convolutions over log-mel bands look back only; statistics go from the onset on.
 
 They see each band and how it changes. What they find is averaged over the bands, so that it counts wherever in
 frequency a voice has it; a bias for each band lets them know where they are.
@@ -156,6 +158,8 @@ class _WithDeltas(layers.Layer):
 @keras.saving.register_keras_serializable("roomtone")
 class _BandBias(layers.Layer):
     """A learned bias for each band and channel of (batch, rows, bands, channels)."""
+
+    multiply_adds = 0  # see train/fitting/costs.py
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         self.bias = self.add_weight(name="bias", shape=shape[2:], initializer="zeros")

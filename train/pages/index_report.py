@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.errors import InputError, printable
 from edge.features.mfcc import MfccSpec, mfcc
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from edge.sound.recording import load_recording
 from train.data.clip import Clip, counted
 from train.data.index import Index

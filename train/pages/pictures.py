@@ -9,18 +9,21 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from edge.features.mfcc import MfccSpec, dct_matrix
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from train.fitting import metrics
 
 DPI = 80
+_WIDE = 10.0  # as many times the least is the most, or more: on a logarithmic axis
 # Said under `curves`, beside tables of the finished network's figures.
 OF_CURVES = (
     "A training curve is the mean over each epoch's batches as they trained: while the weights still changed, with "
     "dropout, with each batch's own statistics where a network has BatchNorm, and on sounds changed where the recipe "
     "augments them. Tables, and validation curves, are of the network as it is used, on the clips as they are. Where a "
-    "training is short the two can lie far apart."
+    "training is short the two can lie far apart. Both sides' cross-entropy is of labels as they are: what a training "
+    "minimizes may be another sum (smoothed labels, contrast), and is the curve loss of run.json and TensorBoard."
 )
 
 
@@ -30,14 +33,34 @@ def curves(rows: dict[str, Any]) -> bytes:
     figure, axes = plt.subplots(len(networks), 2, figsize=(9, 2.3 * len(networks)), squeeze=False)
     for name, (loss, accuracy) in zip(networks, axes, strict=True):
         found = rows[name]["curves"]
-        for axis, key, label in ((loss, "loss", "cross-entropy"), (accuracy, "accuracy", "accuracy")):
+        entropy = "cross_entropy" if "cross_entropy" in found else "loss"  # reports from before have that alone
+        for axis, key in ((loss, entropy), (accuracy, "accuracy")):
             for curve, side in ((key, "training"), (f"val_{key}", "validation")):
                 if curve in found:
                     axis.plot(range(1, len(found[curve]) + 1), found[curve], label=side, linewidth=1)
-            axis.set(xlabel="epoch", ylabel=label, title=name.upper())
-            axis.legend(fontsize="small")
-        loss.set_yscale("log")
+            axis.set(xlabel="epoch", ylabel=key.replace("_", "-"), title=name.upper())
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        _logarithmic_if_wide(loss)
+        _legend(accuracy)
     return _png(figure)
+
+
+def _legend(axis: plt.Axes) -> None:
+    """Say what the lines are to the right of them, where they cover none."""
+    axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False)
+
+
+def _logarithmic_if_wide(axis: plt.Axes) -> None:
+    """Give values of very different size a logarithmic axis with plain figures at 1, 2 and 5 (or powers of ten)."""
+    values = np.concatenate([line.get_ydata() for line in axis.get_lines()] or [np.ones(1)])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values) or values.max() < _WIDE * values.min():
+        return
+    axis.set_yscale("log")
+    several = values.max() > _WIDE**2 * values.min()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0,) if several else (1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def confusion(name: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> bytes:
@@ -63,7 +86,7 @@ def robustness(found: dict[str, dict[str, float]]) -> bytes:
         axis.plot(list(accuracies), list(accuracies.values()), marker="o", markersize=3, label=network.upper())
     axis.set(ylabel="accuracy", ylim=(0, 1.02), title="noise (speech to noise) and rooms")
     axis.tick_params(axis="x", labelsize=8)
-    axis.legend(fontsize="small")
+    _legend(axis)
     return _png(figure)
 
 
@@ -81,7 +104,7 @@ def coverage(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
         sure.plot(confidence, right, marker="o", markersize=3, label=corpus)
     kept.set(xlabel="share of clips that get a label", ylabel="accuracy of these", xlim=(0, 1), ylim=(0, 1.02))
     sure.set(xlabel="probability", ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
-    kept.legend(fontsize="small")
+    _legend(sure)
     return _png(figure)
 
 
@@ -93,8 +116,9 @@ def scalability(found: dict[str, list[dict[str, float]]]) -> bytes:
         accuracy.plot(clips, [point["accuracy"] for point in points], marker="o", markersize=3, label=network.upper())
         seconds.plot(clips, [point["seconds"] for point in points], marker="o", markersize=3, label=network.upper())
     accuracy.set(xlabel="training clips", ylabel="test accuracy")
-    seconds.set(xlabel="training clips", ylabel="seconds of training", yscale="log")
-    accuracy.legend(fontsize="small")
+    seconds.set(xlabel="training clips", ylabel="seconds of training")
+    _logarithmic_if_wide(seconds)
+    _legend(seconds)
     return _png(figure)
 
 
@@ -128,12 +152,14 @@ def lessons(found: dict[str, dict[str, dict[int, float]]], *, apart: Sequence[st
         for corpus, uar in corpora.items():
             axis.plot(
                 list(uar), [100 * value for value in uar.values()], "--" if corpus in apart else "-", marker="o",
-                markersize=3, color=f"C{names.index(corpus)}", label=corpus,
+                markersize=3, color=f"C{names.index(corpus)}",
             )  # fmt: skip
         counts = sorted({count for uar in corpora.values() for count in uar})
         axis.set_xticks(counts, [str(count) for count in counts])
         axis.set(xlabel="lessons per label", title=kind, ylim=(0, 100))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small", loc="lower right")
     axes[0][0].set_ylabel("UAR, %")
+    for corpus in names:  # of every panel, beside the last
+        axes[0][-1].plot([], [], "--" if corpus in apart else "-", color=f"C{names.index(corpus)}", label=corpus)
+    _legend(axes[0][-1])
     return _png(figure)

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 import msgspec
 
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from train.pages import pictures
 from train.study.baselines import NAMES as BASELINES
 

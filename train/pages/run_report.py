@@ -6,10 +6,11 @@ from pathlib import Path
 
 import jinja2
 
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from train.data.split import SIDES
 from train.data.windows import heard_of
 from train.fitting import metrics
+from train.fitting.job import too_short
 from train.fitting.runs import Run
 from train.pages import pictures
 from train.study.summary import intervals_of
@@ -31,7 +32,8 @@ def lines(run: Run) -> Iterator[str]:
     test, by_guessing, found = record.metrics["test"], _guesses(run), intervals_of(run)
     (low, high), (uar_low, uar_high) = found["accuracy_interval"], found["uar_interval"]
     yield (
-        f"{run.folder}: test accuracy {test['accuracy']:.4f} ({low:.3f} to {high:.3f}; always {by_guessing.commonest}: "
+        f"{run.folder}: test accuracy {test['accuracy']:.4f} ({low:.3f} to {high:.3f}; always "
+        f"{by_guessing.commonest or 'the same label'}: "
         f"{by_guessing.accuracy:.4f}), UAR {test['uar']:.4f} ({uar_low:.3f} to {uar_high:.3f}; guessing: "
         f"{by_guessing.uar:.4f}); fold {record.fold}; of "
         f"{heard_of(record.window_frames, trim=record.recipe.trim)}"
@@ -39,6 +41,12 @@ def lines(run: Run) -> Iterator[str]:
     if few := metrics.too_few(test["n"]):
         yield f"  {few}"
     yield f"  {_tested(run)}"
+    if short := _too_short(run):
+        yield f"  {short}"
+
+
+def _too_short(run: Run) -> str:
+    return too_short(len(run.clips("train")), run.record.recipe)
 
 
 def _tested(run: Run) -> str:
@@ -74,6 +82,7 @@ def write(run: Run) -> Path:
         run=record,
         sides={name: record.metrics[name] for name in SIDES if name in record.metrics},
         guesses=_guesses(run),
+        too_short=_too_short(run),
         tested=_tested(run),
         clips={side: len(run.clips(side)) for side in SIDES},
         intervals=intervals_of(run),

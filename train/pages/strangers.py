@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from train.data.clip import Clip
 from train.fitting import runs
 from train.pages.tables import markdown

@@ -9,19 +9,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from edge.features.baseline import Baseline, Prior
+from edge.features.baseline import Prior
 from edge.features.functionals import names
 from edge.features.mfcc import MfccSpec
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from train.data.clip import Clip
 from train.data.features import key_of
 from train.fitting import checkpoint, metrics, runs
 from train.fitting.finish import finished
 from train.fitting.job import Job, steps_of
 from train.fitting.objective import optimizer_of
-from train.fitting.progress import Tell
+from train.fitting.progress import Tell, resumed
 from train.networks import utterance
-from train.rooms.heard_before import JUDGED, judged_rooms
+from train.rooms.heard_before import JUDGED, judged, judged_rooms
 from train.rooms.lessons import CLOSED, against, lessons
 from train.rooms.prior import prior_of
 from train.rooms.utterances import Utterances
@@ -47,6 +47,7 @@ def train_rooms(
         job.seed, recipe, job.settings, prior, heard.places, [clips[index].sha256 for index in training]
     )
     progress = checkpoint.restore(folder, model, fingerprint)
+    resumed(tell, progress.epochs, recipe.epochs)
     while progress.epochs < recipe.epochs:
         began = time.monotonic()
         rng = np.random.default_rng([job.seed, progress.epochs])
@@ -83,9 +84,9 @@ def test_of(
     inputs, truth = [], []
     for corpus in sorted({clips[index].corpus for index in job.split.test}):
         mine = [index for index in job.split.test if clips[index].corpus == corpus]
-        for room in judged_rooms(clips, mine, JUDGED):
-            inputs.append(against(room, heard, Baseline(prior)))
-            truth += [list(labels).index(clips[index].label) for index in room.judged]
+        among = judged_rooms(clips, mine, JUDGED)
+        inputs.append(against(among, heard, prior))
+        truth += [list(labels).index(clips[index].label) for index in judged(among)]
     return np.concatenate(inputs) if inputs else np.zeros((0, len(prior.mean) + 1), np.float32), np.array(truth, int)
 
 

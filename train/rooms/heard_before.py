@@ -43,6 +43,11 @@ SETTINGS = (
 _LEAST_ROOMS = 16  # with the same mix of moods: few voices are judged in several sets of rooms
 
 
+def known_rooms() -> list[Setting]:
+    """Return the settings that differ by how well a room of one voice is known, the least first."""
+    return [setting for setting in SETTINGS if setting.voices == 1 and setting.moods == "neutral"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """past: int (heard,), clips in the order in which they were heard; judged: int (n,), none of them in the past."""

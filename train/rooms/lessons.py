@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.features.baseline import Baseline, Prior
 from train.data.clip import Clip
-from train.rooms.heard_before import TRAINED_MOODS, Room, Setting, rooms
+from train.rooms.heard_before import TRAINED_MOODS, Room, Setting, judged, rooms
 from train.rooms.utterances import Utterances
 
 CLOSED = -1.0  # a label that a corpus lacks: of its clips nobody knows how much they sound like that
@@ -31,16 +31,16 @@ def lessons(
     rng: np.random.Generator,
 ) -> Lessons:  # fmt: skip
     """Return each clip of the training side once, half of them cut short, in a room and at a place by chance."""
-    inputs, judged = [], []
+    inputs, found = [], []
     for corpus in sorted({clips[index].corpus for index in training}):
         mine = [index for index in training if clips[index].corpus == corpus]
         setting = Setting(
             voices=int(rng.choice(_VOICES)), moods=str(rng.choice(TRAINED_MOODS)), heard=int(rng.choice(_HEARD))
         )
-        for room in rooms(clips, mine, setting, rng, most_mixes=1):
-            inputs.append(against(room, heard, Baseline(prior), place=int(rng.integers(heard.places)), cut_by=rng))
-            judged.append(room.judged)
-    found = np.concatenate(judged)
+        drawn = list(rooms(clips, mine, setting, rng, most_mixes=1))
+        inputs.append(against(drawn, heard, prior, places=rng.integers(heard.places, size=len(drawn)), cut_by=rng))
+        found.append(judged(drawn))
+    found = np.concatenate(found)
     return Lessons(
         inputs=np.concatenate(inputs),
         truth=truth_of(clips, found, labels),
@@ -50,12 +50,22 @@ def lessons(
 
 
 def against(
-    room: Room, heard: Utterances, baseline: Baseline, *, place: int = 0, cut_by: np.random.Generator | None = None
-) -> np.ndarray:
-    """Return what a network is given of the judged clips after a room's past: float32 (n, functionals + 1)."""
-    settle(baseline, heard.whole(room.past, place))
-    asked = heard.whole(room.judged, place) if cut_by is None else heard.cut(room.judged, place, cut_by)
-    return baseline.against(asked)
+    among: Sequence[Room], heard: Utterances, prior: Prior, *, places: Sequence[int] | None = None,
+    cut_by: np.random.Generator | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Return what a network is given of the judged clips of rooms, one room after the other, each after its past, which
+    are as long as each other: float32 (n, functionals + 1)."""
+    places = np.zeros(len(among), int) if places is None else places
+    baseline = Baseline(prior, rooms=len(among))
+    at = list(zip(among, places, strict=True))
+    pasts = np.stack([heard.whole(room.past, place) for room, place in at], axis=1)
+    for functionals in pasts:
+        baseline.hear(functionals)
+    asked = [
+        heard.whole(room.judged, place) if cut_by is None else heard.cut(room.judged, place, cut_by)
+        for room, place in at
+    ]
+    return baseline.against(np.concatenate(asked), np.repeat(np.arange(len(among)), [len(one) for one in asked]))
 
 
 def settle(baseline: Baseline, past: Iterable[np.ndarray]) -> None:

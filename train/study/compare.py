@@ -19,7 +19,7 @@ from train.fitting import metrics, runs
 from train.fitting.job import Job, job_of, share_of
 from train.networks import registry
 from train.study import baselines, robustness
-from train.study.folds import group_of
+from train.study.folds import seeds_of
 from train.study.summary import Tested, summary
 
 FIGURES = ("cross_entropy", "accuracy", "uar", "macro_f1", "auc", "ece")
@@ -34,7 +34,7 @@ def jobs_of(
     def seeds(name: str, fold: Split) -> int:
         if len(folds) == 1:
             return config.compare.seeds.get(name, 1)
-        return config.compare.fold_seeds.get(group_of(fold.fold), 1) if fold.protocol == "unheard" else 1
+        return seeds_of(fold.fold, config.compare.fold_seeds) if fold.protocol == "unheard" else 1
 
     return [
         job_of(name, recipe, fold, config, seed=seed, epochs=epochs)

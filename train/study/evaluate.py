@@ -15,7 +15,7 @@ from train.config import TrainConfig
 from train.data import table as tables
 from train.data.clip import Clip, LeftOut, left_out, reasons
 from train.data.features import Cache, clip_frames
-from train.data.index import scan_table
+from train.data.index import scan_to_judge, table_of
 from train.data.twins import said
 from train.data.windows import heard_of, speech_bounds, standardized, windowed
 from train.fitting import metrics
@@ -32,7 +32,7 @@ class Answering:
 
     answer: (raw frames (n, coefficients), reading) -> log-probabilities, float (labels,). window_frames: how much of
     a clip it hears at its end; None: all of it. trained_on: `sound_of` the clips that trained it, None where that is
-    not known.
+    not known. temperature: by which its logits were divided when it was calibrated; None for a run, which is not.
     """
 
     def __init__(
@@ -44,9 +44,19 @@ class Answering:
         *,
         window_frames: int | None,
         trained_on: Set[str] | None = None,
+        temperature: float | None = None,
     ) -> None:
         self.labels, self.features, self.answer, self.name = list(labels), features, answer, name
-        self.window_frames, self.trained_on = window_frames, trained_on
+        self.window_frames, self.trained_on, self.temperature = window_frames, trained_on, temperature
+
+    @property
+    def sureness(self) -> str:
+        """In words what its probabilities are, which a calibration error is of: a run's differs from its artifact's."""
+        if self.temperature is None:
+            return "not calibrated (`convert` does that)"
+        if self.temperature == 1.0:
+            return "not calibrated (temperature 1)"
+        return f"calibrated (temperature {self.temperature:.3g})"
 
 
 def open_model(path: str | Path) -> Answering:
@@ -65,8 +75,9 @@ def open_model(path: str | Path) -> Answering:
             )
         answer = _of_artifact(model, manifest.features)
         return Answering(
-            manifest.labels, manifest.features, answer, manifest.model_id, window_frames=manifest.window_frames
-        )
+            manifest.labels, manifest.features, answer, manifest.model_id, window_frames=manifest.window_frames,
+            temperature=manifest.temperature,
+        )  # fmt: skip
     if path.name == MODEL:
         path = path.parent
     if not path.exists():
@@ -82,17 +93,22 @@ def open_model(path: str | Path) -> Answering:
 
 
 def evaluate(
-    model: Answering, table: str | Path, config: TrainConfig, *, reading: Reading = "last", side: str | None = None
+    model: Answering,
+    data: Sequence[str | Path],
+    config: TrainConfig,
+    *,
+    reading: Reading = "last",
+    side: str | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of a model on a CSV of clips as one JSON-able object.
+    """Return the figures of a model on folders and CSVs of clips as one JSON-able object.
 
     reading: `last` is the answer at an utterance's end, which a run's record gives too; `mean` is over its answers
-    block by block, as the sensor's summary does. side: only rows of this side, where the table is a run's split.csv.
+    block by block, as the sensor's summary does. side: only rows of this side, where the data is a run's split.csv.
     Clips of labels the model lacks and unreadable ones are counted and named, and not in the figures; a sound that
     stands there twice counts once (`twins`). `listener` is a single person beside the model, where the table has
     votes. `remarks` says it in lines.
     """
-    found = scan_table(table, config, side=side)
+    found = scan_to_judge(data, config, model.labels, side=side)
     lacking: dict[str, list[str]] = {}
     unreadable = list(found.left_out)
     truth, rows, speakers, heard = [], [], [], []
@@ -110,13 +126,14 @@ def evaluate(
         speakers.append(f"{clip.corpus}/{clip.speaker}")
         heard.append(clip)
     if not rows:
-        raise InputError(f"{table}: {_nothing(lacking, unreadable, model.labels)}")
+        raise InputError(f"{', '.join(map(str, data))}: {_nothing(lacking, unreadable, model.labels)}")
     answers = np.array(rows)
     figures = metrics.measures(np.array(truth), answers, model.labels)
     per_class = figures.pop("per_class")
     return {
         "model": model.name,
         "reading": reading,
+        "sureness": model.sureness,
         "figures_of": f"{heard_of(model.window_frames, trim=True)}; {_READINGS[reading]}",
         "labels": model.labels,
         **figures,
@@ -130,7 +147,7 @@ def evaluate(
         "remarks": [
             *reasons(unreadable),
             *([said(found.twins)] if found.twins else []),
-            *_heard_before(model, heard, Path(table), side),
+            *_heard_before(model, heard, data, side),
         ],
     }
 
@@ -140,11 +157,13 @@ def sound_of(clip: Clip) -> str:
     return clip.sound_sha256 or clip.sha256
 
 
-def _heard_before(model: Answering, heard: Sequence[Clip], table: Path, side: str | None) -> Iterator[str]:
-    """Yield in a line that clips trained the model, as its run says, or else as the table's sides have it."""
+def _heard_before(
+    model: Answering, heard: Sequence[Clip], data: Sequence[str | Path], side: str | None
+) -> Iterator[str]:
+    """Yield in a line that clips trained the model, as its run says, or else as the tables' sides have it."""
     if side == "train":
         return
-    sides = tables.sides(table)
+    sides = {path: its for table in map(table_of, data) if table for path, its in tables.sides(table).items()}
     if model.trained_on is not None:
         count, what = sum(sound_of(clip) in model.trained_on for clip in heard), "trained it: its figures say"
     else:

@@ -1,6 +1,6 @@
 """Names of folds, and what they say: whom a fold tests, and whether its training knew their corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _UNSEEN = "unseen"
 
@@ -19,6 +19,11 @@ def group_of(fold: str) -> str | None:
     """Return what comes before the colon: a corpus, or `unseen`. None where a fold has no such name."""
     group, colon, _ = fold.partition(":")
     return group if colon else None
+
+
+def seeds_of(fold: str, seeds: Mapping[str, int]) -> int:
+    """Return how many trainings a fold has, `seeds` being by what comes before the colon."""
+    return seeds.get(group_of(fold) or "", 1)
 
 
 def is_unseen(fold: str) -> bool:

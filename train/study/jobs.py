@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.errors import UnavailableError
 from edge.features.mfcc import MfccSpec
-from edge.model.artifact import write_atomically
+from edge.files import write_atomically
 from train.config import TrainConfig
 from train.data.clip import Clip
 from train.data.features import Cache, Shipped, clip_key

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
+import msgspec
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -11,7 +12,7 @@ from train.config import TrainConfig
 from train.data import corpora
 from train.data.clip import LEAST_WORDS, Clip, counted, words_of
 from train.data.split import Split, require_apart, require_labels
-from train.study.folds import speakers_fold, unseen_fold
+from train.study.folds import is_unseen, speakers_fold, unseen_fold
 from train.study.sides import all_but, by_speaker, named, speakers_of, split_of, validation_speakers, whole_name
 
 
@@ -193,6 +194,35 @@ def _voices_then_corpora(protocol: str, clips: Sequence[Clip], folds_of: Callabl
     return folds
 
 
+def learnable(
+    clips: Sequence[Clip], labels: Sequence[str], teachers: Sequence[str]
+) -> tuple[list[str], list[Clip], list[str]]:
+    """Return which labels the teaching corpora have, the clips of those, and in words what is left out. Raises
+    InputError for a corpus that is not there."""
+    there = {clip.corpus for clip in clips}
+    if missing := sorted(set(teachers) - there):
+        raise InputError(f"--teachers: no clip is of {', '.join(missing)}; there are {', '.join(sorted(there))}")
+    taught = {clip.label for clip in clips if clip.corpus in teachers}
+    known = [clip for clip in clips if clip.label in taught]
+    lacking, left_out = [label for label in labels if label not in taught], counted(len(clips) - len(known), "clip")
+    remark = f"no clip to train on is {' or '.join(lacking)}, which the network will not say; {left_out} left out"
+    return [label for label in labels if label in taught], known, [remark] if lacking else []
+
+
+def taught_by(teachers: Sequence[str], folds: Sequence[Split], clips: Sequence[Clip]) -> list[Split]:
+    """Return the folds with clips of the teaching corpora alone to train on. Other corpora are tested as a whole, and
+    not by voice; a fold of which nobody trains is none. Raises InputError where none is left."""
+    found = []
+    for fold in folds:
+        train = [index for index in fold.train if clips[index].corpus in teachers]
+        strange = not {clips[index].corpus for index in fold.test} <= set(teachers)
+        if train and (is_unseen(fold.fold) or not strange or len(folds) == 1):
+            found.append(msgspec.structs.replace(fold, train=train))
+    if not found:
+        raise InputError(f"--teachers {' '.join(teachers)}: nobody is left to train or to be tested")
+    return found
+
+
 def _speech(clips: Sequence[Clip], config: TrainConfig) -> list[Split]:
     """The speech gate: named speakers are held out for test."""
     speakers: dict[str, set[str]] = {}
@@ -217,3 +247,4 @@ _PROTOCOLS: dict[str, tuple[Callable[..., list[Split]], Callable[[Clip], object]
     "speech": (_speech, _speaker),
 }
 NAMES = tuple(_PROTOCOLS)
+VALIDATED = ("speaker", "kfold", "corpus")  # by some of the speakers who would train, where there are enough

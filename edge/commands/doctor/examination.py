@@ -7,58 +7,65 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import msgspec
-
 from edge.commands.check import broker_answers, rooms, settings
 from edge.commands.devices import exposed, require_source
 from edge.commands.doctor.finding import Finding
 from edge.commands.doctor.machine import clock, disk, secrets, sound_cards
 from edge.commands.ear import Leave, leave, listen, told
+from edge.commands.recorder import LOOKS, records, senses
+from edge.commands.said import Found
 from edge.config import EdgeConfig, load_edge
 from edge.daemon.run import model_path
+from edge.delivery.access import access, reached
+from edge.delivery.embedded import own
 from edge.delivery.past import Retained
 from edge.errors import ConfigError, RoomtoneError, UnavailableError
 from edge.hearing.reach import faint
-from edge.instances import Instance, instances, neighbours
+from edge.instances import Instance, instances, neighbours, recorders
 from edge.model.artifact import read_artifact
 from edge.model.graph import load_model
 from edge.model.replay import replay
-from edge.voice.payloads import ROOT, Health
+from edge.model.signatures import public_key
+from edge.sound.command.program import password
+from edge.voice.payloads import ROOT, Health, decoded
 
 REMEDIES = {  # where the error itself names none
     "model": "install another one (`roomtone model install`), or correct edge.model",
     "level": "`roomtone devices --live` shows what is heard",
-    "broker": "start it, or correct edge.mqtt",
+    "broker": "correct edge.mqtt, or start the broker where none answers",
 }
 
 
 def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> Iterator[Finding]:
-    """Yield a Finding for each thing a sensor needs, as it is looked at (some seconds in all).
+    """Yield a Finding for each thing a sensor needs, or a recorder where the configuration is one's, as it is looked at
+    (some seconds in all).
 
     anyway: listen for a moment where listening is switched off, too.
     """
-    yield Finding(subject="configuration", words=f"{where} is valid")
+    yield _configuration(config, where)
     known = cache(told)
-    looks: list[tuple[str, Callable[[EdgeConfig], Finding]]] = [
+    sensing: list[tuple[str, Callable[[EdgeConfig], Finding]]] = [
         ("settings", lambda config: Finding(subject="settings", words=settings(config, known(config)))),
         ("model", _model),
         ("microphone", _microphone),
         ("listening", lambda config: _listening(leave(config, known(config)))),
         ("level", _level),
         ("sound cards", sound_cards),
-        ("clock", clock),
         ("disk", disk),
-        ("broker", _broker),
         ("day", _day),
-        ("secrets", secrets),
     ]
-    if others := neighbours(where):
-        looks.append(("rooms", lambda config: _rooms(config, others)))
-    deaf = forbidden = False
+    looks = [*(sensing if senses(config) else []), ("clock", clock), ("broker", _broker)]
+    if records(config):
+        for subject, look in LOOKS.items():
+            looks.append((subject, lambda config, subject=subject, look=look: _finding(subject, look(config))))
+    looks.append(("secrets", secrets))
+    if senses(config) and (others := neighbours(where)):
+        looks.append(("rooms", lambda config: _finding("rooms", rooms(config, others))))
+    deaf = forbidden = lonely = False
     for subject, look in looks:
         if subject == "level" and forbidden and not deaf:
             yield Finding(subject=subject, words="the microphone was not opened", remedy="--anyway opens it")
-        if subject == "level" and (deaf or forbidden):
+        if (subject == "level" and (deaf or forbidden)) or (subject == "rights" and lonely):
             continue
         try:
             finding = look(config)
@@ -67,15 +74,16 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
             remedy = "" if isinstance(error, ConfigError) else REMEDIES.get(subject, "")  # that names the key itself
             finding = Finding(subject=subject, words=words, remedy=remedy, exit_status=error.exit_status)
         deaf = deaf or (subject == "microphone" and finding.exit_status != 0)
+        lonely = lonely or (subject == "broker" and finding.exit_status != 0)
         if subject == "listening":
             forbidden = not anyway and (finding.remedy != "" or finding.exit_status != 0)
         yield finding
 
 
 def examine_all(*, anyway: bool = False) -> Iterator[Finding]:
-    """As `examine`, of each sensor that is installed on this machine, its service first. Raises UnavailableError where
-    none is."""
-    if not (installed := instances()):
+    """As `examine`, of each sensor and recorder that is installed on this machine, its service first. Raises
+    UnavailableError where none is."""
+    if not (installed := [*instances(), *recorders()]):
         raise UnavailableError("no sensor is installed on this machine: `sudo deploy/install.sh` does that")
     for one in installed:
         one.take_place()
@@ -95,6 +103,18 @@ def printed(findings: Iterable[Finding]) -> int:
     return status
 
 
+def _configuration(config: EdgeConfig, where: str | Path) -> Finding:
+    """Whether the secrets and keys that a configuration names are there, too: without them nothing starts."""
+    try:
+        access(config.mqtt)
+        password(config.audio)
+        for key in config.model_store.trusted_keys:
+            public_key(key)
+    except ConfigError as error:
+        return Finding(subject="configuration", words=f"{where}: {error}", exit_status=error.exit_status)
+    return Finding(subject="configuration", words=f"{where} is valid")
+
+
 def _service(one: Instance) -> Finding:
     if not Path("/run/systemd/system").is_dir():  # sd_booted(3)
         return Finding(subject="service", words=f"{one.unit}; whether it runs cannot be told here: no systemd")
@@ -104,9 +124,8 @@ def _service(one: Instance) -> Finding:
     return Finding(subject="service", words=f"{one.unit} is {state}", remedy=remedy, exit_status=69 if remedy else 0)
 
 
-def _rooms(config: EdgeConfig, others: list[Instance]) -> Finding:
-    found = rooms(config, others)
-    return Finding(subject="rooms", words=found.words, remedy=found.remedy)
+def _finding(subject: str, found: Found) -> Finding:
+    return Finding(subject=subject, words=found.words, remedy=found.remedy)
 
 
 def _model(config: EdgeConfig) -> Finding:
@@ -114,9 +133,12 @@ def _model(config: EdgeConfig) -> Finding:
     artifact = read_artifact(path)
     manifest = artifact.manifest
     difference = replay(load_model(artifact.graph, manifest), manifest)
+    silence = manifest.silence_from(config.decision.enter)
     return Finding(
         subject="model",
-        words=f"{path}: {manifest.model_id}, SHA-256 {artifact.digest[:16]}, golden replay within {difference:.1g}",
+        words=f"{path}: {manifest.model_id}, SHA-256 {artifact.digest[:16]}, golden replay within {difference:.1g}"
+        + (silence and f"; {silence}"),
+        remedy="train it longer, or on more clips; or run another" if silence else "",
     )
 
 
@@ -142,22 +164,23 @@ def _broker(config: EdgeConfig) -> Finding:
         return Finding(
             subject="broker", words="mosquitto is not installed", remedy="`sudo apt install mosquitto`", exit_status=69
         )
-    return Finding(subject="broker", words=broker_answers(config, live=True).removeprefix("broker").lstrip(" :"))
+    found = broker_answers(config, live=True)
+    return Finding(subject="broker", words=found.words.removeprefix("broker").lstrip(" :"), remedy=found.remedy)
 
 
 def _day(config: EdgeConfig) -> Finding:
     """What the running sensor has heard of a whole day: what a moment of listening cannot tell."""
-    if config.mqtt.host == "embedded":
-        return Finding(subject="day", words="what a day told the sensor is on its page (the broker is its own)")
+    if config.mqtt.host == "embedded" and own(config.mqtt.port) is None:
+        return Finding(subject="day", words="what a day told the sensor is known while it runs (the broker is its own)")
     topic = f"{ROOT}/{config.device.id}/health"
     try:
-        with Retained(config.mqtt, f"{ROOT}-{config.device.id}-day") as broker:
+        with Retained(reached(config.mqtt), f"{ROOT}-{config.device.id}-day") as broker:
             told = broker.read([topic]).get(topic)
     except RoomtoneError:  # as `broker` tells
         return Finding(subject="day", words="what a day told the sensor is not known: the broker does not say")
     try:
-        db = msgspec.json.decode(told.word, type=Health).loudest_minute_db if told else None
-    except msgspec.DecodeError:
+        db = decoded(told.word, Health).loudest_minute_db if told else None
+    except ValueError:
         db = None
     if db is None:
         return Finding(subject="day", words="no sensor here has listened for a day yet")

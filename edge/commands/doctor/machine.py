@@ -91,7 +91,8 @@ def disk(config: EdgeConfig) -> Finding:
 def secrets(config: EdgeConfig) -> Finding:
     """Look whether others may read them."""
     tls = config.mqtt.tls
-    named = (config.mqtt.password_file, tls.key_file if tls else None, config.audio.password_file)
+    named = (config.mqtt.password_file, tls.key_file if tls else None, config.audio.password_file,
+             config.history.password_file)  # fmt: skip
     files = [file for file in named if file]
     there = [path for path in map(located, files) if Path(path).exists()]  # what is not there, `broker` tells
     open_ones = [path for path in there if Path(path).stat().st_mode & OTHERS]

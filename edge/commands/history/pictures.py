@@ -1,8 +1,8 @@
 """How a room's past looks in a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,22 +14,40 @@ from edge.voice.history import Course, RoomPast
 _DAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_WIDTH = 24
+_NARROWEST = 14  # columns of a course
 _GAP = "·"
 _SMALL = 0.01
 
 
-def rooms_table(rooms: list[RoomPast], steps: Steps) -> Table:
-    """Return a row per room: how long anybody listened, what was heard, and the course of it."""
-    step = {1: "hour", 24: "day"}.get(steps.hours, "week")
-    table = Table(box=None, pad_edge=False)
-    for column in ("room", "heard", "spoken", "mostly", "pleasant", "excited", "spoken, by " + step):
-        table.add_column(column, justify="right" if column in ("heard", "spoken", "pleasant", "excited") else "left")
-    for room in rooms:
-        whole = room.whole
-        listened = _listened(whole.heard[0], sum(steps.lengths()))
-        table.add_row(room.room, listened, _percent(_spoken(whole, 0)), _most(whole),
-                      _signed(whole.valence[0]), _signed(whole.arousal[0]), _line(room.course))  # fmt: skip
+def rooms_table(rooms: list[RoomPast], steps: Steps, console: Console) -> Table:
+    """Return a row per room: how long anybody listened, what was heard, and the course of it: of its steps the newest,
+    as many as the console has place for."""
+    rows = [_in_a_row(room, steps) for room in rooms]
+    step, count = {1: "hour", 24: "day"}.get(steps.hours, "week"), len(steps.lengths())
+    newest = min(count, max(_NARROWEST, console.width - console.measure(_rooms(rows)).maximum - 1))
+    table = _rooms(())
+    header = f"spoken, by {step}" if newest == count else f"spoken, last {newest} {step}s"
+    table.add_column(header, width=max(newest, _NARROWEST))
+    for room, row in zip(rooms, rows, strict=True):
+        table.add_row(*row, _line(room.course, newest))
     return table
+
+
+def _rooms(rows: Iterable[tuple[str, ...]]) -> Table:
+    """Return a table of what `_in_a_row` says."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("room", "heard", "spoken", "mostly", "pleasant", "excited"):
+        table.add_column(column, justify="left" if column in ("room", "mostly") else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _in_a_row(room: RoomPast, steps: Steps) -> tuple[str, ...]:
+    whole = room.whole
+    listened = _listened(whole.heard[0], sum(steps.lengths()))
+    return (room.room, listened, _percent(_spoken(whole, 0)), _most(whole), _signed(whole.valence[0]),
+            _signed(whole.arousal[0]))  # fmt: skip
 
 
 def room_in_full(room: RoomPast, steps: Steps) -> RenderableType:
@@ -82,11 +100,11 @@ def _days(course: Course, steps: Steps) -> Table:
     return table
 
 
-def _line(course: Course) -> Text:
+def _line(course: Course, newest: int) -> Text:
     highest = max((_spoken(course, at) for at in range(len(course.heard))), default=0.0) or 1.0
     line = Text()
-    for at, heard in enumerate(course.heard):
-        if not heard:
+    for at in range(max(0, len(course.heard) - newest), len(course.heard)):
+        if not course.heard[at]:
             line.append(_GAP, style="bright_black")
         else:
             height = round((len(_BARS) - 1) * _spoken(course, at) / highest)

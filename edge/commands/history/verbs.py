@@ -5,9 +5,11 @@ import difflib
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import tzinfo
+from functools import partial
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -15,18 +17,23 @@ from rich.console import Console
 from edge.commands.history.pictures import room_in_full, rooms_table
 from edge.config import EdgeConfig
 from edge.daemon.stopping import stop_signal
-from edge.delivery.access import access
-from edge.delivery.embedded import HOST
-from edge.errors import UnavailableError, UsageError
+from edge.delivery.access import access, reached
+from edge.errors import OutputError, UnavailableError, UsageError
 from edge.files import output
+from edge.history.answers import Answers
 from edge.history.engine import Engine
 from edge.history.export import Table, events, require_parquet, times, write_csv, write_parquet
+from edge.history.exposition import Exposition
 from edge.history.looking import HOURS_OF_WEEK, names, past, steps
+from edge.history.metrics import Metrics
 from edge.history.place import opened
 from edge.history.recorder import Recorder
+from edge.history.sensors import Sensors
 from edge.history.store import History
+from edge.voice.payloads import rfc3339
 
 STANDARD = "-"
+_ENDINGS = ("", ".csv", ".txt", ".parquet")  # of files to export to; all but the last are CSV
 _DAY_MS = 86_400_000
 _MOST_DAYS_BY_HOUR, _MOST_DAYS_BY_DAY = 2, 92
 
@@ -37,12 +44,18 @@ def history(config: EdgeConfig, options: argparse.Namespace) -> Iterator[str]:
 
 
 def _record(config: EdgeConfig, options: argparse.Namespace) -> Iterator[str]:
-    host = HOST if config.mqtt.host == "embedded" else None
-    recorder = Recorder(
-        lambda: opened(config, options.store, create=True), access(config.mqtt, host=host), config.history
-    )
-    with stop_signal() as stopping:
-        recorder.run(stopping)
+    place = options.metrics or config.history.metrics
+    sensors = Sensors() if place else None
+    with Exposition(place) if place else nullcontext() as exposition:
+        answers = Answers(partial(opened, config, options.store))
+        recorder = Recorder(
+            partial(opened, config, options.store, create=True, alone=True), answers, access(reached(config.mqtt)),
+            config.history, sensors,
+        )  # fmt: skip
+        if exposition and sensors:
+            exposition.serve(Metrics(sensors, recorder.condition))
+        with stop_signal() as stopping:
+            recorder.run(stopping)
     yield f"{recorder.kept} events kept"
 
 
@@ -57,14 +70,17 @@ def _show(config: EdgeConfig, options: argparse.Namespace) -> Iterator[str]:
     if options.room is not None:
         console.print(room_in_full(found[0], asked))
     elif found:
-        console.print(rooms_table(found, asked))
+        console.print(rooms_table(found, asked, console))
     else:
         yield "no room has said anything yet"
     yield from ()
 
 
 def _export(config: EdgeConfig, options: argparse.Namespace) -> Iterator[str]:
-    parquet = options.format == "parquet"
+    ending = Path(options.file).suffix.lower()
+    if options.format is None and ending not in _ENDINGS:
+        raise UsageError(f"history export: {options.file}: csv and parquet are written: end it so, or use --format")
+    parquet = options.format == "parquet" or (options.format is None and ending == ".parquet")
     if parquet:
         require_parquet()
         if options.file == STANDARD:
@@ -78,6 +94,7 @@ def _export(config: EdgeConfig, options: argparse.Namespace) -> Iterator[str]:
             return
         unfinished = place.with_name(f"{place.name}.part")
         try:
+            place.parent.mkdir(parents=True, exist_ok=True)
             if parquet:
                 count = write_parquet(table, unfinished)
             else:
@@ -86,7 +103,8 @@ def _export(config: EdgeConfig, options: argparse.Namespace) -> Iterator[str]:
             os.chmod(unfinished, 0o600)
             os.replace(unfinished, place)
         except OSError as error:
-            raise UnavailableError(f"history export: {place}: {error.strerror or error}") from error
+            raise OutputError(f"history export: {place}: cannot be written: {error.strerror or error}: name another "
+                              "place") from error  # fmt: skip
         finally:
             unfinished.unlink(missing_ok=True)
     yield f"{place}: {count} {options.what}"
@@ -106,10 +124,30 @@ def _forget(config: EdgeConfig, options: argparse.Namespace) -> Iterator[str]:
         raise UsageError("history forget --before: that day is still to come")
     with _opened(config, options) as kept:
         _rooms(kept.engine, options.room)
+        before = "" if options.before is None else f" from before {rfc3339(options.before / 1_000)[:10]}"
+        found = _counted(kept.count(options.room, before_ms=options.before))
+        if not _agreed(f"{options.room}: delete {found}{before} from {kept.engine.place}?"):
+            yield f"{options.room}: nothing was deleted"
+            return
         gone = kept.forget(options.room, before_ms=options.before, now_ms=now_ms)
-        what = f"{gone['event']} events, {gone['minute']} minutes and {gone['hour']} hours"
-        yield f"{options.room}: {what} deleted from {kept.engine.place}"
-        yield "the broker still has its last day, and backups of the store what they had"
+        yield f"{options.room}: {_counted(gone)} deleted from {kept.engine.place}"
+        if options.before is None:
+            yield f"what the broker may still have of it: `roomtone forget {options.room}` takes that off"
+        yield f"backups of the store have what they had; what {options.room} says from now on is kept as before"
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    return f"{rows['event']} events, {rows['minute']} minutes and {rows['hour']} hours"
+
+
+def _agreed(question: str) -> bool:
+    """Return whether somebody says yes; where nobody can be asked, it was said by typing the command."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 @contextmanager

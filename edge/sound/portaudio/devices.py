@@ -77,7 +77,7 @@ def why_missing(
             status = proc / f"card{number}" / f"pcm{node.name.rpartition('D')[2]}" / "sub0" / "status"
             if owner := re.search(r"owner_pid *: (\d+)", _text(status)):
                 return NoSoundError("busy", f"{name} is held by {_program(owner[1], groups)}, process {owner[1]}")
-    return NoSoundError("absent", "no input device" if selector is None else f"no input device matches {selector!r}")
+    return NoSoundError("absent", "this machine has none" if selector is None else f"none has {selector!r} in its name")
 
 
 def busy(device: dict) -> NoSoundError:

@@ -98,3 +98,8 @@ def test_multiply_adds_are_those_counted_by_hand():
     assert Graph(read_artifact(STEP).graph).multiply_adds() == 4 * (40 + 8) * 4 * 8 + 8 * 8 + 8 * 7
     # The same for a GRU, quantized.
     assert Graph(read_artifact(STEP_INT8).graph).multiply_adds() == 4 * (40 + 8) * 3 * 8 + 8 * 8 + 8 * 7
+
+
+def test_an_operator_whose_products_nobody_counts_is_refused():
+    with pytest.raises(ArtifactError, match=r"TRANSPOSE_CONV: what it costs is not known: .* convert/graph/ops.py"):
+        Graph(graph_with("TRANSPOSE_CONV", 1)).multiply_adds()

@@ -2,14 +2,18 @@
 
 import html
 import json
+import re
 
 import msgspec
 import numpy as np
 import pytest
 
 from convert.make import Result
+from convert.report import charts
 from convert.report.page import lines, page
 from convert.verification.calibrate import MIN_SAID, Calibration, calibrate
+from edge.model.manifest import FORMS, PRECISIONS
+from tests.support.chromium import cut_off
 from tests.support.sounds import ROOT
 
 
@@ -98,16 +102,35 @@ def test_that_there_is_no_second_runtime_is_said_on_the_terminal_as_on_the_page(
             assert ("Not verified in a second runtime" in text) == said
 
 
-@pytest.mark.parametrize("clips", [17, 100])
-def test_of_few_test_clips_it_is_said_how_much_each_counts(result, clips):
+@pytest.mark.parametrize(("clips", "few"), [(17, True), (100, False)])
+def test_of_few_test_clips_it_is_said_how_little_they_tell(result, clips, few):
     changed = msgspec.structs.replace(
         result, verification=msgspec.structs.replace(result.verification, clips=clips)
     )
     for text in (" ".join(lines(changed)), page([changed])):
-        assert ("TOO FEW test clips to tell how good it is: each of the 17 counts 5.9%" in text) == (clips == 17)
+        assert ("TOO FEW test clips to tell how good it is: with 17 of them an accuracy is up to 24" in text) == few
 
 
 def test_one_artifact_is_one(result):
     assert "<p>1 artifact, of which 1 passed every gate and stands in place." in page([result])
     refused = msgspec.structs.replace(result, path=None)
     assert "<p>2 artifacts, of which 1 passed every gate and stands in place." in page([result, refused])
+
+
+def test_a_picture_compares_what_there_is(result):
+    """Of one artifact there is nothing to compare; of several, the precisions and forms that occur are explained."""
+    verification = result.verification
+    assert charts.size_and_cost([verification]) == ""
+    assert page([result]).count("<svg") == 1  # of its calibration
+    other = msgspec.structs.replace(verification, precision="int8")
+    drawn = charts.size_and_cost([verification, other])
+    written = set(re.findall(r"<!-- (.*?) -->", drawn))
+    assert {verification.precision, "int8", verification.form} <= written
+    assert not written & ({*PRECISIONS, *FORMS} - {verification.precision, "int8", verification.form})
+
+
+@pytest.mark.parametrize("width", [1100, 600])
+def test_no_table_is_cut_off_at_the_right(result, chromium, tmp_path, width):
+    other = msgspec.structs.replace(result.verification, precision="int8", failures=["agreement: " + 30 * "too low "])
+    (tmp_path / "page.html").write_text(page([result, msgspec.structs.replace(result, verification=other)]))
+    assert cut_off(chromium, tmp_path / "page.html", width) == []

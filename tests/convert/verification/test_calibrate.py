@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from convert.verification.calibrate import ENTER_RANGE, MIN_MISTAKES, MIN_SAID, calibrate, reliability, threshold
+from convert.verification.calibrate import (
+    ENTER_RANGE,
+    MIN_MISTAKES,
+    MIN_SAID,
+    calibrate,
+    calibrate_strangers,
+    reliability,
+    threshold,
+)
 from train.fitting import metrics
 
 
@@ -162,3 +170,25 @@ def test_bars_beside_each_other_stay_apart(below):
 def test_a_confidence_of_exactly_one_stands_in_the_last_bar():
     bars = reliability(np.array([0, 1, 0]), np.array([[1.0, 0.0], [1.0, 0.0], [0.95, 0.05]]))
     assert [(bar.count, bar.accuracy) for bar in bars] == [(3, pytest.approx(2 / 3))]
+
+
+def test_corpora_count_alike_for_strangers_and_a_label_is_said_of_a_share_of_them():
+    """Twice as sure as they may be, and half as sure: neither decides, however many clips it has."""
+    corpora = [answers(2.0, count=4_000), answers(0.5, count=1_000)]
+    found, truth, probs = calibrate_strangers(corpora, coverage=0.4)
+    assert found.temperature == pytest.approx(1.0, rel=0.06)
+    assert (len(truth), probs.shape) == (2_000, (2_000, 7))
+    assert found.coverage == pytest.approx(0.4, abs=0.02)
+    assert found.coverage == (probs.max(axis=1) >= found.enter).mean()
+    assert found.precision > (probs.argmax(axis=1) == truth).mean() + 0.05
+    np.testing.assert_allclose(probs.sum(axis=1), 1.0)
+    again, *_ = calibrate_strangers(corpora, coverage=0.4)
+    assert again == found
+
+
+@pytest.mark.parametrize("coverage", [0.1, 0.9])
+def test_the_more_is_said_to_strangers_the_less_of_it_is_right(coverage):
+    found, *_ = calibrate_strangers([answers(1.0)], coverage=coverage)
+    other, *_ = calibrate_strangers([answers(1.0)], coverage=0.5)
+    assert (found.precision > other.precision) == (coverage < 0.5)
+    assert (found.enter > other.enter) == (coverage < 0.5)

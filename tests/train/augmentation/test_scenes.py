@@ -6,6 +6,7 @@ import pytest
 from edge.features.mfcc import MfccSpec
 from tests.support.lab import tiny_clips, tiny_config
 from train.augmentation import noises
+from train.augmentation import scenes as module
 from train.augmentation.scenes import BLOCKS, Scenes, _truth, scenes
 from train.augmentation.teacher import SPEECH, UNCLEAR
 from train.data.features import Cache
@@ -24,6 +25,13 @@ def made(clips, folder, *, seed: int = 0, count: int = 3, processes: int = 1) ->
     return scenes(count, clips, [], SPEC, Cache(folder), seed=seed, tell=lambda *_: None, processes=processes)
 
 
+@pytest.fixture
+def of_few(monkeypatch) -> None:
+    """Whoever asks for some scenes has a shard of them made: a small one is enough here."""
+    monkeypatch.setattr(module, "PER_SHARD", 10)
+
+
+@pytest.mark.usefixtures("of_few")
 def test_the_same_seed_gives_the_same_scenes_and_another_one_others(clips, tmp_path):
     first, again, kept = (made(clips, tmp_path / name) for name in ("a", "b", "a"))
     for one, two, three in zip(first, again, kept, strict=True):
@@ -32,15 +40,17 @@ def test_the_same_seed_gives_the_same_scenes_and_another_one_others(clips, tmp_p
     assert not np.array_equal(first.frames, made(clips, tmp_path / "a", seed=1).frames)
 
 
+@pytest.mark.usefixtures("of_few")
 def test_several_processes_make_the_same_scenes(clips, tmp_path):
-    one, two = made(clips, tmp_path / "a", count=101), made(clips, tmp_path / "b", count=101, processes=2)
-    assert len(one.frames) == 101
+    one, two = made(clips, tmp_path / "a", count=21), made(clips, tmp_path / "b", count=21, processes=2)
+    assert len(one.frames) == 21
     for here, there in zip(one, two, strict=True):
         np.testing.assert_array_equal(here, there)
 
 
-def test_scenes_hold_speech_where_they_say_so(clips, tmp_path):
+def test_scenes_hold_speech_where_they_say_so(clips, tmp_path, monkeypatch):
     """Blocks called speech are louder than the quiet ones of the same scene, and some scenes hold none."""
+    monkeypatch.setattr(module, "PER_SHARD", 40)
     found = made(clips, tmp_path, count=40)
     assert found.frames.shape == (40, BLOCKS * SPEC.block_frames, SPEC.coefficients)
     assert found.frames.dtype == np.float16

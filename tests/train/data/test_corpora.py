@@ -1,13 +1,16 @@
 """File names of the known corpora, as their publishers and mirrors give them."""
 
+import re
 from collections import Counter
 
 import pytest
 
-from tests.support.sounds import CORPORA, corpus_clips
+from edge.section import load_section
+from tests.support.sounds import CORPORA, ROOT, corpus_clips
 from train.config import TrainConfig
-from train.data.corpora import parse
+from train.data.corpora import SCHEMES, Scheme, parse
 from train.data.index import _table, scan
+from train.data.labels import Labels
 
 NAMES = [
     ("OAF_Fear/OAF_back_fear.wav", ("TESS", "OAF", "fear", "back")),
@@ -35,6 +38,26 @@ def test_names(path, expected):
     assert (named.corpus, named.speaker, TrainConfig().label(named.word), named.text) == expected
 
 
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
+def test_a_scheme_says_all_that_is_asked_of_it_and_has_names_above(scheme):
+    assert {"speaker", "label", "text"} <= set(scheme.pattern.groupindex), "a group that its pattern must have"
+    assert scheme.name in {corpus for _, (corpus, *_) in NAMES}, "give it a row in NAMES"
+
+
+def words_of(scheme: Scheme) -> set[str]:
+    """Return every word that a corpus's file names can say."""
+    codes = re.search(r"\(\?P<label>(.*?)\)", scheme.pattern.pattern)[1]
+    return set(scheme.words.values()) or set(codes.split("|"))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
+def test_the_page_s_labels_of_one_s_own_are_for_every_known_corpus(tmp_path, scheme):
+    (example,) = re.findall(r"```yaml\n(train:\n.*?)```", (ROOT / "train" / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "config.yaml").write_text(example)
+    config = load_section(tmp_path / "config.yaml", "train", TrainConfig)
+    assert {config.label(word) for word in words_of(scheme)} == {*config.labels, None}
+
+
 @pytest.mark.parametrize("path", ["03-02-01-01-01-01-01.wav", "hello.wav", "OAF_back_bored.wav", "notes/03a01Xa.wav"])
 def test_other_names_are_not_guessed(path):
     assert parse(path) is None
@@ -60,7 +83,7 @@ def test_who_speaks_and_how_strongly(path, expected):
 def test_crema_d_has_what_its_listeners_heard():
     if not (table := CORPORA / "CREMA-D" / "votes.csv").exists():
         pytest.skip("needs the corpus CREMA-D (ROOMTONE_CORPORA)")
-    listed = _table(table, TrainConfig(), True)
+    listed = _table(table, Labels(TrainConfig(), labelled=True))
     assert len(listed) == 7_435
     heard = [clip for clip in listed if clip.votes]
     assert len(heard) == 7_434  # nobody was asked about one of them

@@ -80,7 +80,7 @@ def test_a_full_disk_while_caching(tmp_path):
         f"echo $?; find {tmp_path}/small -name '*.part'"
     )
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["69"]
+    assert done.stdout.split() == ["69"], done.stderr
     (error,) = [line for line in done.stderr.splitlines() if not line.startswith(("listening", "features"))]
     assert error.startswith(f"error: {tmp_path}/small/cache")  # what is measured, or the features: whichever comes last
     assert "(No space left on device)" in error or "(database or disk is full)" in error

@@ -16,10 +16,11 @@ from edge.errors import InputError
 from tests.support.lab import write_config
 from tests.support.sounds import chirp
 from tests.support.tiny_corpus import write_corpus
-from train.__main__ import main
+from train.__main__ import _parser, main
 from train.config import TrainConfig
 from train.data import index, table
 from train.data.clip import Clip
+from train.networks import registry
 from train.pages import index_report
 from train.study.protocols import NAMES, splits
 
@@ -117,6 +118,12 @@ def table_with_unknown_label(folder: Path) -> list[str]:
     return [str(folder / "t.csv")]
 
 
+def table_of_many_unknown_labels(folder: Path) -> list[str]:
+    rows = "".join(f"{word}.wav,{word},me\n" for word in ("bewildered", "sad", "amused", "Bewildered", "awed"))
+    (folder / "t.csv").write_text(f"path,label,speaker\n{rows}")
+    return [str(folder / "t.csv")]
+
+
 def table_of_missing_files(folder: Path) -> list[str]:
     (folder / "t.csv").write_text("path,label,speaker\na.wav,sad,me\n")
     return [str(folder / "t.csv")]
@@ -141,6 +148,7 @@ def label_with_one_clip(folder: Path) -> list[str]:
         (unknown_scheme, "1 of 29 file names fit no known corpus"),
         (table_without_label, "t.csv: column label is missing"),
         (table_with_unknown_label, "t.csv:2: label 'bewildered' is neither one of"),
+        (table_of_many_unknown_labels, "bewildered: null to leave such clips out; likewise 'amused', 'awed'"),
         (table_of_missing_files, "a.wav: cannot be opened (No such file or directory)"),
         (binary_table, "t.csv: not a CSV table in UTF-8"),
         (label_with_one_clip, "label 'sad' has 1 clip, a"),
@@ -170,6 +178,39 @@ def test_a_recipe_that_one_s_own_file_has_not_is_told_where_recipes_come_from(tm
     )
 
 
+def test_every_word_that_leads_nowhere_is_told_at_once(tmp_path, corpus):
+    config = TrainConfig(labels=("calm", "tense"), words={"neutral": "calm", "angry": "tense", "sad": None})
+    with pytest.raises(InputError, match=r"_disgust.wav: label 'disgust' .*; likewise 'fear', 'happy', 'ps'$"):
+        index.scan([corpus], config)
+
+
+def test_a_network_without_sizes_is_said_before_anything_is_heard(tmp_path, corpus, capfd, monkeypatch):
+    monkeypatch.setattr(registry, "NAMES", (*registry.NAMES, "tiny"))  # half added
+    options = ["--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
+    for words in (["compare", "--networks", "cnn", "tiny"], ["fit", "--network", "tiny"]):
+        assert main([*words, *options]) == 78
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith("error: no network 'tiny' has sizes (there are ann, cnn")
+        assert line.endswith("a new one has them in Networks of train/sizes.py and under train.networks of config.yaml")
+
+
+def test_a_comparison_of_what_hears_no_emotions_is_said_before_anything_is_heard(tmp_path, corpus, capfd):
+    config = write_config(tmp_path, compare={"networks": ["ann", "speech"]})
+    assert main(["compare", "--data", str(corpus), "--config", str(config), "--out", str(tmp_path / "runs")]) == 78
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: train.compare.networks: no network 'speech' (there are gru, ")
+
+
+@pytest.mark.parametrize("words", [
+    ["index", "x"], ["fit", "--data", "x"], ["speech", "--data", "x"], ["evaluate", "x", "--index", "x"],
+    ["compare", "--data", "x"], ["strangers", "--data", "x"], ["rooms", "--data", "x"], ["tune", "--data", "x"],
+], ids=lambda words: words[0])  # fmt: skip
+def test_a_configuration_is_named_before_the_verb_or_after_it(words):
+    own = ["--config", "own.yaml"]
+    orders = [*own, *words], [*words, *own], words
+    assert [_parser().parse_args(order).config for order in orders] == ["own.yaml", "own.yaml", "config.yaml"]
+
+
 def test_a_fit_without_a_network_s_name_trains_the_cnn_and_says_what_guessing_gives(tmp_path, corpus, capfd):
     options = ["fit", "--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
     assert main([*options, "--epochs", "1"]) == 0, capfd.readouterr().err
@@ -177,10 +218,13 @@ def test_a_fit_without_a_network_s_name_trains_the_cnn_and_says_what_guessing_gi
     assert first.startswith(f"{tmp_path}/runs/cnn-random-0-seed0: test accuracy ")
     number, bounds = r"[01]\.\d{4}", r"[01]\.\d{3} to [01]\.\d{3}"
     assert re.search(
-        rf"accuracy {number} \({bounds}; always angry: 0\.1429\), UAR {number} \({bounds}; guessing: 0\.1429\); fold "
-        "0; of the last 24 frames of each clip, silence at its ends included$", first
+        rf"accuracy {number} \({bounds}; always the same label: 0\.1429\), UAR {number} \({bounds}; guessing: "
+        r"0\.1429\); fold 0; of the last 24 frames of each clip, silence at its ends included$", first
     )  # fmt: skip
-    assert few == "  TOO FEW test clips to tell how good it is: each of the 7 counts 14.3%"
+    assert few == (
+        "  TOO FEW test clips to tell how good it is: with 7 of them an accuracy is up to 37 points off by chance "
+        "alone (95 %)"
+    )
     assert whose.startswith("  Its voices are those of the training side, so this says nothing of a voice that it")
     assert whose.endswith("; --protocol kfold tests such voices.")
     assert page == f"{tmp_path}/runs/cnn-random-0-seed0/report.html"
@@ -191,6 +235,64 @@ def test_a_fold_that_is_not_there_is_told_which_are(tmp_path, corpus, capfd, pro
     options = ["fit", "--data", str(corpus), "--config", str(write_config(tmp_path)), "--out", str(tmp_path / "runs")]
     assert main([*options, "--protocol", protocol, "--fold", "9"]) == 66
     assert capfd.readouterr().err.splitlines()[-1] == f"error: protocol {protocol}: no fold 9 ({there})"
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "message"),
+    [
+        ("fit", ["--fold", "9"], "no fold 9"),
+        ("tune", ["--fold", "9"], "no fold 9"),
+        ("fit", ["--name", "one"], "--name: protocol kfold has 2 folds here; give a --fold too"),
+        ("fit", ["--recipe", "chosen"], "chooses on the validation side, which protocol kfold, fold 0 lacks"),
+        ("compare", ["--recipe", "chosen"], "chooses on the validation side, which protocol kfold, fold 0 lacks"),
+        ("tune", [], "protocol kfold, fold 0: has no validation side to judge trials by"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_features_are_made(tmp_path, corpus, capfd, verb, options, message):
+    config = write_config(tmp_path, recipes={"study": {}, "chosen": {"choose": "validation"}})
+    words = ["--protocol", "kfold", "--data", str(corpus), "--config", str(config), "--out", str(tmp_path / "runs")]
+    assert main([verb, *words, *options]) == 66
+    said = capfd.readouterr().err
+    assert message in said.splitlines()[-1]
+    assert "features" not in said
+
+
+def test_that_nobody_validates_is_said(tmp_path, corpus, capfd):
+    """Of two speakers one trains: whoever expects a validation curve is told before it begins."""
+    words = ["--network", "ann", "--epochs", "1", "--protocol", "kfold", "--config", str(write_config(tmp_path))]
+    assert main(["fit", *words, "--data", str(corpus), "--out", str(tmp_path / "runs")]) == 0
+    said = capfd.readouterr().err
+    assert "warning: protocol kfold, fold 0 and 1 more: fewer than three speakers train, so none validates: " in said
+    words[words.index("kfold")] = "random"
+    assert main(["fit", *words, "--data", str(corpus), "--out", str(tmp_path / "runs")]) == 0
+    assert "validates" not in capfd.readouterr().err
+
+
+def test_a_label_s_folder_that_is_misspelt_is_named_with_the_label_that_was_meant(tmp_path, corpus):
+    for name, said in (("agnry", ": folder agnry: did you mean angry?; "), ("zebra", "); name your labels")):
+        folder = tmp_path / name / name / "anna"
+        folder.mkdir(parents=True)
+        shutil.copy(next(corpus.rglob("*.wav")), folder / "x.wav")
+        with pytest.raises(InputError) as refused:
+            index.scan([tmp_path / name], TrainConfig())
+        assert said in str(refused.value)
+    (tmp_path / "t.csv").write_text(f"path,label\n{next(corpus.rglob('*.wav'))},suprise\n")
+    with pytest.raises(InputError, match=r"label 'suprise' is neither one .* \(did you mean surprise\?\): write"):
+        index.scan([tmp_path / "t.csv"], TrainConfig())
+
+
+def test_every_corpus_has_an_index_of_its_own(tmp_path, corpus, capfd, monkeypatch):
+    config = write_config(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(corpus, tmp_path / "mine")
+    for words in (["TESS"], ["--data", "mine/"], ["TESS", "mine"]):
+        assert main(["index", *words, "--config", str(config)]) == 0
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"index-tess", "index-mine", "index-tess-mine"}
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["index"])
+    assert ended.value.code == 64
+    assert "name folders of sound, or CSVs: index DATA..." in capfd.readouterr().err
 
 
 def test_noise_that_is_not_there_is_said_before_features_are_made(tmp_path, corpus, capfd):
@@ -204,7 +306,7 @@ def test_noise_that_is_not_there_is_said_before_features_are_made(tmp_path, corp
 def test_there_is_one_training_at_least(tmp_path, corpus, capfd, verb, option):
     with pytest.raises(SystemExit) as ended:
         main([verb, *(["--network", "ann"] if verb == "tune" else []), "--data", str(corpus), option, "0"])
-    assert ended.value.code == 2
+    assert ended.value.code == 64
     assert "expected 1 or more, not '0'" in capfd.readouterr().err.splitlines()[-1]
 
 
@@ -226,7 +328,7 @@ def test_noise_of_the_fifth_fold_alone_is_no_fault_where_no_training_hears_noise
 def test_epochs_are_one_or_more(tmp_path, corpus, capfd, epochs):
     with pytest.raises(SystemExit) as ended:
         main(["fit", "--network", "cnn", "--data", str(corpus), "--epochs", epochs])
-    assert ended.value.code == 2
+    assert ended.value.code == 64
     assert f"expected 1 or more, not '{epochs}'" in capfd.readouterr().err.splitlines()[-1]
 
 

@@ -1,6 +1,7 @@
 """The store of arrays: what goes in comes out, of several processes at once, and nothing that is not whole."""
 
 import multiprocessing
+import os
 import pickle
 from pathlib import Path
 
@@ -40,6 +41,34 @@ def test_a_few_files_hold_thousands(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     store = Store(tmp_path)
     for number in (0, 17, 2_999):
+        np.testing.assert_array_equal(store.get(key_of(number)), array(number))
+
+
+def test_arrays_that_are_written_and_held_need_no_descriptor_each(tmp_path):
+    """A process may have a thousand files open; a first training holds what it has just made of every clip."""
+    store, held = Store(tmp_path), []
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(3_000):
+        store.put(key_of(number), array(number))
+        held.append(store.get(key_of(number)))
+    assert len(os.listdir("/proc/self/fd")) < before + 10
+    for number in range(0, 3_000, 100):
+        np.testing.assert_array_equal(held[number], array(number))
+
+
+def test_a_file_takes_the_space_of_what_is_in_it(tmp_path):
+    write(tmp_path, range(100))
+    (data,) = tmp_path.glob("*.data")
+    assert data.stat().st_blocks * 512 < 100_000 < data.stat().st_size
+
+
+def test_a_process_goes_on_where_the_one_before_ended(tmp_path):
+    for first in range(0, 300, 100):
+        write(tmp_path, range(first, first + 100))
+    (data,) = tmp_path.glob("*.data")
+    assert data.stat().st_blocks * 512 < 100_000
+    store = Store(tmp_path)
+    for number in range(300):
         np.testing.assert_array_equal(store.get(key_of(number)), array(number))
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError, InputError
+from edge.features.normalize import Normalization
 from tests.support.lab import SPEC, run_train, start_train, tiny_clips, tiny_config, tiny_job, write_config
 from tests.support.tiny_corpus import write_corpus
 from train.config import Augmentation, RecipeFor, TrainConfig
 from train.data.split import Split
-from train.fitting import checkpoint, runs
-from train.fitting.job import job_of
+from train.fitting import checkpoint, metrics, runs
+from train.fitting.job import job_of, too_short
 from train.networks import registry
 
 
@@ -48,6 +49,53 @@ def test_every_network_trains_two_epochs(lab, name):
     }
     assert reread.clips("test") == [clips[index] for index in tiny_job(name, clips, config).split.test]
     assert reread.record.corpora[0].licence == "CC BY-NC-ND 4.0"
+
+
+@pytest.mark.parametrize("votes", [0.0, 0.5])
+def test_cross_entropy_is_measured_beside_whatever_is_minimized(lab, votes):
+    """It is that of the labels themselves, as of the validation side; the loss is of smoothed ones."""
+    from train.fitting.fit import network_for
+    from train.fitting.objective import compiled
+
+    _, config, clips = lab
+    job = tiny_job("ann", clips, config, label_smoothing=0.5, votes=votes)
+    normalization = Normalization(kind="global", mean=[0.0] * 40, std=[1.0] * 40, prior_frames=1, horizon_frames=1)
+    model = network_for(job, job.settings, normalization, SPEC, frames=24, labels=config.labels)
+    model.layers[-1].kernel.assign(20.0 * model.layers[-1].kernel)  # sure of something, so that smoothing matters
+    windows = np.random.default_rng(0).normal(size=(30, 24, 40)).astype(np.float32)
+    said = model.predict(windows, verbose=0)
+    truth = np.where(np.arange(30) < 20, said.argmax(axis=1), 0)  # mostly right, which smoothing does not reward
+    wanted = metrics.measures(truth, said, config.labels)
+    given = np.eye(7, dtype=np.float32)[truth] if votes else truth
+    found = compiled(model, job.recipe, steps=1).evaluate(windows, given, return_dict=True, verbose=0)
+    assert found["cross_entropy"] == pytest.approx(wanted["cross_entropy"], rel=1e-4)
+    assert found["accuracy"] == pytest.approx(wanted["accuracy"])
+    assert found["loss"] > found["cross_entropy"] + 0.1
+
+
+def test_few_steps_settle_the_statistics_of_batchnorm(lab):
+    """At a momentum of many steps, a network of few would be used with those that it began with."""
+    config = TrainConfig()
+    split = Split(protocol="random", fold="0", seed=0, train=list(range(640)), validation=[], test=[640])
+
+    def momentum(network: str, epochs: int) -> float:
+        return job_of(network, "default", split, config, epochs=epochs).settings.momentum
+
+    assert [momentum("causal_cnn", epochs) for epochs in (1, 2, 100)] == [0.0, 0.5, 0.95]  # 10 steps an epoch
+    assert [momentum("cnn", epochs) for epochs in (2, 100)] == [0.5, 0.9]
+    assert not hasattr(job_of("ann", "study", split, config, epochs=1).settings, "momentum")
+
+
+def test_too_short_a_training_is_said_to_be():
+    recipe = TrainConfig().recipe("default", "causal_cnn")[0]
+    asked = msgspec.structs.replace(recipe, epochs=6)
+    assert too_short(192, asked) == (
+        "too short a training: 18 steps (6 epochs of 3), where the recipe wants 1800: leave --epochs out, or ask for "
+        "600"
+    )
+    split = Split(protocol="kfold", fold="0", seed=0, train=list(range(192)), validation=[], test=[192])
+    jobs = [job_of("causal_cnn", "default", split, TrainConfig(), epochs=epochs) for epochs in (None, 600, 6)]
+    assert [bool(too_short(192, job.recipe)) for job in jobs] == [False, False, True]
 
 
 def test_of_few_clips_there_are_more_epochs(lab):
@@ -143,10 +191,12 @@ def test_stopped_and_resumed_is_the_same_training(lab, network, recipe):
     whole = fitted(lab, job, f"{name}-whole")
     with pytest.raises(KeyboardInterrupt):
         fitted(lab, job, f"{name}-cut", report=stop)
-    with pytest.raises(InputError, match="not a finished run"):
+    with pytest.raises(InputError, match="not a finished run: its training stopped after 2 epochs; the command that"):
         runs.load_run(folder / f"{name}-cut")
     assert checkpoint.epochs_done(folder / f"{name}-cut") == 2
-    again = fitted(lab, job, f"{name}-cut")
+    told: list[tuple[int, bool]] = []
+    again = fitted(lab, job, f"{name}-cut", report=lambda done, of, figures: told.append((done, bool(figures))))
+    assert told == [(2, False), (3, True), (4, True), (5, True)]
     assert again.record.curves == whole.record.curves
     for one, other in zip(whole.model.get_weights(), again.model.get_weights(), strict=True):
         assert np.array_equal(one, other)
@@ -165,6 +215,10 @@ def test_contrast_counts_in_the_loss_alone(lab):
     with_it = fitted(lab, tiny_job("causal_cnn", clips, config, contrast=0.5), "contrast")
     without = fitted(lab, tiny_job("causal_cnn", clips, config), "no-contrast")
     assert with_it.record.curves["loss"][0] > without.record.curves["loss"][0] + 0.5
+    assert with_it.record.curves["loss"][0] > with_it.record.curves["cross_entropy"][0] + 0.5
+    assert without.record.curves["loss"] == pytest.approx(without.record.curves["cross_entropy"], rel=1e-4)
+    compared = {"val_cross_entropy", "val_accuracy", "val_uar"}
+    assert {name for name in without.record.curves if name.startswith("val_")} == compared
     assert with_it.record.curves.keys() >= without.record.curves.keys()
     assert with_it.model.output_shape == without.model.output_shape
     assert not np.array_equal(with_it.logits("test"), without.logits("test"))
@@ -202,7 +256,7 @@ def test_an_epoch_s_curves_are_in_the_tensorboard_log(lab):
     run = fitted(lab, tiny_job("ann", clips, config), "logged")
     log = EventAccumulator(str(run.folder / "tensorboard")).Reload()
     tags = log.Tags()["tensors"]
-    assert {"loss", "accuracy", "val_loss", "val_uar"} <= set(tags)
+    assert {"loss", "accuracy", "cross_entropy", "val_cross_entropy", "val_uar"} <= set(tags)
     values = [float(event.tensor_proto.float_val[0]) for event in log.Tensors("loss")]
     assert values == pytest.approx(run.record.curves["loss"], rel=1e-5)
 

@@ -1,6 +1,7 @@
 """Every figure against its definition, counted by hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -108,6 +109,10 @@ def test_ece_by_its_definition(answers):
     )
     assert metrics.ece(truth, np.array(probabilities(logits))) == pytest.approx(expected / len(truth))
     assert metrics.ece(np.array([0, 1]), np.eye(2)) == 0.0
+    often = np.arange(len(truth)) % 3  # an answer that weighs two is one that is there twice
+    sure = np.array(probabilities(logits))
+    twice = metrics.ece(truth.repeat(often), sure.repeat(often, axis=0))
+    assert metrics.ece(truth, sure, weights=often) == pytest.approx(twice)
 
 
 @pytest.mark.parametrize("below", range(metrics.BINS - 1))
@@ -245,3 +250,19 @@ def test_guessing_is_among_the_labels_that_have_clips():
     always[:, 2] = 1
     assert metrics.measures(truth, always, list("abcdefg"))["accuracy"] == 0.5
     assert metrics.measures(truth, always, list("abcdefg"))["uar"] == 0.25
+
+
+def test_where_all_labels_are_alike_none_is_the_commonest():
+    for counts, commonest in (((2, 2, 0), None), ((2, 2, 1), "a"), ((0, 3, 0), "b")):
+        per_class = {label: {"n": count} for label, count in zip("abc", counts, strict=True)}
+        assert metrics.guesses(per_class).commonest == commonest
+
+
+def test_how_little_few_clips_tell_is_said_by_how_few():
+    """As far as a binomial's 95 % go at most; four clips are not 96."""
+    said = {clips: metrics.too_few(clips) for clips in (1, 4, 29, 30, 96, 99)}
+    for clips, line in said.items():
+        points = int(re.search(r"up to (\d+) points", line)[1])
+        assert points == min(50, round(196 * np.sqrt(0.25 / clips)))
+        assert line.startswith("TOO FEW") == (clips < 30)
+    assert metrics.too_few(100) is None

@@ -26,7 +26,9 @@ def lab(tmp_path_factory):
         settings=config.networks.speech,
         split=splits("speech", clips, _with_test(config))[0],
     )
-    return folder, job, clips, scenes_of(job, clips, [], config, SPEC, lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.augmentation.scenes.PER_SHARD", 10)  # so many are made, whoever asks for fewer
+        return folder, job, clips, scenes_of(job, clips, [], config, SPEC, lambda *_: None)
 
 
 def _with_test(config):

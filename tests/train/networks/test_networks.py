@@ -39,8 +39,8 @@ def padded(frames: np.ndarray, window: int) -> np.ndarray:
 def test_sizes_and_costs_counted_by_hand(name):
     model = built(name, FULL, frames=100)
     assert model.output_shape == ((None, 25, 7) if name == "causal_cnn" else (None, 7))
-    assert model.count_params() == PARAMETERS[name]
-    assert multiply_adds(model) == MULTIPLY_ADDS[name]
+    assert model.count_params() == PARAMETERS[name], "count by hand anew, in by_hand.py"
+    assert multiply_adds(model) == MULTIPLY_ADDS[name], "train/fitting/costs.py counts it otherwise than by_hand.py"
 
 
 @pytest.mark.parametrize(("name", "frames"), STEPPED)

@@ -44,21 +44,26 @@ def test_half_of_what_is_cut_is_whole_and_the_rest_ends_anywhere():
 
 
 def test_what_a_network_is_given_is_what_the_sensors_baseline_says():
-    room = Room(past=np.array([0, 5, 9]), judged=np.array([1, 2]))
-    baseline = Baseline(PRIOR)
-    for index in room.past:
-        baseline.hear(HEARD.whole(np.array([index]))[0])
-    expected = baseline.against(HEARD.whole(room.judged))
-    np.testing.assert_array_equal(against(room, HEARD, Baseline(PRIOR)), expected)
-    assert expected[0, -1] == pytest.approx(3 / 8)  # how well it is known
+    """Of many rooms at once as of each by itself, at its own place."""
+    among = [
+        Room(past=np.array([0, 5, 9]), judged=np.array([1, 2])),
+        Room(past=np.array([7, 7, 3]), judged=np.array([4])),
+        Room(past=np.array([2, 8, 1]), judged=np.array([0, 6, 5])),
+    ]
+    expected = []
+    for room, place in zip(among, (1, 0, 1), strict=True):
+        baseline = Baseline(PRIOR)
+        for index in room.past:
+            baseline.hear(HEARD.whole(np.array([index]), place)[0])
+        expected.append(baseline.against(HEARD.whole(room.judged, place)))
+    given = against(among, HEARD, PRIOR, places=(1, 0, 1))
+    np.testing.assert_array_equal(given, np.concatenate(expected))
+    assert given[:, -1] == pytest.approx(3 / 8)  # how well they are known
 
 
-def test_the_room_before_is_forgotten():
-    baseline = Baseline(PRIOR)
-    empty = Room(past=np.array([], int), judged=np.array([1]))
-    first = against(empty, HEARD, baseline)
-    against(Room(past=np.array([0, 5, 9]), judged=np.array([1])), HEARD, baseline)
-    np.testing.assert_array_equal(against(empty, HEARD, baseline), first)
+def test_nothing_heard_before_is_the_trainings_usual():
+    given = against([Room(past=np.array([], int), judged=np.array([1]))], HEARD, PRIOR)
+    np.testing.assert_array_equal(given, Baseline(PRIOR).against(HEARD.whole(np.array([1]))))
 
 
 def test_a_label_that_a_corpus_lacks_is_closed_and_not_wrong():

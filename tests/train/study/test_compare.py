@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import time
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -13,6 +15,7 @@ from tests.support.lab import run_train, start_train, write_config
 from tests.support.patience import PATIENCE_S
 from tests.support.tiny_corpus import write_corpus
 from train.fitting import checkpoint
+from train.loading import resumable
 from train.pages.report import write as write_page
 
 VARYING = ("seconds", "seconds_per_epoch", "created", "training_seconds", "device", "commit")
@@ -46,7 +49,7 @@ def test_the_report_holds_everything(compared):
     assert found["table"]["majority"]["sides"]["test"]["accuracy"]["mean"] == pytest.approx(1 / 7, abs=0.02)
     for name in ("ann", "rnn"):
         row = found["table"][name]
-        assert len(row["curves"]["val_loss"]) == 3
+        assert len(row["curves"]["cross_entropy"]) == len(row["curves"]["val_cross_entropy"]) == 3
         assert np.sum(row["confusion"]) == 8
         assert {point["clips"] for point in found["scalability"][name]} == {33, 68}
         assert found["robustness"][name]["clean"] == row["runs"][0]["accuracy"]
@@ -129,3 +132,17 @@ def test_killed_or_interrupted_it_leaves_no_training_behind(compared, how):
     assert not alive
     assert "Traceback" not in err
     assert process.returncode == (130 if how == signal.SIGINT else -how)
+    if how == signal.SIGINT:
+        assert re.match(r"stopped (after \d+ epochs?|before an epoch was over); the same ", err.splitlines()[-1])
+
+
+def test_ctrl_c_says_from_where_the_same_command_goes_on(tmp_path):
+    """A training that has no whole epoch behind it has nothing to go on from."""
+    for epochs, said in ((0, "before an epoch was over; the same command begins it again"), (3, "after 4 epochs; the")):
+        (tmp_path / "a" / "checkpoint").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "b" / "checkpoint").mkdir(parents=True, exist_ok=True)
+        for name, done in (("a", epochs), ("b", 1)) if epochs else ():
+            progress = msgspec.json.encode(checkpoint.Progress(fingerprint="", epochs=done))
+            np.savez(tmp_path / name / checkpoint.STATE, progress=np.frombuffer(progress, np.uint8))
+        with pytest.raises(KeyboardInterrupt, match=f"^stopped {said}"), resumable(tmp_path / "a", tmp_path / "b"):
+            raise KeyboardInterrupt

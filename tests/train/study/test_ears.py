@@ -9,7 +9,7 @@ from edge.features.mfcc import MfccExtractor
 from edge.model.artifact import Artifact, read_artifact
 from edge.model.embedding import Embedding
 from edge.sound.recording import load_recording
-from tests.support.artifacts import DEFAULT, STEP, UTTERANCE
+from tests.support.artifacts import MOMENTS, STEP, UTTERANCE
 from tests.support.lab import SPEC
 from tests.support.tiny_corpus import write_corpus
 from train.config import TrainConfig
@@ -43,7 +43,7 @@ def blocks(path: str) -> list[np.ndarray]:
 
 def test_frames_are_heard_as_the_sensor_hears_them(lab):
     clips, *rest = lab
-    artifact = read_artifact(DEFAULT)
+    artifact = read_artifact(MOMENTS)
     ear, model = ear_of(artifact, clips, *rest), artifact.load()
     extractor = MfccExtractor(SPEC)
     for block in blocks(clips[2].path):
@@ -69,7 +69,7 @@ def test_utterances_are_heard_against_the_past(lab):
     assert np.abs(ear.probs(PAST[:0], np.array([2]), CLEAN)[0] - said).max() > 0.01
 
 
-@pytest.mark.parametrize("artifact", [read_artifact(DEFAULT), utterance()], ids=["frames", "utterances"])
+@pytest.mark.parametrize("artifact", [read_artifact(MOMENTS), utterance()], ids=["frames", "utterances"])
 def test_noise_and_rooms_change_what_is_heard(lab, artifact):
     clips, *rest = lab
     ear = ear_of(artifact, clips[:3], *rest)

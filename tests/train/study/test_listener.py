@@ -45,7 +45,7 @@ def test_an_evaluation_has_the_listener_where_the_table_has_votes(tmp_path, caps
             ("path", "label", "votes_ps", "votes_sad"),  # the corpus's own words
             *((each.path, each.label, 2 * (each.label == "surprise"), 1) for each in run.clips("test")),
         ])
-    found = evaluate.evaluate(evaluate.open_model(run.folder), path, config)
+    found = evaluate.evaluate(evaluate.open_model(run.folder), [path], config)
     said = found["listener"]
     assert said["clips"] == found["n"] == len(run.clips("test"))
     assert said["recall"] == pytest.approx({

@@ -13,7 +13,7 @@ from train.config import LABELS, Protocols, TrainConfig
 from train.data.clip import Clip
 from train.data.index import scan
 from train.data.split import SIDES, Split, require_apart
-from train.study.protocols import _speaker, splits
+from train.study.protocols import _speaker, learnable, splits, taught_by
 
 CONFIG = TrainConfig()
 
@@ -55,6 +55,25 @@ def test_unheard_tests_every_speaker_once_and_every_corpus_as_a_whole():
         assert sorted(fold.train + fold.test) == list(range(len(clips)))
     assert {clips[index].corpus for index in folds["unseen:A"].train} == {"B"}
     assert {clips[index].corpus for index in folds["A:s0->s1"].train} == {"A", "B"}
+
+
+def test_only_teachers_train_and_their_labels_alone_are_learned():
+    free = [one for one in many({"free": 4}, words=2) if one.label != "surprise"]
+    clips = [*free, *many({"A": 2, "B": 3}, words=2)]
+    labels, known, remarks = learnable(clips, LABELS, ["free"])
+    assert labels == [label for label in LABELS if label != "surprise"]
+    assert {one.label for one in known} == set(labels)
+    assert remarks == ["no clip to train on is surprise, which the network will not say; 10 clips left out"]
+    folds = taught_by(["free"], splits("unheard", known, CONFIG), known)
+    assert {known[index].corpus for fold in folds for index in fold.train} == {"free"}
+    tested = {fold.fold: {known[index].corpus for index in fold.test} for fold in folds}
+    assert {name for name in tested if name.startswith("unseen")} == {"unseen:A", "unseen:B"}  # by whom they know not
+    assert set().union(*(those for name, those in tested.items() if not name.startswith("unseen"))) == {"free"}
+    assert learnable(clips, LABELS, ["A", "free"])[0] == list(LABELS)
+    everybody = splits("unheard", clips, CONFIG)
+    assert taught_by(["A", "B", "free"], everybody, clips) == everybody
+    with pytest.raises(InputError, match="no clip is of CREMA; there are A, B, free"):
+        learnable(clips, LABELS, ["CREMA"])
 
 
 @settings(max_examples=30)

@@ -3,15 +3,18 @@
 import html
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import msgspec
 import numpy as np
 import pytest
 
+from tests.support.chromium import cut_off
 from tests.support.lab import SPEC, tiny_clips, tiny_config, tiny_job
 from train.fitting import metrics
 from train.fitting.runs import Run
-from train.pages import run_report
+from train.pages import pictures, run_report
 
 
 class Cells(HTMLParser):
@@ -54,10 +57,11 @@ def test_the_page_is_of_this_training(run):
     text = page.read_text()
     test = run.record.metrics["test"]
     assert f"right about {100 * test['accuracy']:.1f} % of 42 test clips" in text
-    assert "Always saying angry, the commonest label there, would be right about 14.3 %." in " ".join(text.split())
+    assert "Always saying the same label would be right about 14.3 %." in " ".join(text.split())  # 6 clips of each
+    assert "oo short a training" not in text
     assert "guesses among the labels that have test clips gets 14.3 %" in text  # of 8 labels, 7 have clips
     assert "None of its voices was trained on." in text
-    assert "each of the 42 counts 2.4%" in text
+    assert "Few test clips: with 42 of them an accuracy is up to 15 points off by chance alone (95 %)" in text
     low, high = metrics.interval(truth_of(run), run.logits("test").argmax(axis=1), metrics.uar)
     assert f"UAR {100 * low:.1f} to {100 * high:.1f} %" in text
     assert "bootstrap over clips" in text  # of a single voice
@@ -87,6 +91,53 @@ def test_the_page_is_of_this_training(run):
 def test_the_terminal_says_whose_voices_were_tested(run, protocol, says):
     changed = Run(run.folder, msgspec.structs.replace(run.record, protocol=protocol))
     assert list(run_report.lines(changed))[-1].endswith(says)
+
+
+def test_a_training_shorter_than_its_recipe_wants_says_so(run):
+    short = msgspec.structs.replace(run.record, recipe=msgspec.structs.replace(run.record.recipe, least_steps=90))
+    changed = Run(run.folder, short)
+    said = "oo short a training: 6 steps (2 epochs of 3), where the recipe wants 90: leave --epochs out, or ask for 30"
+    assert list(run_report.lines(changed))[-1].endswith(said)
+    assert said in run_report.write(changed).read_text()
+
+
+@pytest.mark.parametrize("width", [1100, 600])
+def test_no_table_is_cut_off_at_the_right(run, chromium, width):
+    assert cut_off(chromium, run_report.write(run), width) == []
+
+
+def test_both_sides_of_a_picture_are_the_same_figure():
+    """What a training minimizes may be a sum: it is not drawn beside a cross-entropy."""
+    curves = {"loss": [9.0, 8.0], "cross_entropy": [1.5, 1.2], "val_cross_entropy": [1.6, 1.4],
+              "accuracy": [0.3, 0.6], "val_accuracy": [0.3, 0.5]}  # fmt: skip
+    drawn = pictures.curves({"ann": {"curves": curves}})
+    assert drawn == pictures.curves({"ann": {"curves": curves | {"loss": [1.0, 1.0]}}})
+    assert drawn != pictures.curves({"ann": {"curves": curves | {"cross_entropy": [1.6, 1.2]}}})
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([1.3, 2.6], None),  # a logarithm of so little would be labelled 2.6x10^0 beside 2.4x10^0
+        ([0.06, 1.8], ["0.1", "0.2", "0.5", "1"]),
+        ([2e-5, 1.0], ["0.0001", "0.001", "0.01", "0.1", "1"]),
+    ],
+)
+def test_figures_at_an_axis_are_plain_and_apart(values, labels):
+    figure, axis = plt.subplots(figsize=(4.5, 2.3))
+    axis.plot([1, 2], values, label="training")
+    pictures._logarithmic_if_wide(axis)
+    pictures._legend(axis)
+    figure.tight_layout()
+    figure.canvas.draw()
+    low, high = axis.get_ylim()
+    shown = [text for text in axis.get_yticklabels() if low <= text.get_position()[1] <= high]
+    boxes = [text.get_window_extent() for text in shown]
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+    assert axis.get_yscale() == ("log" if labels else "linear")
+    assert labels is None or {text.get_text() for text in shown} >= set(labels)
+    assert not axis.get_legend().get_window_extent().overlaps(axis.get_window_extent())
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(("clips", "shown"), [(metrics.FEW_CLIPS - 1, "0.24"), (metrics.FEW_CLIPS, "0.2382")])
