@@ -1,6 +1,7 @@
 """Secrets and where they are: systemd hands a service its credentials in a folder of their own."""
 
 import os
+import shutil
 
 from edge.errors import ConfigError
 from edge.files import contents
@@ -47,7 +48,9 @@ def held(key: str, path: str) -> bytes:
         return contents(located(path))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        hint = ": try with sudo" if isinstance(error, PermissionError) else ""
+        hint = ""
+        if isinstance(error, PermissionError):  # there is no sudo in a container
+            hint = ": try with sudo" if shutil.which("sudo") else f": give the file to user {os.geteuid()}"
         if isinstance(error, FileNotFoundError) and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
             hint = f", nor is it in {folder}"
         raise ConfigError(f"{key}: {path}: cannot be read ({why}{hint})") from error

@@ -15,6 +15,7 @@ _REFUSED = {  # by reason code
     134: " (is the user name or password wrong?)",
     135: " (is the user name or password wrong?)",
 }
+_NAMELESS = " (it wants an account: edge.mqtt.username and password_file)"
 
 
 _OTHER_NAME = "it is made out to another name: edge.mqtt.host has to be a name that stands on it"
@@ -64,9 +65,10 @@ class Said:
         return withheld
 
 
-def refused(reason: ReasonCode) -> str:
-    """Return with what words a broker refused us."""
-    return f"refused: {reason}{_REFUSED.get(reason.value, '')}"
+def refused(reason: ReasonCode, *, named: bool) -> str:
+    """Return with what words a broker refused us. named: whether we said a user name."""
+    account = reason.value in (134, 135) and not named
+    return f"refused: {reason}{_NAMELESS if account else _REFUSED.get(reason.value, '')}"
 
 
 def in_words(error: OSError | ValueError, *, tls: bool) -> str:

@@ -219,7 +219,7 @@ class Session:
     def _connected(self, client, userdata, flags, reason: ReasonCode, properties: Properties) -> None:
         if reason.is_failure:
             self._refused = True
-            self._report(refused(reason))
+            self._report(refused(reason, named=self.access.username is not None))
             return
         self.problem, self.since_s = None, time.monotonic()
         self.connects, self.resumed = self.connects + 1, flags.session_present

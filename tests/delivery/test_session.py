@@ -137,6 +137,7 @@ def test_a_wrong_password_and_an_unknown_user(tmp_path):
             secret.write_text(word)
             says = None if accepted else "refused: Not authorized (is the user name or password wrong?)"
             is_told(says, broker.port, Mqtt(username=name, password_file=str(secret)))
+        is_told("refused: Not authorized (it wants an account: edge.mqtt.username and password_file)", broker.port)
 
 
 def test_no_broker_and_an_impossible_host():

@@ -498,16 +498,17 @@ def test_why_there_is_no_connection(error, tls, words):
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "named", "words"),
     [
-        (132, "Unsupported protocol version (it is older than MQTT 5)"),
-        (134, "Bad user name or password (is the user name or password wrong?)"),
-        (135, "Not authorized (is the user name or password wrong?)"),
-        (137, "Server busy"),
+        (132, False, "Unsupported protocol version (it is older than MQTT 5)"),
+        (134, True, "Bad user name or password (is the user name or password wrong?)"),
+        (135, True, "Not authorized (is the user name or password wrong?)"),
+        (135, False, "Not authorized (it wants an account: edge.mqtt.username and password_file)"),
+        (137, True, "Server busy"),
     ],
 )
-def test_with_what_words_a_broker_refuses(code, words):
-    assert refused(ReasonCode(PacketTypes.CONNACK, identifier=code)) == f"refused: {words}"
+def test_with_what_words_a_broker_refuses(code, named, words):
+    assert refused(ReasonCode(PacketTypes.CONNACK, identifier=code), named=named) == f"refused: {words}"
 
 
 def test_what_a_broker_may_mean_that_only_hangs_up():

@@ -178,11 +178,11 @@ def heard_by(microphone: VirtualMicrophone, broker: str, state: Path) -> list[st
         "--network",
         f"container:{broker}",
         "--volume",
-        f"{microphone.folder / 'native'}:/pulse",
+        f"{microphone.folder}:/pulse",
         "--volume",
         f"{state}:/var/lib/roomtone",
         "--env",
-        "PULSE_SERVER=unix:/pulse",
+        "PULSE_SERVER=unix:/pulse/native",
         "--env",
         f"ROOMTONE_AUDIO__COMMAND={LISTENS}",
         "--env",
@@ -375,8 +375,8 @@ class Composed:
         described = yaml.safe_load((COMPOSED / "compose.yaml").read_text())
         kitchen = described["services"]["kitchen"]
         del kitchen["devices"], kitchen["group_add"]
-        kitchen["volumes"].append(f"{microphone.folder / 'native'}:/pulse")
-        kitchen["environment"] |= {"PULSE_SERVER": "unix:/pulse", "ROOMTONE_AUDIO__COMMAND": LISTENS}
+        kitchen["volumes"].append(f"{microphone.folder}:/pulse")
+        kitchen["environment"] |= {"PULSE_SERVER": "unix:/pulse/native", "ROOMTONE_AUDIO__COMMAND": LISTENS}
         (folder / "compose.yaml").write_text(yaml.safe_dump(described))
         (folder / ".env").write_text(f"ROOMTONE_IMAGE={image}\n")
         # As ENGINE and CLOSED say it on the command line.
