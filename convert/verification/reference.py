@@ -13,10 +13,8 @@ from edge.model.embedding import MOMENTS, MOST_DIMENSIONS, Embedding
 from edge.model.manifest import Form
 from train.data.features import Cache, utterance_frames
 from train.data.windows import speech_bounds, standardized, windowed
-from train.fitting.runs import Run
-from train.fitting.speech import SCENES
+from train.fitting.runs import ROOMS, SCENES, Run
 from train.networks import registry
-from train.rooms.fit import ROOMS
 from train.sizes import Networks
 
 _ENDS_PER_SCENE = 4

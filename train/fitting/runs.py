@@ -27,6 +27,9 @@ from train.fitting.checkpoint import epochs_done
 from train.networks import registry
 
 RECORD, SPLIT, MODEL, LOGITS = "run.json", "split.csv", "model.keras", "logits.npz"
+# Some of what the networks of speech and of utterances are given of both sides, for conversion: its ranges, and its
+# verification.
+SCENES, ROOMS = "scenes.npz", "rooms.npz"
 _PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "torch", "jax", "numpy", "soundfile", "scikit-learn")
 
 

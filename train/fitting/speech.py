@@ -29,7 +29,6 @@ from train.fitting.job import Job
 from train.fitting.objective import compiled
 from train.fitting.progress import Tell, resumed
 
-SCENES = "scenes.npz"  # some of both sides, for conversion: its ranges, and its verification
 _REPRESENTATIVE = 100
 _SEEDS_APART = 1_000  # of the sides' scenes
 _MEASURED = 1_000  # scenes of which the normalization is measured
@@ -189,4 +188,4 @@ def _write_scenes(folder: Path, train: Scenes, test: Scenes) -> None:
         box, representative=train.frames[:_REPRESENTATIVE].astype(np.float16),
         frames=test.frames.astype(np.float16), speech=test.speech.astype(np.int8), weight=test.weight,
     )  # fmt: skip
-    write_atomically(folder / SCENES, box.getvalue())
+    write_atomically(folder / runs.SCENES, box.getvalue())

@@ -26,7 +26,6 @@ from train.rooms.lessons import CLOSED, against, lessons
 from train.rooms.prior import prior_of
 from train.rooms.utterances import Utterances
 
-ROOMS = "rooms.npz"  # what the network is given on some of both sides, for conversion: its ranges, and its verification
 _REPRESENTATIVE = 500
 
 
@@ -70,7 +69,7 @@ def train_rooms(
     box = io.BytesIO()
     some = np.linspace(0, len(taught.inputs) - 1, min(_REPRESENTATIVE, len(taught.inputs))).astype(int)
     np.savez_compressed(box, representative=taught.inputs[some], test=inputs, truth=truth)
-    write_atomically(folder / ROOMS, box.getvalue())
+    write_atomically(folder / runs.ROOMS, box.getvalue())
     return finished(
         job, clips, one, progress, folder=folder, labels=labels, spec=spec, figures=figures,
         functionals=names(spec), baseline=prior,

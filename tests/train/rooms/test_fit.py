@@ -15,8 +15,9 @@ from train.config import Recipe
 from train.data.features import Cache
 from train.data.index import scan
 from train.fitting.job import Job
+from train.fitting.runs import ROOMS
 from train.networks import utterance
-from train.rooms.fit import ROOMS, train_rooms
+from train.rooms.fit import train_rooms
 from train.rooms.utterances import utterances
 from train.sizes import Utterance
 from train.study.protocols import splits
