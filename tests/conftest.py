@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.broker import Broker
-from tests.support.quick import check_cost, is_quick
+from tests.support.quick import check_cost, check_light, is_quick
 from tests.support.virtual_microphone import VirtualMicrophone
 
 # Networks this small are slower in many threads than in one, and more so beside other processes that have as many.
@@ -55,6 +55,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     result = yield
     if item.config.option.quick:
         check_cost(sum(os.times()[:4]) - sum(began[:4]))
+        check_light(sys.modules)
     return result
 
 

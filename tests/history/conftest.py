@@ -18,7 +18,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.heavy)])  # heavy: a server of its own
 def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     """Returns where an empty store can be, each time another."""
 

@@ -5,6 +5,7 @@ seconds is marked `heavy`: one that is not fails in the quick half (`check_cost`
 """
 
 import ast
+from collections.abc import Container
 from functools import cache
 from pathlib import Path
 
@@ -41,3 +42,8 @@ def _tokens(module: str) -> set[str]:
 def check_cost(cpu_s: float) -> None:
     """Raise AssertionError for a test of the quick half that computes for too long; processor time, not the clock's."""
     assert cpu_s <= MOST_CPU_S, f"{cpu_s:.1f} s of processor time: mark it `heavy`, or make it compute less"
+
+
+def check_light(loaded: Container[str]) -> None:
+    """Raise AssertionError where a file of the quick half, or what it imports, brought TensorFlow into this process."""
+    assert "tensorflow" not in loaded, "a file of the quick half brings TensorFlow: import it where it is used"
