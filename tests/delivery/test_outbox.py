@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from edge.state_folder import state_folder
 from edge.voice.payloads import Event
 from tests.support.patience import PATIENCE_S
 from tests.support.sounds import ROOT
-from tests.support.system import require_program
+from tests.support.system import killed_at, require_program
 
 
 def make_event(number: int) -> Event:
@@ -237,9 +238,11 @@ def test_a_damaged_file_is_moved_aside_and_said(tmp_path, how, caplog):
 MOVES_ASIDE = """
 import sys
 from pathlib import Path
-from tests.delivery.test_outbox import make_event
+import msgspec
 from edge.delivery.store import Store
-Store(Path(sys.argv[1]), max_rows=100, max_bytes=10**6).append([make_event(2)])
+from edge.voice.payloads import Event
+event = msgspec.json.decode(sys.argv[2], type=Event)
+Store(Path(sys.argv[1]), max_rows=100, max_bytes=10**6).append([event])
 """
 
 
@@ -258,13 +261,12 @@ def test_a_kill_while_a_damaged_file_is_moved_aside_leaves_none_of_it_in_the_new
     assert (folder / "outbox.sqlite-wal").stat().st_size > 0
     (folder / "outbox.sqlite").write_bytes(random.Random(1).randbytes(50_000))
     shutil.copytree(folder, tmp_path / "kept")
-    strace = require_program("strace", "strace")
     for number in range(1, 20):
         shutil.rmtree(folder)
         shutil.copytree(tmp_path / "kept", folder)
         done = subprocess.run(
-            [strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}", sys.executable, "-c",
-             MOVES_ASIDE, folder / "outbox.sqlite"], cwd=ROOT, timeout=PATIENCE_S, stderr=subprocess.DEVNULL,
+            [*killed_at(call, number), sys.executable, "-c", MOVES_ASIDE, folder / "outbox.sqlite",
+             msgspec.json.encode(make_event(2))], cwd=ROOT, timeout=PATIENCE_S, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         outbox = make_outbox(folder)
         outbox.add(make_event(3), 0.0)

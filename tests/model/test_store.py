@@ -1,6 +1,5 @@
 """Installed models: what is refused, what switches, what a crash at any moment leaves, and how the sensor goes back."""
 
-import os
 import random
 import shutil
 import signal
@@ -26,7 +25,7 @@ from tests.support.artifacts import DEFAULT, parts
 from tests.support.owner import Owner
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
-from tests.support.system import require_program
+from tests.support.system import killed_at
 
 
 @pytest.fixture
@@ -327,15 +326,13 @@ def every_kill(owner: Owner, call: str, *arguments: str | Path) -> Iterator[tupl
 
     Each time from the same start; the last time it is not killed.
     """
-    strace = require_program("strace", "strace")
     shutil.copytree(owner.folder / "state", owner.folder / "kept")
     number = 0
     while True:
         number += 1
         shutil.rmtree(owner.folder / "state")
         shutil.copytree(owner.folder / "kept", owner.folder / "state")
-        inject = (strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}")
-        done = owner.roomtone(*arguments, prefix=inject)
+        done = owner.roomtone(*arguments, prefix=killed_at(call, number))
         yield standing(owner)
         if done.returncode == 0:
             break
@@ -407,15 +404,14 @@ store.confirm(entry) if sys.argv[2] == "passes" else store.reject(entry, "too sl
 def test_a_verdict_killed_at_every_call_that_matters(owner, verdict, after, call):
     two_models(owner)
     owner.store().install(owner.model("third", created="2026-11-03T00:00:00Z"))
-    strace = require_program("strace", "strace")
     shutil.copytree(owner.folder / "state", owner.folder / "kept")
     left = []
     for number in range(1, 10):
         shutil.rmtree(owner.folder / "state")
         shutil.copytree(owner.folder / "kept", owner.folder / "state")
         done = subprocess.run(
-            [strace, "-f", "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}", sys.executable, "-c",
-             TRIAL_ENDS, owner.folder / "config.yaml", verdict], cwd=ROOT, timeout=PATIENCE_S,
+            [*killed_at(call, number), sys.executable, "-c", TRIAL_ENDS, owner.folder / "config.yaml", verdict],
+            cwd=ROOT, timeout=PATIENCE_S,
         )  # fmt: skip
         left.append(standing(owner))
         if done.returncode == 0:

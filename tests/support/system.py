@@ -15,6 +15,15 @@ def require_program(name: str, package: str) -> str:
     lacking(f"{name} is not installed (Debian package {package})")
 
 
+def killed_at(call: str, number: int) -> tuple[str, ...]:
+    """Return what to put before a command so that it is killed as it enters the n-th such system call.
+
+    Without strace's --seccomp-bpf, with which it kills nobody (6.1).
+    """
+    strace = require_program("strace", "strace")
+    return strace, "-f", "-o", os.devnull, "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"
+
+
 def lacking(message: str) -> NoReturn:
     """Skip the test for want of something that this machine lacks; in CI, fail."""
     if os.environ.get("CI"):
