@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.quick import is_quick
+
 # While some wait for a broker, a page or a microphone, others compute.
 _WORKERS_PER_CORE = 2
 _MOST_WORKERS = 16
@@ -27,7 +29,19 @@ def workers(*, waiting: bool) -> int:
 
 
 class Sharing(LoadScopeScheduling):
-    """Hands out the files that share something first, the largest before others, then test by test."""
+    """Hands out the files that share something first, the largest before others, then test by test.
+
+    Those of the quick half come last: at the end, no process is left alone with one that waits for a minute.
+    """
+
+    def schedule(self) -> None:
+        begins = self.collection is None
+        super().schedule()
+        if begins:
+            for scope in list(self.workqueue):
+                file, alone, _ = scope.partition("::")
+                if alone and is_quick(self.config.rootpath / file):
+                    self.workqueue.move_to_end(scope)
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
