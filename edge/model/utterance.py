@@ -49,7 +49,9 @@ class UtteranceModel:
     def functionals(self) -> np.ndarray:
         """Those of the manifest, of the utterance so far: float32 (functionals,), NaN where it had no frame for one."""
         self._take_in()
-        return self._functionals.values()[self._chosen]
+        if self._heard is None:  # once for an answer and its embedding: what lessons cost is mostly this
+            self._heard = self._functionals.values()[self._chosen]
+        return self._heard
 
     @property
     def embedding(self) -> np.ndarray | None:
@@ -62,6 +64,7 @@ class UtteranceModel:
         self._extractor.reset(history)
         self._functionals.reset()
         self._pending: list[tuple[np.ndarray, np.ndarray | None]] = []
+        self._heard: np.ndarray | None = None
         self._unanswered_samples = 0
         self._answered = False
 
@@ -93,8 +96,9 @@ class UtteranceModel:
 
     def embedding_of(self, functionals: np.ndarray) -> np.ndarray:
         """Return an embedding made of functionals: both float32 (functionals,)."""
-        away = np.nan_to_num((functionals - self._mean) / self._deviation)
-        return np.clip(away, -LIMIT, LIMIT).astype(np.float32)
+        away = (functionals - self._mean) / self._deviation
+        away[np.isnan(away)] = 0.0
+        return np.minimum(np.maximum(away, -LIMIT), LIMIT).astype(np.float32)
 
     def _take_in(self) -> None:
         if self._pending:
@@ -102,3 +106,4 @@ class UtteranceModel:
             known = None if coefficients[0] is None else np.concatenate(coefficients)
             self._functionals.process(self._extractor.process(np.concatenate(samples), known))
             self._pending.clear()
+            self._heard = None
