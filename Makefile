@@ -86,11 +86,11 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 convert: $(DEV)  ## turn a training run into an artifact RUN=runs/NAME [OUT=file]; without RUN: config.yaml's set
 	@$(PYTHON_DEV) -m convert $(RUN) $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (20 minutes) [ARGS=--rounds 1]
+bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (20 minutes) [ARGS=--rounds 1] [ARM64=bundle]
 	@$(PYTHON_DEV) -m pytest tests/bench/promptness.py
 	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)
 	@$(PYTHON_DEV) -m tests.bench.daemons
-	@$(PYTHON_DEV) -m tests.bench.guard
+	@$(PYTHON_DEV) -m tests.bench.guard $(if $(ARM64),--arm64 $(ARM64))
 
 mutants: $(DEV)  ## whether the tests notice small changes to the code (an hour) [ROOM=hearing]
 	@deploy/setup.sh mutants

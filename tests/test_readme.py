@@ -9,7 +9,7 @@ import pytest
 
 from convert import strangers, taught
 from convert.report.tables import artifact_table
-from tests.bench import everybody_table, history, instances, laboratory, sensitivity
+from tests.bench import everybody_table, guard, history, instances, laboratory, sensitivity
 from tests.bench.cost import table
 from tests.support.sounds import ROOT
 from tests.test_house import HOUSES
@@ -55,6 +55,10 @@ def test_the_report_of_lessons_is_that_of_its_figures():
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
 def test_the_readme_has_the_artifacts_table(path: Path):
     assert artifact_table(json.loads(path.read_text())) in (ROOT / "convert" / "README.md").read_text()
+
+
+def test_the_instructions_are_those_of_the_guard():
+    assert guard.table(json.loads(guard.BASELINE.read_text())) in (ROOT / "tests" / "bench" / "README.md").read_text()
 
 
 def test_what_is_said_of_the_ears_is_in_their_report():

@@ -5,6 +5,7 @@ object: seconds to its first result, CPU seconds per second of sound, memory. Th
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -266,9 +267,11 @@ def main() -> None:
     with PEERS[name].get_ready() as hear:
         hear(samples[: 4 * RATE_HZ])
         first_s = time.monotonic() - began_s
+        os.getppid()  # by which whoever counts instructions (guard.py) sees where the sound begins, and ends
         cpu_s = time.process_time()
         hear(samples)
         cpu_s = time.process_time() - cpu_s
+        os.getppid()
     seconds = len(samples) / RATE_HZ
     print(json.dumps({"cpu_per_audio_s": cpu_s / seconds, "first_result_s": first_s, "rss_mb": peak_mb()}))
 
