@@ -12,6 +12,7 @@
 #   deploy/setup.sh machine         what tests/deploy/machine.py makes Debian machines with; arm64-machine: and emulates one
 #   deploy/setup.sh image-builder   what makes the image; image: and what its test runs it with, on arm64, too; addon:
 #                                   and what the test of Home Assistant's add-on asks it with
+#   deploy/setup.sh sd-image-builder   what makes the SD card's image; sd-image: and emulates a machine for it
 #   deploy/setup.sh make            make itself, nothing else
 #   deploy/setup.sh servers         what only some tests need: sshd, a camera by RTSP, PipeWire, PostgreSQL, Prometheus, nginx
 #
@@ -32,13 +33,15 @@ main() {
     image-builder) image_builder_programs; install_missing ;;
     image) image_builder_programs; image_test_programs ;;
     addon) image_builder_programs; image_test_programs; need nginx-light command -v nginx; install_missing ;;
+    sd-image-builder) sd_image_builder_programs; install_missing ;;
+    sd-image) sd_image_builder_programs; sd_image_test_programs ;;
     edge) sensor_environment ;;
     dev) development_environment ;;
     mutants) mutation_environment ;;
     tflite-runtime) tflite_runtime_environment ;;
     homeassistant) home_assistant_environment ;;
     homeassistant-newest) newest_home_assistant ;;
-    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | homeassistant-newest | machine | arm64-machine | image-builder | image | addon | make | servers" ;;
+    *) stop 2 "usage: deploy/setup.sh edge | dev | mutants | tflite-runtime | homeassistant | homeassistant-newest | machine | arm64-machine | image-builder | image | addon | sd-image-builder | sd-image | make | servers" ;;
   esac
 }
 
@@ -201,8 +204,27 @@ image_test_programs() {
   need podman-compose command -v podman-compose
   need netavark test -e /usr/lib/podman/netavark
   need aardvark-dns test -e /usr/lib/podman/aardvark-dns
+  need iptables command -v iptables # netavark calls it
   need iproute2 command -v ip
   need qemu-user-static command -v qemu-aarch64-static
+  install_missing
+}
+
+sd_image_builder_programs() {
+  need mmdebstrap command -v mmdebstrap
+  need arch-test command -v arch-test
+  need qemu-user-static command -v qemu-aarch64-static
+  need genimage command -v genimage
+  need mtools command -v mcopy
+  need dosfstools command -v mkfs.vfat
+  need e2fsprogs command -v mke2fs
+  need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+  need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+}
+
+sd_image_test_programs() {
+  need qemu-system-arm command -v qemu-system-aarch64
+  need fdisk command -v sfdisk
   install_missing
 }
 
