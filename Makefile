@@ -1,8 +1,8 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo run test check train train-speech train-default train-open train-frames unheard yardsticks strangers taught compare convert bench \
-  mutants deploy bundle image lock ears ears-everybody soak fleet \
-  test-systemd test-install test-instances test-make-deploy test-arm64 test-image test-homeassistant test-updates test-monitoring test-brokers test-addon test-wheel test-rolling
+  mutants deploy bundle image sd-image lock ears ears-everybody soak fleet \
+  test-systemd test-install test-instances test-make-deploy test-arm64 test-image test-homeassistant test-updates test-monitoring test-brokers test-addon test-sd-image test-wheel test-rolling
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 
@@ -106,6 +106,10 @@ image:  ## an OCI image of the last commit [ARCH=amd64] [SUITE=bookworm], into d
 	@deploy/setup.sh image-builder
 	deploy/image/build.sh --arch $(or $(ARCH),amd64) --suite $(or $(SUITE),bookworm)
 
+sd-image:  ## an SD card's image for a Raspberry Pi, of the last commit (as root; half an hour) [SUITE=bookworm], into dist/
+	@deploy/setup.sh sd-image-builder
+	deploy/sdcard/build.sh --suite $(or $(SUITE),bookworm)
+
 test-systemd:  ## the unit in a Debian machine that boots (as root; 5 minutes) [ARGS=...]
 test-install:  ## upgrades, failing and cut short at every step, rollback, uninstall on such a machine (as root) [ARGS=...]
 test-instances:  ## three rooms on such a machine: a crash, a version that fails in one, uninstalling one (as root; 10 minutes) [ARGS=...]
@@ -123,6 +127,10 @@ test-image: $(DEV)  ## the image made, run read-only with a real broker and micr
 test-addon: $(DEV) $(HOME_ASSISTANT)  ## Home Assistant's add-on, as its Supervisor runs it, with a real Home Assistant (as root; 10 minutes) [ARGS=...]
 	@deploy/setup.sh addon
 	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/test_addon_image.py $(ARGS)
+
+test-sd-image: $(DEV)  ## the SD card's image in an emulated machine, and twenty power cuts (as root; two hours) [ARGS=...]
+	@deploy/setup.sh sd-image
+	@$(PYTHON_DEV) -m pytest -s -m machine tests/deploy/test_sd_image.py $(ARGS)
 
 test-wheel: $(DEV)  ## the wheel, installed by pip away from any checkout, gives its demo (3 minutes) [ARGS=...]
 	@$(PYTHON_DEV) -m pytest -m slow tests/deploy/test_wheel.py $(ARGS)

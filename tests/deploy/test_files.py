@@ -25,7 +25,7 @@ from tests.support.system import require_program
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "roomtone.service"
 SCRIPTS = [*DEPLOY.glob("*.sh"), *(DEPLOY / "broker").glob("*.sh"), *(DEPLOY / "image").glob("*.sh"),
-           *(DEPLOY / "homeassistant").rglob("*.sh")]  # fmt: skip
+           *(DEPLOY / "sdcard").glob("*.sh"), *(DEPLOY / "homeassistant").rglob("*.sh")]  # fmt: skip
 
 
 def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
