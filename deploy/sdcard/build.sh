@@ -81,8 +81,8 @@ rm -f "$root/etc/hostname" "$root/var/lib/dbus/machine-id" "$root/var/lib/system
 mkdir -p "$root"/state "$root"/var/lib/{roomtone,systemd/timesync}
 cat >"$root/etc/fstab" <<'FSTAB'
 LABEL=roomtone-root  /                         ext4   ro,noatime                                              0 0
-LABEL=ROOMTONE       /boot/firmware            vfat   ro,noatime,umask=0077,nofail,x-systemd.device-timeout=30 0 0
-LABEL=roomtone-state /state                    ext4   noatime,nofail,x-systemd.device-timeout=30              0 2
+LABEL=ROOMTONE       /boot/firmware            vfat   ro,noatime,umask=0077,nofail,x-systemd.device-timeout=300 0 0
+LABEL=roomtone-state /state                    ext4   noatime,nofail,x-systemd.device-timeout=300              0 2
 /state/roomtone      /var/lib/roomtone         none   bind,nofail                                             0 0
 /state/timesync      /var/lib/systemd/timesync none   bind,nofail                                             0 0
 tmpfs                /var/log                  tmpfs  nosuid,nodev,size=16M                                   0 0

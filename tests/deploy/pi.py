@@ -94,7 +94,7 @@ class Pi:
             qemu, "-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024",
             "-kernel", kernel, "-initrd", initrd, "-append", line,
             "-drive", f"if=none,id=card,format=raw,file={card.file}", "-device", "virtio-blk-pci,drive=card",
-            "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net",
+            "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
             "-object", f"filter-dump,id=wire,netdev=net,file={self.wire}",
             "-audiodev", "alsa,id=sound" if sound else "none,id=sound",
             "-device", "intel-hda", "-device", "hda-micro,audiodev=sound",
