@@ -107,6 +107,10 @@ written etc/systemd/system/wpa_supplicant@wlan0.service.d/card.conf <<'UNIT'
 [Unit]
 ConditionPathExists=/run/roomtone-card/wifi.conf
 UNIT
+# Started by the adapter: a board that has none is not waited for.
+written etc/udev/rules.d/90-card.rules <<'RULE'
+SUBSYSTEM=="net", KERNEL=="wlan0", TAG+="systemd", ENV{SYSTEMD_WANTS}+="wpa_supplicant@wlan0.service"
+RULE
 ln -s /run/roomtone-card/wifi.conf "$root/etc/wpa_supplicant/wpa_supplicant-wlan0.conf"
 # Where there is no network, the sensor starts all the same.
 written etc/systemd/system/systemd-networkd-wait-online.service.d/card.conf <<'UNIT'
@@ -118,10 +122,10 @@ printf '[Match]\nName=eth* en* wlan*\n[Network]\nDHCP=yes\n[DHCPv4]\nUseDomains=
 printf '[Resolve]\nMulticastDNS=no\n' | written etc/systemd/resolved.conf.d/card.conf # avahi answers for .local
 printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n' | written etc/systemd/journald.conf.d/card.conf
 systemctl --quiet --root="$root" enable roomtone roomtone-card systemd-networkd systemd-resolved systemd-timesyncd \
-  avahi-daemon wpa_supplicant@wlan0
-# Nothing renews itself, and what would write to the system has nothing to write to.
+  avahi-daemon
+# Nothing renews itself, nobody can log in, and what would write to the system has nothing to write to.
 systemctl --quiet --root="$root" mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
-  mosquitto.service wpa_supplicant.service systemd-random-seed.service systemd-machine-id-commit.service
+  getty@.service serial-getty@.service mosquitto.service wpa_supplicant.service systemd-random-seed.service systemd-machine-id-commit.service
 
 # --- the FAT partition ----------------------------------------------------------------------------------------------------
 
