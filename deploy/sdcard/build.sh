@@ -125,7 +125,8 @@ systemctl --quiet --root="$root" enable roomtone roomtone-card systemd-networkd 
   avahi-daemon
 # Nothing renews itself, nobody can log in, and what would write to the system has nothing to write to.
 systemctl --quiet --root="$root" mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
-  getty@.service serial-getty@.service mosquitto.service wpa_supplicant.service systemd-random-seed.service systemd-machine-id-commit.service
+  getty@.service serial-getty@.service systemd-logind.service mosquitto.service wpa_supplicant.service \
+  systemd-random-seed.service systemd-machine-id-commit.service
 
 # --- the FAT partition ----------------------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Card:
         """Return the ids of the events that wait on the state partition, as its next start will find them."""
         copy, events = self.partition(3), self._folder / "events"
         # Its journal is gone through; whatever else there were to mend would be a fault.
-        done = subprocess.run(["e2fsck", "-E", "journal_only", copy], capture_output=True, text=True)
+        done = subprocess.run(["e2fsck", "-p", "-E", "journal_only", copy], capture_output=True, text=True)
         assert done.returncode in (0, 1), done.stdout + done.stderr
         done = subprocess.run(["e2fsck", "-fn", copy], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
