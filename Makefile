@@ -92,9 +92,9 @@ bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how so
 	@$(PYTHON_DEV) -m tests.bench.daemons
 	@$(PYTHON_DEV) -m tests.bench.guard $(if $(ARM64),--arm64 $(ARM64))
 
-mutants: $(DEV)  ## whether the tests notice small changes to the code (an hour) [ROOM=hearing]
+mutants: $(DEV)  ## whether the tests notice small changes to the code (hours) [ROOM=hearing] [ARGS="--sample 0.2"]
 	@deploy/setup.sh mutants
-	@$(PYTHON_DEV) -m tests.bench.mutation $(ROOM)
+	@$(PYTHON_DEV) -m tests.bench.mutation $(ROOM) $(ARGS)
 
 deploy:  ## install the last commit on machines, one after the other HOST="pi@sensor ..." or HOSTS=file [BUNDLE=dist/...tar] [AT_ONCE=1]
 	deploy/rolling.sh $(if $(BUNDLE),--bundle $(BUNDLE)) $(if $(HOSTS),--hosts $(HOSTS)) $(if $(AT_ONCE),--at-once $(AT_ONCE)) $(HOST)

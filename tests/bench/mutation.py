@@ -1,14 +1,16 @@
 """Whether the tests notice: mutmut changes a room a little, thousands of times; each time the room's tests must fail.
 
 `make mutants` runs every room, ROOM=hearing one. What was judged is kept in .mutants, so that a run goes on where one
-was stopped, and takes up what survived and what has changed since. Exits with 1 where a survivor has no reason in
-equivalents.toml. `--report` writes reports/mutants.md from what is there.
+was stopped, and takes up what survived and what has changed since. Where a room would take too long, a share of its
+mutants is drawn at random and judged to the end (ARGS="--sample 0.2"); the score then has an interval. Exits with 1
+where a survivor has no reason in equivalents.toml. `--report` writes reports/mutants.md from what is there.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -18,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+
+from scipy.stats import binomtest
 
 from tests.support.sounds import ROOT
 
@@ -76,6 +80,7 @@ ROOMS = {
             "tests/model/test_signatures.py::test_every_altered_byte_of_a_signed_model_is_noticed",
             "tests/model/test_signatures.py::test_without_a_signature_to_look_at_cryptography_is_not_imported",
             "tests/model/test_store.py::test_an_installation_killed_at_every_call_that_matters",
+            "tests/model/test_store.py::test_the_first_installation_of_all_killed_at_every_call_that_matters",
             "tests/model/test_store.py::test_a_rollback_killed_at_every_call_that_matters",
             "tests/model/test_store.py::test_a_verdict_killed_at_every_call_that_matters",
             "tests/model/test_store.py::test_kill_9_at_20_random_moments",
@@ -105,9 +110,15 @@ ROOMS = {
 }
 # What the tests import is imported once, not for every mutant; and a busy machine is no endless loop.
 MUTMUT = "import gc; gc.disable(); from mutmut.__main__ import cli; cli()"  # no mutant lives for long
+GENERATE = (
+    "import os; from mutmut.__main__ import *; set_mutant_under_test('mutant_generation'); os.makedirs('mutants', "
+    "exist_ok=True); copy_src_dir(); copy_also_copy_files(); setup_source_paths(); create_mutants(os.cpu_count())"
+)
 SPEED = "process_isolation=forkserver\ntimeout_constant=4\n"
 NOTICED = {"killed", "timeout", "segfault"}
 SURVIVED = {"survived", "no tests"}
+NOT_DRAWN = "not drawn"
+_DRAWN = "drawn.json"  # in a room's copy: the names of those that were drawn, where not all are judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +161,27 @@ def prepare(name: str) -> Path:
     return workspace
 
 
+def draw(workspace: Path, share: float, seed: int) -> None:
+    """Have only a share of the room's mutants judged from now on: the same ones for the same code and seed."""
+    (workspace / _DRAWN).unlink(missing_ok=True)
+    if share < 1:
+        subprocess.run([sys.executable, "-c", GENERATE], cwd=workspace, check=True, stdout=subprocess.DEVNULL)
+        names = sorted(mutant.name for mutant in results(workspace))
+        drawn = random.Random(seed).sample(names, round(share * len(names)))
+        (workspace / _DRAWN).write_text(json.dumps(sorted(drawn)))
+
+
 def judge(workspace: Path, children: int) -> None:
-    """Let mutmut judge what it has not judged yet, and once more what survived."""
+    """Let mutmut judge what it has not judged yet of what is to be judged, and once more what survived."""
     mutmut = [sys.executable, "-c", MUTMUT, "run", "--max-children", str(children)]
-    survivors = [mutant.name for mutant in results(workspace) if mutant.status in SURVIVED]
-    subprocess.run(mutmut, cwd=workspace, check=True)
-    if survivors:
-        subprocess.run([*mutmut, *survivors], cwd=workspace, check=True)
+    before = results(workspace)
+    again = [mutant.name for mutant in before if mutant.status in SURVIVED]
+    if (workspace / _DRAWN).exists():
+        again += [mutant.name for mutant in before if mutant.status == "not checked"]
+    else:
+        subprocess.run(mutmut, cwd=workspace, check=True)
+    if again:
+        subprocess.run([*mutmut, *again], cwd=workspace, check=True)
 
 
 def results(workspace: Path) -> list[Mutant]:
@@ -165,11 +190,12 @@ def results(workspace: Path) -> list[Mutant]:
     from mutmut.stats import status_by_exit_code
 
     found = []
+    drawn = set(json.loads((workspace / _DRAWN).read_text())) if (workspace / _DRAWN).exists() else None
     with contextlib.chdir(workspace):
         for meta in sorted(Path("mutants").rglob("*.py.meta")):
             file = str(meta.relative_to("mutants")).removesuffix(".meta")
             for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
-                status = status_by_exit_code[code]
+                status = status_by_exit_code[code] if drawn is None or name in drawn else NOT_DRAWN
                 change = "" if status not in SURVIVED else _change(name, get_diff_for_mutant(name, path=file))
                 found.append(Mutant(name=name, file=file, change=change, status=status))
     return found
@@ -211,7 +237,8 @@ def report(judged: dict[str, list[Mutant]], before: str) -> str:
         "mutmut made to the code, and whether the tests of the room failed. *Equivalent* are those that change nothing",
         "that anybody can observe; the score is of the others that were judged. mutmut leaves alone what is outside",
         "functions, and functions with a decorator. A row is of the code of its day: what survived then, and is not",
-        "listed below, has been looked at since, and is noticed now.",
+        "listed below, has been looked at since, and is noticed now. Where mutants were drawn at random, the score has",
+        "Wilson's interval of 95 %.",
         "",
         "| room | mutants | not judged | noticed | equivalent | survived | score | judged on |",
         "|---|---:|---:|---:|---:|---:|---:|---|",
@@ -224,8 +251,8 @@ def report(judged: dict[str, list[Mutant]], before: str) -> str:
         excused += equivalent
         survived = len(rest) - len(equivalent)
         counts = (len(mutants), len(mutants) - noticed - len(rest), noticed, len(equivalent), survived)
-        score = noticed / max(1, noticed + survived)
-        rows[room] = f"| {room} | {' | '.join(map(str, counts))} | {score:.1%} | {_day(room)} |"
+        drawn = any(m.status == NOT_DRAWN for m in mutants)
+        rows[room] = f"| {room} | {' | '.join(map(str, counts))} | {_score(noticed, survived, drawn)} | {_day(room)} |"
     lines += [rows[room] for room in ROOMS if room in rows]
     here = {m.file for mutants in judged.values() for m in mutants}
     told = [(m.file, m.change) for m in excused] + [(file, change) for file, change in known if file not in here]
@@ -238,6 +265,17 @@ def report(judged: dict[str, list[Mutant]], before: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _score(noticed: int, survived: int, drawn: bool) -> str:
+    """Return the share that was noticed; with its interval where it is of mutants drawn at random."""
+    if not noticed + survived:
+        return "-"
+    score = f"{noticed / (noticed + survived):.1%}"
+    if not drawn:
+        return score
+    interval = binomtest(noticed, noticed + survived).proportion_ci(method="wilson")
+    return f"{score} ({interval.low:.1%} to {interval.high:.1%})"
+
+
 def _day(room: str) -> date:
     """Return when a room was last judged."""
     return date.fromtimestamp(max(meta.stat().st_mtime for meta in (WORKSPACES / room / "mutants").rglob("*.meta")))
@@ -247,10 +285,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Change the code a little, and see whether the tests notice.")
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}; default: all")
     parser.add_argument("--children", type=int, default=os.cpu_count(), help="mutants at a time")
+    parser.add_argument("--sample", type=float, default=1.0, help="the share to draw and judge; default: 1")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw; default: 0")
     parser.add_argument("--report", action="store_true", help="judge nothing; write the table of what was")
     options = parser.parse_args()
     if strangers := set(options.rooms) - ROOMS.keys():
         parser.error(f"no such room: {', '.join(sorted(strangers))}")
+    if not 0 < options.sample <= 1:
+        parser.error(f"--sample {options.sample:g}: expected a share above 0, up to 1")
     if options.report:
         judged = {name: results(WORKSPACES / name) for name in ROOMS if (WORKSPACES / name / "mutants").exists()}
         REPORT.write_text(report(judged, REPORT.read_text()))
@@ -258,6 +300,7 @@ def main() -> int:
     left = []
     for name in options.rooms or ROOMS:
         workspace = prepare(name)
+        draw(workspace, options.sample, options.seed)
         judge(workspace, options.children)
         left += unexplained(results(workspace))
     for mutant in left:
