@@ -111,14 +111,14 @@ sd-image:  ## an SD card's image for a Raspberry Pi, of the last commit (as root
 	deploy/sdcard/build.sh --suite $(or $(SUITE),bookworm)
 
 test-systemd:  ## the unit in a Debian machine that boots (as root; 5 minutes) [ARGS=...]
-test-install:  ## upgrades, failing and cut short at every step, rollback, uninstall on such a machine (as root) [ARGS=...]
+test-install:  ## upgrades, failing and cut short at every step, rollback, uninstall on four such machines (as root) [ARGS=...]
 test-instances:  ## three rooms on such a machine: a crash, a version that fails in one, uninstalling one (as root; 10 minutes) [ARGS=...]
 test-make-deploy:  ## make deploy over ssh to such a machine, packages from the internet (as root; 5 minutes) [ARGS=...]
 test-rolling:  ## five such machines upgraded one after the other over ssh; a failing version, signatures (as root; half an hour) [ARGS=...]
 test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
 test-systemd test-install test-instances test-make-deploy test-rolling test-arm64: $(DEV)
 	@deploy/setup.sh $(if $(filter test-arm64,$@),arm64-machine,machine)
-	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/$(subst -,_,$@).py $(ARGS)
+	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/$(subst -,_,$@).py $(if $(filter test-install,$@),-n 4 --dist loadgroup) $(ARGS)
 
 test-image: $(DEV)  ## the image made, run read-only with a real broker and microphone, and on arm64 (as root; 10 minutes) [ARGS=...]
 	@deploy/setup.sh image

@@ -167,8 +167,8 @@ def draw(workspace: Path, share: float, seed: int) -> None:
     if share < 1:
         subprocess.run([sys.executable, "-c", GENERATE], cwd=workspace, check=True, stdout=subprocess.DEVNULL)
         names = sorted(mutant.name for mutant in results(workspace))
-        drawn = random.Random(seed).sample(names, round(share * len(names)))
-        (workspace / _DRAWN).write_text(json.dumps(sorted(drawn)))
+        random.Random(seed).shuffle(names)  # a larger share holds the smaller one: what was judged of it counts
+        (workspace / _DRAWN).write_text(json.dumps(names[: round(share * len(names))]))
 
 
 def judge(workspace: Path, children: int) -> None:

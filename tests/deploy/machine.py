@@ -4,6 +4,7 @@ Base systems and bundles are made once and kept under ROOMTONE_MACHINES (default
 The machines run the Debian that ROOMTONE_SUITE names (bookworm or trixie).
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -35,6 +36,16 @@ def require_root() -> None:
         pytest.skip("needs root: debootstrap and systemd-nspawn")
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Have one process at a time look for what is kept, and make it where it is missing."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@_alone()
 def base(suite: str = SUITE, arch: str = "amd64", *, include: str = "systemd,systemd-sysv,dbus,python3") -> Path:
     """Return the folder of a bare system, made by debootstrap the first time."""
     folder = CACHE / f"base-{suite}-{arch}-{len(include)}"
@@ -57,6 +68,7 @@ def source(folder: Path) -> Path:
     return folder
 
 
+@_alone()
 def bundle(suite: str = SUITE, arch: str = "amd64") -> Path:
     """Return the unpacked bundle of the last commit, made the first time."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout

@@ -1,14 +1,19 @@
 """Installed, upgraded, upgraded badly, rolled back and uninstalled in a machine that really boots, in this order.
 
-All the while 200 events wait in the outbox for a broker that is away; at the end, it comes back.
+All the while 200 events wait in the outbox for a broker that is away; at the end, it comes back. That an upgrade is cut
+short is tried on machines of their own, which are copies of one: `make test-install` runs them side by side, as they
+mostly wait.
 """
 
+import fcntl
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -101,32 +106,40 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Shelf]:
     require_root()
-    packed = bundle()
     with Machine(tmp_path_factory.mktemp("machine"), base()) as machine:
-        made = Shelf(machine, packed, tmp_path_factory.mktemp("versions"), keys / "mine.key")
-        machine.copy(packed, "/srv/first")
-        seal(machine.folder / "srv/first", keys / "mine.key")
-        machine.put("/etc/roomtone/model.pub", (keys / "mine.pub").read_text())
-        machine.put(
-            "/etc/roomtone/config.yaml",
-            f"""
+        yield stocked(machine, tmp_path_factory.mktemp("versions"), keys)
+
+
+def stocked(machine: Machine, folder: Path, keys: Path) -> Shelf:
+    """Return the shelf of a bare machine, with a configuration and the first version, of which nothing is installed."""
+    made = Shelf(machine, bundle(), folder, keys / "mine.key")
+    machine.copy(bundle(), "/srv/first")
+    seal(machine.folder / "srv/first", keys / "mine.key")
+    machine.put("/etc/roomtone/model.pub", (keys / "mine.pub").read_text())
+    machine.put(
+        "/etc/roomtone/config.yaml",
+        f"""
 edge:
   device: {{id: hall, name: Hall}}
   mqtt: {{host: 127.0.0.1, port: {made.broker_port}}}
   model_store: {{trusted_keys: [/etc/roomtone/model.pub]}}
 """,
-        )
-        machine.put("/srv/count.py", COUNT)
-        yield made
+    )
+    machine.put("/srv/count.py", COUNT)
+    return made
+
+
+def seed(machine: Machine) -> None:
+    """Put events of an earlier evening, that nobody took, into the outbox."""
+    machine.put("/srv/seed.py", SEED)
+    machine.run("systemctl stop roomtone; runuser -u roomtone -- /opt/roomtone/current/bin/python /srv/seed.py; "
+                "systemctl start roomtone")  # fmt: skip
 
 
 def test_it_installs_offline_and_again_without_effect(shelf):
     shelf.install("first")
     shelf.assert_running(shelf.first)
-    # Events of an earlier evening, that nobody took.
-    shelf.machine.put("/srv/seed.py", SEED)
-    shelf.machine.run("systemctl stop roomtone; runuser -u roomtone -- /opt/roomtone/current/bin/python /srv/seed.py; "
-                      "systemctl start roomtone")  # fmt: skip
+    seed(shelf.machine)
     before = shelf.machine.show("MainPID")
     assert "is installed and running already" in shelf.install("first").stdout
     assert shelf.machine.show("MainPID") == before
@@ -171,52 +184,7 @@ def test_a_version_that_crashes_or_hangs_is_taken_back(shelf, number, change, sa
     assert shelf.waiting() == EVENTS
 
 
-@pytest.fixture(scope="module")
-def ready_to_upgrade(shelf) -> Callable[[], None]:
-    """Put the machine where 9.0.1 runs, the first version ran before, and 9.4.0 is there but for its trial."""
-    shelf.ship("9.4.0", {})
-    shelf.stopped_at("boot")
-    shelf.assert_running("9.0.1+test")
-    shelf.machine.run("cp -a /opt/roomtone /etc/systemd/system/roomtone.service /srv/")
-    # The machine's own start gives it 20 s otherwise.
-    shelf.machine.put("/etc/systemd/system/roomtone-trial.service.d/quick.conf",
-                      f"[Service]\nEnvironment=ROOMTONE_PROBATION_S={QUICK_S}\n")  # fmt: skip
-
-    def again() -> None:
-        shelf.machine.run(
-            "systemctl stop roomtone; rm -rf /opt/roomtone; cp -al /srv/roomtone /opt/; "
-            "cp /srv/roomtone.service /etc/systemd/system/; systemctl daemon-reload; systemctl start roomtone"
-        )
-
-    return again
-
-
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("then", ["run again", "power cut", "rolled back"])
-def test_the_installer_cut_short_at_every_step(shelf, ready_to_upgrade, step, then):
-    """Never two versions back, never an unproved one for a proved one, and no event lost."""
-    ready_to_upgrade()
-    shelf.stopped_at(step)
-    match then:
-        case "run again":
-            shelf.install("9.4.0", quick=True)
-        case "rolled back":
-            shelf.install("9.4.0", "--rollback", quick=True)
-        case "power cut":
-            shelf.machine.power_cut()
-            shelf.machine.wait_for(lambda: not shelf.trial(), "the trial's end", timeout_s=240)
-    now, before = "9.4.0+test", "9.0.1+test"
-    if then == "rolled back":
-        now, before = ("9.0.1+test", "9.4.0+test") if step in PROVED else ("9.0.1+test", shelf.first)
-    print(f"| {step} | {then} | {now} | {before} |")
-    shelf.assert_running(now)
-    assert shelf.machine.run("readlink /opt/roomtone/previous").stdout.strip() == before
-    assert shelf.trial() == ""
-    assert shelf.waiting() == EVENTS
-
-
-def test_a_power_cut_in_the_trial_of_a_version_that_crashes_takes_it_back(shelf, ready_to_upgrade):
-    ready_to_upgrade()
+def test_a_power_cut_in_the_trial_of_a_version_that_crashes_takes_it_back(shelf):
     shelf.install("9.1.0", check=False, stop_at="enable")
     assert shelf.trial() == "9.1.0+test 9.0.1+test - install roomtone"
     shelf.machine.power_cut()
@@ -226,8 +194,8 @@ def test_a_power_cut_in_the_trial_of_a_version_that_crashes_takes_it_back(shelf,
     assert shelf.waiting() == EVENTS
 
 
-def test_rollback_returns_to_the_version_before_and_back(shelf, ready_to_upgrade):
-    ready_to_upgrade()
+def test_rollback_returns_to_the_version_before_and_back(shelf):
+    shelf.ship("9.4.0", {})
     shelf.install("9.4.0")
     shelf.assert_running("9.4.0+test")
     shelf.install("9.4.0", "--rollback")
@@ -346,3 +314,77 @@ def test_it_is_uninstalled_and_nothing_is_left(shelf):
         "systemctl list-unit-files --no-legend 'roomtone*'; grep -al '[/]opt/roomtone/' /proc/[0-9]*/cmdline || true"
     ).stdout
     assert left == ""
+
+
+class Upgradable(Shelf):
+    """A copy of the machine on which 9.0.1 runs, the first version ran before, and 9.4.0 is there but for its trial."""
+
+    def again(self) -> None:
+        """Put it back to where it was."""
+        self.machine.run(
+            "systemctl stop roomtone; rm -rf /opt/roomtone; cp -al /srv/roomtone /opt/; "
+            "cp /srv/roomtone.service /etc/systemd/system/; systemctl daemon-reload; systemctl start roomtone"
+        )
+
+
+@pytest.fixture(scope="module")
+def upgradable(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Upgradable]:
+    require_root()
+    original = upgraded(tmp_path_factory, keys)
+    folder = tmp_path_factory.mktemp("upgradable")
+    with Machine(folder, original) as machine:
+        yield Upgradable(machine, bundle(), folder)
+    shutil.rmtree(folder)  # as large as a machine
+
+
+def upgraded(factory: pytest.TempPathFactory, keys: Path) -> Path:
+    """Return the folder of the machine to copy. Of the processes that share the tests, the first makes it."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, ready = shared / "upgraded", shared / "upgraded.ready"
+    with (shared / "upgraded.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            folder.mkdir()
+            with Machine(folder, base()) as machine:
+                made = stocked(machine, factory.mktemp("versions"), keys)
+                made.install("first", quick=True)
+                seed(machine)
+                for number in ("9.0.1", "9.4.0"):
+                    made.ship(number, {})
+                made.install("9.0.1", quick=True)
+                made.stopped_at("boot")
+                made.assert_running("9.0.1+test")
+                machine.run("cp -a /opt/roomtone /etc/systemd/system/roomtone.service /srv/")
+                # The machine's own start gives it 20 s otherwise.
+                machine.put("/etc/systemd/system/roomtone-trial.service.d/quick.conf",
+                            f"[Service]\nEnvironment=ROOMTONE_PROBATION_S={QUICK_S}\n")  # fmt: skip
+            ready.touch()
+    return folder
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("then", [
+    pytest.param(then, marks=pytest.mark.xdist_group(then)) for then in ("run again", "power cut", "rolled back")
+])  # fmt: skip
+def test_the_installer_cut_short_at_every_step(upgradable, step, then):
+    """Never two versions back, never an unproved one for a proved one, and no event lost."""
+    upgradable.again()
+    upgradable.stopped_at(step)
+    match then:
+        case "run again":
+            upgradable.install("9.4.0", quick=True)
+        case "rolled back":
+            upgradable.install("9.4.0", "--rollback", quick=True)
+        case "power cut":
+            upgradable.machine.power_cut()
+            upgradable.machine.wait_for(lambda: not upgradable.trial(), "the trial's end", timeout_s=240)
+    now, before = "9.4.0+test", "9.0.1+test"
+    if then == "rolled back":
+        now, before = ("9.0.1+test", "9.4.0+test") if step in PROVED else ("9.0.1+test", upgradable.first)
+    print(f"| {step} | {then} | {now} | {before} |")
+    upgradable.assert_running(now)
+    assert upgradable.machine.run("readlink /opt/roomtone/previous").stdout.strip() == before
+    assert upgradable.trial() == ""
+    assert upgradable.waiting() == EVENTS
