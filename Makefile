@@ -118,7 +118,7 @@ test-rolling:  ## five such machines upgraded one after the other over ssh; a fa
 test-arm64:  ## the bundle on an emulated arm64 Debian (as root; 15 minutes) [ARGS=...]
 test-systemd test-install test-instances test-make-deploy test-rolling test-arm64: $(DEV)
 	@deploy/setup.sh $(if $(filter test-arm64,$@),arm64-machine,machine)
-	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/$(subst -,_,$@).py $(if $(filter test-install,$@),-n 4 --dist loadgroup) $(ARGS)
+	@$(PYTHON_DEV) -m pytest -m machine tests/deploy/$(subst -,_,$@).py $(if $(filter test-install,$@),-n 4) $(ARGS)
 
 test-image: $(DEV)  ## the image made, run read-only with a real broker and microphone, and on arm64 (as root; 10 minutes) [ARGS=...]
 	@deploy/setup.sh image

@@ -364,27 +364,44 @@ def upgraded(factory: pytest.TempPathFactory, keys: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("then", [
-    pytest.param(then, marks=pytest.mark.xdist_group(then)) for then in ("run again", "power cut", "rolled back")
-])  # fmt: skip
-def test_the_installer_cut_short_at_every_step(upgradable, step, then):
+class CutShort:
     """Never two versions back, never an unproved one for a proved one, and no event lost."""
-    upgradable.again()
-    upgradable.stopped_at(step)
-    match then:
-        case "run again":
-            upgradable.install("9.4.0", quick=True)
-        case "rolled back":
-            upgradable.install("9.4.0", "--rollback", quick=True)
-        case "power cut":
-            upgradable.machine.power_cut()
-            upgradable.machine.wait_for(lambda: not upgradable.trial(), "the trial's end", timeout_s=240)
-    now, before = "9.4.0+test", "9.0.1+test"
-    if then == "rolled back":
-        now, before = ("9.0.1+test", "9.4.0+test") if step in PROVED else ("9.0.1+test", upgradable.first)
-    print(f"| {step} | {then} | {now} | {before} |")
-    upgradable.assert_running(now)
-    assert upgradable.machine.run("readlink /opt/roomtone/previous").stdout.strip() == before
-    assert upgradable.trial() == ""
-    assert upgradable.waiting() == EVENTS
+
+    def go_on(self, machine: Upgradable) -> None:
+        """What comes after the cut."""
+        raise NotImplementedError
+
+    def left(self, step: str, first: str) -> tuple[str, str]:
+        """Return which version runs then, and which one ran before."""
+        return "9.4.0+test", "9.0.1+test"
+
+    @pytest.mark.parametrize("step", STEPS)
+    def test_the_installer_cut_short_at_every_step(self, upgradable, step):
+        upgradable.again()
+        upgradable.stopped_at(step)
+        self.go_on(upgradable)
+        now, before = self.left(step, upgradable.first)
+        print(f"| {step} | {type(self).__name__} | {now} | {before} |")
+        upgradable.assert_running(now)
+        assert upgradable.machine.run("readlink /opt/roomtone/previous").stdout.strip() == before
+        assert upgradable.trial() == ""
+        assert upgradable.waiting() == EVENTS
+
+
+class TestThenRunAgain(CutShort):
+    def go_on(self, machine: Upgradable) -> None:
+        machine.install("9.4.0", quick=True)
+
+
+class TestThenAPowerCut(CutShort):
+    def go_on(self, machine: Upgradable) -> None:
+        machine.machine.power_cut()
+        machine.machine.wait_for(lambda: not machine.trial(), "the trial's end", timeout_s=240)
+
+
+class TestThenRolledBack(CutShort):
+    def go_on(self, machine: Upgradable) -> None:
+        machine.install("9.4.0", "--rollback", quick=True)
+
+    def left(self, step: str, first: str) -> tuple[str, str]:
+        return ("9.0.1+test", "9.4.0+test") if step in PROVED else ("9.0.1+test", first)

@@ -1,9 +1,9 @@
 """How `make test` shares the tests out among processes (pytest-xdist).
 
 Tests of a file that shares something for as long as its module lasts (a network trained once, a browser, a server) stay
-together in one process, as do those of a file that says so with `pytest.mark.xdist_group`; any other test goes wherever
-there is room. With `--dist loadgroup`, as `make test-install` has it, the groups of a file need not stay together.
-Ports are asked for so that each process gets its own: see `free_port` in broker.py.
+together in one process, as do those of a file that says so with `pytest.mark.xdist_group`; those of a class in such a
+file stay together, but not with the others; any other test goes wherever there is room. Ports are asked for so that
+each process gets its own: see `free_port` in broker.py.
 """
 
 import os
@@ -46,9 +46,7 @@ class Sharing(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if nodeid.rfind("@") > nodeid.rfind("]"):  # xdist adds the group there
-            return file + nodeid[nodeid.rfind("@") :]
-        return file if _shares(self.config.rootpath / file) else nodeid
+        return nodeid.partition("[")[0].rpartition("::")[0] if _shares(self.config.rootpath / file) else nodeid
 
 
 @cache
