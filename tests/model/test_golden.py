@@ -87,6 +87,17 @@ def test_replay_of_the_same_model_differs_by_rounding_only():
     assert replay(Stub(), with_golden(golden())) < 1e-5
 
 
+def test_what_is_recorded_is_of_that_sound_to_a_thousandth_of_a_decibel_and_a_hundred_thousandth():
+    sound = GoldenSound(duration_s=0.8, harmonics=4)
+    made = record(Stub(), FRAMES, sound, probs_tolerance=0.01, same_argmax=True)
+    assert (made.sound, made.every_frames, made.probs_tolerance, made.same_argmax) == (sound, 20, 0.01, True)
+    seen = observe(Stub(), FRAMES, sound)
+    for told, exact, digits in ((made.features, seen.features[::20], 3), (made.probs, seen.probs, 5)):
+        assert np.abs(np.array(told) - exact).max() <= 0.51 * 10**-digits
+        assert {len(str(number).partition(".")[2]) for row in told for number in row} <= set(range(digits + 1))
+    assert made.embedding is None is made.embedding_tolerance
+
+
 def test_every_block_from_onset_is_compared():
     model = Stub()
     frames, probs, _ = observe(model, FRAMES, GoldenSound())
