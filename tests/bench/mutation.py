@@ -79,11 +79,25 @@ ROOMS = {
             "tests/model/test_graph.py::test_any_chunking_gives_the_same_answer",
             "tests/model/test_signatures.py::test_every_altered_byte_of_a_signed_model_is_noticed",
             "tests/model/test_signatures.py::test_without_a_signature_to_look_at_cryptography_is_not_imported",
-            "tests/model/test_store.py::test_an_installation_killed_at_every_call_that_matters",
-            "tests/model/test_store.py::test_the_first_installation_of_all_killed_at_every_call_that_matters",
-            "tests/model/test_store.py::test_a_rollback_killed_at_every_call_that_matters",
-            "tests/model/test_store.py::test_a_verdict_killed_at_every_call_that_matters",
-            "tests/model/test_store.py::test_kill_9_at_20_random_moments",
+            *(
+                f"tests/model/test_store.py::{test}"
+                for test in (
+                    "test_a_good_model_is_installed_and_runs_after_its_trial",
+                    "test_a_model_that_is_not_in_order_is_refused_and_the_old_one_runs_on",
+                    "test_a_truncated_model_is_refused",
+                    "test_a_model_that_does_not_stay_up_is_given_up_after_two_starts",
+                    "test_rollback_and_back_again",
+                    "test_where_a_model_is_named_nothing_is_installed",
+                    "test_a_power_cut_in_the_trial_counts_as_a_start_and_the_model_before_stays_the_one_before",
+                    "test_what_is_on_trial_never_becomes_the_model_before",
+                    "test_only_what_is_needed_is_kept",
+                    "test_an_installation_killed_at_every_call_that_matters",
+                    "test_the_first_installation_of_all_killed_at_every_call_that_matters",
+                    "test_a_rollback_killed_at_every_call_that_matters",
+                    "test_a_verdict_killed_at_every_call_that_matters",
+                    "test_kill_9_at_20_random_moments",
+                )
+            ),
         ),
     ),
     "delivery": Room(
@@ -114,7 +128,7 @@ GENERATE = (
     "import os; from mutmut.__main__ import *; set_mutant_under_test('mutant_generation'); os.makedirs('mutants', "
     "exist_ok=True); copy_src_dir(); copy_also_copy_files(); setup_source_paths(); create_mutants(os.cpu_count())"
 )
-SPEED = "process_isolation=forkserver\ntimeout_constant=4\n"
+SPEED = "process_isolation=forkserver\ntimeout_constant=4\ntimeout_multiplier=6\n"
 NOTICED = {"killed", "timeout", "segfault"}
 SURVIVED = {"survived", "no tests"}
 NOT_DRAWN = "not drawn"

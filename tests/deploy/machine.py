@@ -37,15 +37,15 @@ def require_root() -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Have one process at a time look for what is kept, and make it where it is missing."""
+def alone(what: str) -> Iterator[None]:
+    """Have one process at a time look for what of a kind is kept, and make it where it is missing."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    with (CACHE / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-@_alone()
+@alone("base")
 def base(suite: str = SUITE, arch: str = "amd64", *, include: str = "systemd,systemd-sysv,dbus,python3") -> Path:
     """Return the folder of a bare system, made by debootstrap the first time."""
     folder = CACHE / f"base-{suite}-{arch}-{len(include)}"
@@ -68,7 +68,7 @@ def source(folder: Path) -> Path:
     return folder
 
 
-@_alone()
+@alone("bundle")
 def bundle(suite: str = SUITE, arch: str = "amd64") -> Path:
     """Return the unpacked bundle of the last commit, made the first time."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout

@@ -5,7 +5,6 @@ short is tried on machines of their own, which are copies of one: `make test-ins
 mostly wait.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from edge.model import signatures
-from tests.deploy.machine import SUITE, Machine, base, bundle, require_root, variant
+from tests.deploy.machine import CACHE, SUITE, Machine, alone, base, bundle, require_root, variant
 from tests.support.artifacts import DEFAULT, packed, parts
 from tests.support.broker import free_port
 from tests.support.bundles import seal
@@ -330,25 +329,24 @@ class Upgradable(Shelf):
 @pytest.fixture(scope="module")
 def upgradable(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Upgradable]:
     require_root()
-    original = upgraded(tmp_path_factory, keys)
     folder = tmp_path_factory.mktemp("upgradable")
-    with Machine(folder, original) as machine:
+    with Machine(folder, upgraded(tmp_path_factory.mktemp("versions"), keys)) as machine:
         yield Upgradable(machine, bundle(), folder)
     shutil.rmtree(folder)  # as large as a machine
 
 
-def upgraded(factory: pytest.TempPathFactory, keys: Path) -> Path:
-    """Return the folder of the machine to copy. Of the processes that share the tests, the first makes it."""
-    shared = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder, ready = shared / "upgraded", shared / "upgraded.ready"
-    with (shared / "upgraded.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            folder.mkdir()
-            with Machine(folder, base()) as machine:
-                made = stocked(machine, factory.mktemp("versions"), keys)
+def upgraded(versions: Path, keys: Path) -> Path:
+    """Return the folder of the machine to copy: made once for a bundle, and kept, as that is."""
+    packed = bundle()
+    folder = CACHE / f"upgraded-{packed.name}"
+    with alone("upgraded"):
+        if not folder.exists():
+            for old in CACHE.glob("upgraded-*"):
+                shutil.rmtree(old)
+            making = CACHE / f"making-upgraded-{os.getpid()}"
+            making.mkdir()
+            with Machine(making, base()) as machine:
+                made = stocked(machine, versions, keys)
                 made.install("first", quick=True)
                 seed(machine)
                 for number in ("9.0.1", "9.4.0"):
@@ -360,7 +358,7 @@ def upgraded(factory: pytest.TempPathFactory, keys: Path) -> Path:
                 # The machine's own start gives it 20 s otherwise.
                 machine.put("/etc/systemd/system/roomtone-trial.service.d/quick.conf",
                             f"[Service]\nEnvironment=ROOMTONE_PROBATION_S={QUICK_S}\n")  # fmt: skip
-            ready.touch()
+            os.rename(making, folder)
     return folder
 
 
