@@ -92,6 +92,13 @@ def test_the_folder_is_for_everybody_to_look_into(owner):
     assert stat.S_IMODE(owner.store().folder.stat().st_mode) == 0o755
 
 
+def test_the_record_is_written_to_be_read_by_people(owner):
+    passed(owner, owner.model("first"))
+    lines = (owner.store().folder / "models.json").read_text().splitlines()
+    assert lines[:2] == ["{", ' "current": {']
+    assert f'  "model_id": "{owner.store().read().current.model_id}",' in lines
+
+
 def test_a_damaged_record_is_said(owner, caplog):
     folder = owner.store().folder
     folder.mkdir(parents=True)
