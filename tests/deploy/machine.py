@@ -4,6 +4,7 @@ Base systems and bundles are made once and kept under ROOMTONE_MACHINES (default
 The machines run the Debian that ROOMTONE_SUITE names (bookworm or trixie).
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -106,16 +107,39 @@ def variant(
     return target
 
 
+def _group_of_its_own(name: str) -> Path:
+    """Make a control group below that of this process. In a shared one, machines would end each other's services."""
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    mount = next(where for _, where, kind, *_ in mounts if kind == "cgroup2")
+    here = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    made = Path(f"{mount}/{here}/{name}")
+    made.mkdir()
+    return made
+
+
+def _removed(group: str) -> bool:
+    """Remove a control group, unless a process of it is still ending."""
+    try:
+        os.rmdir(group)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
+
+
 class Machine:
     """A booted machine; a context manager. Its network is this machine's, its kernel too."""
 
     def __init__(self, folder: Path, base: Path) -> None:
         self.folder = folder
+        self._group: Path | None = None
         subprocess.run(["cp", "-a", "--reflink=auto", f"{base}/.", str(folder)], check=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
     def __enter__(self) -> Self:
+        self._group = _group_of_its_own(f"machine-{os.getpid()}-{id(self)}")
         self._boot()
         return self
 
@@ -129,7 +153,8 @@ class Machine:
         program = require_program("systemd-nspawn", "systemd-container")
         self._process = subprocess.Popen(
             # bpf and all capabilities, so that IPAddressDeny= is enforced in there as on a machine of its own.
-            [program, "--quiet", "--register=no", "--keep-unit", "--capability=all", "--system-call-filter=bpf",
+            ["sh", "-c", 'echo $$ >"$0/cgroup.procs"; exec "$@"', self._group,
+             program, "--quiet", "--register=no", "--keep-unit", "--capability=all", "--system-call-filter=bpf",
              "--directory", str(self.folder), "--boot"],
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -153,6 +178,8 @@ class Machine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for group, _, _ in os.walk(self._group, topdown=False):
+            wait_until(lambda: _removed(group))  # noqa: B023
 
     def run(self, command: str, *, check: bool = True, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the machine, as root."""
