@@ -110,6 +110,7 @@ start_trial_at_boot() {
 # --- switching ------------------------------------------------------------------------------------------------------------
 
 way='' # before the names of steps: `back-` on the way back
+declare -A restarts=() # of each room, those that systemd had counted when it was restarted for its trial
 
 # point NAME VERSION: the link is either the old one or the new one, at every moment.
 point() {
@@ -143,8 +144,13 @@ restart() {
   local all=("${rooms[@]}" "${beside[@]}")
   say "starting ${all[*]}: waiting until ready"
   systemctl restart "${all[@]}" 2>/dev/null || true # which of them did not start is seen in a second
+  # Where the version before crashed, this may have been the restart that systemd had scheduled for it: it is counted then.
+  local room
+  for room in "${all[@]}"; do restarts[$room]=$(restarts_of "$room"); done
   at "${way}restart"
 }
+
+restarts_of() { systemctl show -P NRestarts "$1"; }
 
 all_active() {
   local room
@@ -160,7 +166,7 @@ stays_up() {
   for ((second = 1; second <= probation_s; second++)); do
     sleep 1
     for failed in "${watched[@]}"; do
-      if ! systemctl is-active --quiet "$failed" || [ "$(systemctl show -P NRestarts "$failed")" != 0 ]; then
+      if ! systemctl is-active --quiet "$failed" || [ "$(restarts_of "$failed")" != "${restarts[$failed]:-0}" ]; then
         last_words "systemd calls it $(systemctl show -P Result "$failed")"
         return 1
       fi

@@ -61,7 +61,8 @@ STAND_INS = {
             for room in "${@:3}"; do ln -sf ../roomtone "$units/multi-user.target.wants/$room.service"; done ;;
           "disable --now --quiet "*) rm "$STATE/running-$4"; rm "$units/multi-user.target.wants/$4.service" || exit 1 ;;
           "is-active --quiet "*) ! grep -qsx failed "$STATE/running-$3" && [ -e "$STATE/running-$3" ] ;;
-          *NRestarts*) echo 0 ;;
+          *NRestarts*) cat "$STATE/restarts" 2>/dev/null || echo 0
+            [ ! -e "$STATE/restarts-again" ] || echo 2 >"$STATE/restarts" ;;
           *Result*) echo exit-code ;;
           *StatusText*) cat "$STATE/status-$(readlink "$ROOMTONE_ROOT/opt/roomtone/current")" 2>/dev/null || true ;;
           *WatchdogTimestampMonotonic*) echo 0 ;;
@@ -370,6 +371,24 @@ def test_a_rollback_to_a_version_that_no_longer_starts_stays_where_it_is(compute
     done = computer.install(OLD, "--rollback")
     assert (done.returncode, f"still on {OLD}" in done.stderr) == (70, True)
     computer.assert_settled(OLD, OLDEST)
+
+
+def test_a_restart_that_systemd_had_scheduled_for_a_version_that_crashed_is_not_counted_of_the_next(computer):
+    """On a busy machine the way back takes as long as systemd waits: then it is systemd's restart that starts it."""
+    (computer.state / "restarts").write_text("1\n")
+    computer.crashes(NEW)
+    done = computer.install(NEW)
+    assert (done.returncode, f"still on {OLD}: {NEW} did not report ready" in done.stderr) == (70, True)
+    computer.assert_settled(OLD, OLDEST)
+    assert computer.install(NEWEST).returncode == 0
+    computer.assert_settled(NEWEST, OLD)
+
+
+def test_a_version_that_systemd_restarts_in_its_trial_is_taken_back(computer):
+    (computer.state / "restarts-again").touch()
+    done = computer.install(NEW)
+    assert (done.returncode, f"{NEW} does not report ready: systemd calls it exit-code" in done.stdout) == (70, True)
+    assert computer.link("current") == OLD
 
 
 def test_the_first_version_of_all_stays_on_trial_until_it_has_passed(fresh):
