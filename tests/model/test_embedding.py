@@ -88,6 +88,42 @@ def test_one_of_functionals_is_the_utterance_s_own_whatever_the_room():
     np.testing.assert_array_equal(model.embedding, before)
 
 
+class Saying:
+    """Stands in for an interpreter over a graph that hears utterances and gives an embedding: what it says is known."""
+
+    SAID = ({"utterance": len(HEARING.manifest.functionals) + 1}, {"probs": 7, "embedding": 3})
+
+    def __init__(self, graph: bytes) -> None:
+        self._wires = [{name: {"index": index + 10 * side, "shape": np.array([1, width]), "dtype": np.float32}
+                        for index, (name, width) in enumerate(wires.items())}
+                       for side, wires in enumerate(self.SAID)]  # fmt: skip
+        self.get_input_details, self.get_output_details = (lambda wires=wires: wires for wires in self._wires)
+
+    def get_signature_list(self) -> dict[str, object]:
+        return {"serve": {}}
+
+    def get_signature_runner(self, name: str) -> "Saying":
+        return self
+
+    def set_tensor(self, index: int, tensor: np.ndarray) -> None:
+        assert index == 0
+
+    def invoke(self) -> None:
+        pass
+
+    def get_tensor(self, index: int) -> np.ndarray:
+        return np.full((1, {10: 7, 11: 3}[index]), index, np.float32)
+
+
+def test_a_graph_that_hears_utterances_may_give_one_too(monkeypatch):
+    monkeypatch.setattr(runtime, "interpreter", Saying)
+    given = msgspec.structs.replace(HEARING.manifest, embedding=Embedding(source="graph", dimensions=3))
+    model = load_model(b"", given)
+    assert model.embedding is None
+    model.process(chirp(seconds=0.5))
+    np.testing.assert_array_equal(model.embedding, [11, 11, 11])
+
+
 @pytest.mark.parametrize("path", [STEP, STEP_INT8, UTTERANCE])
 def test_older_models_run_and_cannot_be_taught(path):
     artifact, model = load(path)

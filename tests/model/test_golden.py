@@ -67,6 +67,14 @@ def test_the_sound_is_its_formula():
     assert np.abs(made).max() < 1
 
 
+def test_it_is_made_in_pieces_and_each_sample_once(monkeypatch):
+    made, pieces = GoldenSound._at, []
+    monkeypatch.setattr(GoldenSound, "_at", lambda sound, of, rate_hz: pieces.append(of) or made(sound, of, rate_hz))
+    assert len(GoldenSound(duration_s=0.6).samples(16_000)) == 9_600
+    np.testing.assert_array_equal(np.concatenate(pieces), np.arange(9_600))
+    assert max(map(len, pieces)) == 4_096
+
+
 def test_the_noise_is_murmurhash3_s_finalizer_of_a_count():
     # fmix32 of 1 and of 0xFFFFFFFF + 1 = 0, as the author's own code gives them
     np.testing.assert_array_equal(uniform_noise(counted(1, 1)), [0x514E28B7 / 2**31 - 1])
