@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,16 @@ def test_a_member_twice_is_refused():
         data = zipped(GRAPH, ("manifest.json", b"{}"), ("sha256", b""), ("sha256", b""))
     said = "expected manifest.json and sha256 inside, found ['manifest.json', 'sha256']"
     assert refused(lambda: unpack(data)) == said
+
+
+def test_a_member_is_unpacked_no_further_than_to_know_that_it_is_too_long():
+    data = packed(GRAPH, b" " * 2**26)
+    tracemalloc.start()
+    try:
+        assert refused(lambda: unpack(data)) == "manifest.json: longer than 1048576 bytes"
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_as_long_as_may_be_is_read():
