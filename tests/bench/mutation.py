@@ -265,7 +265,8 @@ def report(judged: dict[str, list[Mutant]], before: str) -> str:
         excused += equivalent
         survived = len(rest) - len(equivalent)
         counts = (len(mutants), len(mutants) - noticed - len(rest), noticed, len(equivalent), survived)
-        drawn = any(m.status == NOT_DRAWN for m in mutants)
+        # Of a draw that was not judged to its end, the quick ones were: that is no sample.
+        drawn = any(m.status == NOT_DRAWN for m in mutants) and all(m.status != "not checked" for m in mutants)
         rows[room] = f"| {room} | {' | '.join(map(str, counts))} | {_score(noticed, survived, drawn)} | {_day(room)} |"
     lines += [rows[room] for room in ROOMS if room in rows]
     here = {m.file for mutants in judged.values() for m in mutants}
