@@ -62,6 +62,14 @@ def unwritable(path: str | Path, *, folder: bool) -> str | None:
         return f"nothing can be written there ({getattr(error, 'strerror', None) or error})"
 
 
+def may_write(folder: Path) -> bool:
+    """Return whether we may write into a folder, or may make it; as `unwritable`, but nothing is tried."""
+    try:
+        return os.access(nearest(folder), os.W_OK | os.X_OK)
+    except OSError:
+        return False
+
+
 def output(path: str | Path, option: str, *, folder: bool = True) -> Path:
     """Return where something is about to be written, `~` expanded, before the work begins that is to end there.
 

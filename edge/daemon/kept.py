@@ -9,7 +9,7 @@ from edge.daemon.preferences import Preferences
 from edge.daemon.switch import KEPT_AS, Switch
 from edge.delivery.outbox import Outbox
 from edge.delivery.store import Store
-from edge.files import unwritable
+from edge.files import may_write
 from edge.state_folder import state_folder
 
 log = logging.getLogger("roomtone")
@@ -21,8 +21,8 @@ def durable_outbox(config: EdgeConfig) -> Outbox:
     if folder is None:
         log.warning("no state folder (set edge.state_folder): events that the broker does not take stay in memory only")
         return Outbox(None)
-    if trouble := unwritable(folder, folder=True):
-        log.error("edge.state_folder: %s: %s: nothing is kept; give the folder to this sensor's user", folder, trouble)
+    if not may_write(folder):
+        log.error("edge.state_folder: %s: cannot be written: nothing is kept; give it to this sensor's user", folder)
     limits = config.outbox
     path = folder / f"outbox-{config.device.id}.sqlite"
     return Outbox(Store(path, max_rows=limits.rows, max_bytes=limits.bytes))

@@ -159,7 +159,7 @@ def test_a_recording_that_the_broker_did_not_take_says_so(tmp_path, state, says)
     assert done.returncode == 69
     assert re.search(rf"events were not delivered;.*{says}$", done.stderr.splitlines()[-1])
     assert ("late events stay in memory only" in done.stderr) == (state != "state")
-    assert ("nothing is kept; give the folder to this sensor's user" in done.stderr) == (state != "state")
+    assert ("nothing is kept; give it to this sensor's user" in done.stderr) == (state != "state")
 
 
 @pytest.mark.parametrize("live", [True, False], ids=["a microphone", "a recording"])
