@@ -24,10 +24,13 @@ class Recipe(Section, kw_only=True):
     window_frames: of the windows it is trained on; None: train.window_frames.
     precision: `mixed_bfloat16` multiplies in 16 bits while it trains, half again as fast where the processor can; what
         comes of it, and every figure, is float32.
+    pretraining: epochs before these, in which a network of utterances learns from its inputs alone
+        (train/rooms/pretrain.py).
     trim: cut leading and trailing silence off a clip, as the sensor's gates do.
     """
 
     epochs: Count = 100
+    pretraining: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     least_steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
     most_steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
     batch_size: Count = 32
@@ -107,6 +110,7 @@ RECIPES = {
     ),
     "rooms": RecipeFor(
         epochs=60,
+        pretraining=100,
         batch_size=512,
         optimizer="adamw",
         learning_rate=2e-3,

@@ -15,8 +15,10 @@ def compiled(model: keras.Model, recipe: Recipe, *, steps: int) -> keras.Model:
     a second output where the recipe asks for contrast. `cross_entropy` is measured besides: the loss may be a sum, and
     of smoothed labels.
 
-    Raises ConfigError where it does and the model has one answer only.
+    Raises ConfigError where it does and the model has one answer only, or where it asks for pretraining.
     """
+    if recipe.pretraining:
+        raise ConfigError(f"train.recipes: pretraining: {model.name} has none: another --recipe, or 0")
     if recipe.contrast:
         if len(model.output_shape) != 3:
             raise ConfigError(

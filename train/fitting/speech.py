@@ -38,7 +38,7 @@ _COLOUR_DB, _COLOUR_KNOTS = 4.0, 6
 _FIRST_BLOCKS = (0, 0, 8, 16, 24)
 _NOT_DONE_HERE = (  # of a recipe
     "least_steps", "most_steps", "contrast", "trim", "balance", "voices", "votes", "augment", "choose", "window_frames",
-    "precision",
+    "precision", "pretraining",
 )  # fmt: skip
 
 

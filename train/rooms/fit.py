@@ -23,10 +23,12 @@ from train.fitting.progress import Tell, resumed
 from train.networks import utterance
 from train.rooms.heard_before import JUDGED, judged, judged_rooms
 from train.rooms.lessons import CLOSED, against, lessons
+from train.rooms.pretrain import pretrain
 from train.rooms.prior import prior_of
 from train.rooms.utterances import Utterances
 
 _REPRESENTATIVE = 500
+_BEFORE = 2**31  # an epoch that no training has, for what is drawn before the first
 
 
 def train_rooms(
@@ -47,6 +49,12 @@ def train_rooms(
     )
     progress = checkpoint.restore(folder, model, fingerprint)
     resumed(tell, progress.epochs, recipe.epochs)
+    if not progress.epochs:
+        rng = np.random.default_rng([job.seed, _BEFORE])
+        pretrain(
+            model, lambda: lessons(clips, heard, training, prior, labels, rng).inputs, epochs=recipe.pretraining,
+            batch_size=recipe.batch_size, rng=rng, tell=tell,
+        )  # fmt: skip
     while progress.epochs < recipe.epochs:
         began = time.monotonic()
         rng = np.random.default_rng([job.seed, progress.epochs])

@@ -77,7 +77,11 @@ def test_it_becomes_an_artifact_that_is_a_speech_gate(lab, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "what", [{"least_steps": 9}, {"contrast": 0.3}, {"precision": "mixed_bfloat16"}, {"choose": "validation"}]
+    "what",
+    [
+        {"least_steps": 9}, {"contrast": 0.3}, {"precision": "mixed_bfloat16"}, {"choose": "validation"},
+        {"pretraining": 5},
+    ],
 )
 def test_what_its_training_does_not_do_is_refused(what):
     require_usable(Recipe(epochs=2, batch_size=8, label_smoothing=0.1, normalization="running"))

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from train.fitting.job import Job
 from train.fitting.runs import ROOMS
 from train.networks import utterance
 from train.rooms.fit import train_rooms
+from train.rooms.pretrain import pretrain
 from train.rooms.utterances import utterances
 from train.sizes import Utterance
 from train.study.protocols import splits
@@ -38,7 +40,9 @@ def lab(tmp_path_factory):
     job = Job(
         name="rooms",
         network="utterance",
-        recipe=Recipe(epochs=8, batch_size=16, learning_rate=3e-3, optimizer="adamw", label_smoothing=0.1),
+        recipe=Recipe(
+            epochs=8, pretraining=6, batch_size=16, learning_rate=3e-3, optimizer="adamw", label_smoothing=0.1
+        ),
         settings=SETTINGS,
         split=splits("speaker", clips, config)[0],
     )
@@ -79,6 +83,44 @@ def test_a_folder_of_another_training_is_refused(lab):
     other = Job(**{field: getattr(job, field) for field in job.__struct_fields__} | {"seed": 1})
     with pytest.raises(ConfigError, match="other settings or data"):
         train_rooms(other, clips, heard, config.labels, SPEC, folder=folder / "whole", tell=silent)
+
+
+def voices_of_two_kinds(rows: int) -> np.ndarray:
+    """Return float32 (rows, 6): three numbers, and three that are told by them."""
+    first = np.random.default_rng(0).normal(size=(rows, 3))
+    return np.concatenate([first, first[:, ::-1]], axis=1).astype(np.float32)
+
+
+def test_before_its_labels_it_learns_what_goes_together():
+    """Where three of six numbers tell the others, what is missing can be given back; where none does, it cannot."""
+    told = voices_of_two_kinds(400)
+    alone = np.random.default_rng(1).normal(size=told.shape).astype(np.float32)
+    wrong = {}
+    for name, given in {"told": told, "alone": alone}.items():
+        model = utterance.build(Utterance(members=2, units=32, dropout_inputs=0.0, dropout=0.0), inputs=6, labels=3)
+        ends = [layer.get_weights() for layer in model.layers if layer.name.startswith("logits_")]
+        found = pretrain(
+            model, lambda given=given: given, epochs=20, batch_size=8, rng=np.random.default_rng(2), tell=silent
+        )
+        assert len(found) == 20
+        assert found[-1] < found[0]
+        wrong[name] = found[-1]
+        for before, layer in zip(ends, (one for one in model.layers if one.name.startswith("logits_")), strict=True):
+            np.testing.assert_array_equal(before[0], layer.get_weights()[0])
+    # Nobody can tell a number that is missing and alone: three in ten are, and each is wrong by its square, 1.
+    assert wrong["alone"] > 0.25
+    assert wrong["told"] < 0.6 * wrong["alone"]
+
+
+def test_pretraining_is_what_a_network_begins_with(lab):
+    folder, config, job, clips, heard = lab
+    told: list[str] = []
+    kept = trained(lab, "begun", lambda done, total, note: told.append(note)).record
+    assert sum("before its labels" in note for note in told) == 6
+    none = msgspec.structs.replace(job, recipe=msgspec.structs.replace(job.recipe, pretraining=0))
+    without = train_rooms(none, clips, heard, config.labels, SPEC, folder=folder / "none", tell=silent).record
+    assert kept.curves["loss"][0] != without.curves["loss"][0]
+    assert len(without.curves["loss"]) == len(kept.curves["loss"]) == 8
 
 
 def test_the_networks_together_say_the_mean_of_what_they_say():
