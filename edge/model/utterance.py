@@ -31,7 +31,7 @@ class UtteranceModel:
         self._extractor = VoiceExtractor(spec)
         self._functionals = Functionals(spec)
         known = names(spec)
-        self._chosen = [known.index(name) for name in manifest.functionals]
+        self._chosen = np.array([known.index(name) for name in manifest.functionals])
         self._baseline = Baseline(manifest.baseline)
         self._embed = embed
         if manifest.embedding and embed is None:
