@@ -37,16 +37,16 @@ class Functionals:
     def __init__(self, spec: MfccSpec) -> None:
         count = spec.coefficients
         self._coefficients = slice(0, count)
-        self._of_voice = [count + DESCRIPTORS.index(name) for name in _OF_VOICE]
+        self._of_voice = np.array([count + DESCRIPTORS.index(name) for name in _OF_VOICE])
         self._pitch, self._voicing, self._level = (
             count + DESCRIPTORS.index(name) for name in ("pitch", "voicing", "level")
         )
         changes = count
         masks = [_LOUD] * count + [_LOUD_PAIR] * changes + [_VOICED] * len(_OF_VOICE)
         self._mask_of = np.array([*masks, _RISING, _FALLING, _VOICED_THREE, _VOICED_THREE])
-        self._own = self._mask_of, np.arange(len(self._mask_of))
-        self._bending = [self._pitch, self._level]
         everything = np.arange(len(self._mask_of))
+        self._own = self._mask_of * len(everything) + everything  # each value's place in the products with all masks
+        self._bending = slice(self._pitch, self._level + 1, self._level - self._pitch)  # both, without a copy
         is_change = self._mask_of == _LOUD_PAIR
         self._with_mean = everything[~is_change]
         self._with_deviation = everything[(self._mask_of != _RISING) & (self._mask_of != _FALLING)]
@@ -92,7 +92,7 @@ class Functionals:
             [
                 frames[:, self._coefficients],
                 change[1:, self._coefficients],
-                frames[:, self._of_voice],
+                frames.take(self._of_voice, axis=1),
                 step[:, None],
                 step[:, None],
                 np.minimum(bend, _MOST_BEND),
@@ -101,8 +101,8 @@ class Functionals:
             dtype=np.float64,
         )
         self._count += masks.sum(axis=1)
-        self._sum += masks.dot(values)[self._own]
-        self._squares += masks.dot(values * values)[self._own]
+        self._sum += masks.dot(values).take(self._own)
+        self._squares += masks.dot(values * values).take(self._own)
         self._voiced_runs += np.count_nonzero(voiced[2:] & ~voiced[1:-1])
         self._peaks = peaks[-RISE_FRAMES:]
         self._before, self._loud, self._voiced = all_frames[-2:], loud[-2:], voiced[-2:]
