@@ -7,6 +7,8 @@ octave down lets the shorter of two equal periods win.
 What repeats in a voice lies low, so the sound is looked at below 2 kHz: that is a quarter of the samples.
 """
 
+from functools import reduce
+
 import numpy as np
 
 from edge.features.mfcc import hann, product
@@ -43,7 +45,8 @@ class Lowered:
         self._rest = known[(count - 1) * self.step :]
         whole = known[: count * self.step]
         # No sum along an axis: it is slower, and its last bits depend on how many there are.
-        sums = sum(whole[first :: self.step] for first in range(1, self.step)) + whole[:: self.step]
+        first, *others = whole.reshape(count, self.step).T
+        sums = reduce(np.add, [*others, first])
         return (sums[1:] + sums[:-1]) * self._share
 
 
