@@ -85,8 +85,10 @@ class Baseline:
     def against(self, functionals: np.ndarray, rooms: np.ndarray | None = None) -> np.ndarray:
         """Return what a network is given of functionals (..., functionals): they relative to the usual, then how well
         the room is known, 0 to 1: float32 (..., functionals + 1). rooms: see `relative`."""
-        known = np.full((*functionals.shape[:-1], 1), self.utterances / (self.utterances + HALF_KNOWN_UTTERANCES))
-        return np.concatenate([self.relative(functionals, rooms), known.astype(np.float32)], axis=-1)
+        given = np.empty((*functionals.shape[:-1], functionals.shape[-1] + 1), np.float32)
+        given[..., :-1] = self.relative(functionals, rooms)
+        given[..., -1] = self.utterances / (self.utterances + HALF_KNOWN_UTTERANCES)
+        return given
 
     def _expected(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the expected mean and deviation of the room's next utterance, each (functionals,), or of all."""
