@@ -6,6 +6,7 @@ import numpy as np
 
 SILENCE_DBFS = -100.0  # digital silence is called this
 CLIPPING = 0.999
+_SURELY_BELOW = 0.99  # rounding is smaller than the difference
 
 
 def level_dbfs(samples: np.ndarray) -> float:
@@ -16,9 +17,11 @@ def level_dbfs(samples: np.ndarray) -> float:
 
 def clipped(samples: np.ndarray, offset: float = 0.0) -> int:
     """Return how many samples are at full scale, as they were captured: before this offset was taken away."""
+    if math.sqrt(samples.dot(samples)) + abs(offset) < _SURELY_BELOW:  # no sample is louder than all of them together
+        return 0
     if offset:
         samples = samples + np.float32(offset)
     magnitudes = np.abs(samples)
-    if magnitudes[magnitudes.argmax()] < CLIPPING:  # nearly always, and in half the time; max() goes through Python
+    if magnitudes[magnitudes.argmax()] < CLIPPING:  # in half the time of counting; max() goes through Python
         return 0
     return int(np.count_nonzero(magnitudes >= CLIPPING))
