@@ -1,8 +1,9 @@
 """The spectrum's shape against librosa's mel bands and numpy's own fits."""
 
+from functools import cache
+
 import librosa
 import numpy as np
-from scipy.stats import gmean
 
 from edge.features.mfcc import MfccSpec
 from edge.features.spectrum import NAMES
@@ -12,54 +13,68 @@ from tests.support.sounds import chirp
 SPEC = MfccSpec()
 FIRST = SPEC.coefficients + DESCRIPTORS.index(NAMES[0])
 SOUND = chirp(seconds=2.0, seed=7)
-POWER = np.abs(librosa.stft(SOUND, n_fft=512, hop_length=320, center=False)).T.astype(np.float64) ** 2
-BANDS = np.maximum(POWER @ librosa.filters.mel(sr=16_000, n_fft=512, n_mels=40).T, 1e-10)
-EDGES_HZ = librosa.mel_frequencies(42, fmin=0, fmax=8_000)
-HZ, WIDTHS_HZ = EDGES_HZ[1:-1], (EDGES_HZ[2:] - EDGES_HZ[:-2]) / 2
+
+
+@cache  # by whoever runs a test of these: all of librosa and numba come with it, into each process that collects them
+def power() -> np.ndarray:
+    return np.abs(librosa.stft(SOUND, n_fft=512, hop_length=320, center=False)).T.astype(np.float64) ** 2
+
+
+def bands() -> np.ndarray:
+    return np.maximum(power() @ librosa.filters.mel(sr=16_000, n_fft=512, n_mels=40).T, 1e-10)
+
+
+def centres_and_widths_hz() -> tuple[np.ndarray, np.ndarray]:
+    edges_hz = librosa.mel_frequencies(42, fmin=0, fmax=8_000)
+    return edges_hz[1:-1], (edges_hz[2:] - edges_hz[:-2]) / 2
 
 
 def shape(name: str, sound: np.ndarray = SOUND) -> np.ndarray:
     return voice_frames(sound, SPEC)[:, FIRST + NAMES.index(name)]
 
 
-def decibels(power: np.ndarray) -> np.ndarray:
-    return 10 * np.log10(power)
+def decibels(of: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(of)
 
 
 def within(low_hz: float, high_hz: float) -> np.ndarray:
-    return (low_hz <= HZ) & (high_hz > HZ)
+    hz, _ = centres_and_widths_hz()
+    return (low_hz <= hz) & (high_hz > hz)
 
 
 def test_ratios_of_bands():
-    whole = BANDS * WIDTHS_HZ
+    whole = bands() * centres_and_widths_hz()[1]
     low, high = whole[:, within(50, 1_000)].sum(axis=1), whole[:, within(1_000, 5_000)].sum(axis=1)
     np.testing.assert_allclose(shape("alpha_ratio"), decibels(low / high), atol=1e-2)
     np.testing.assert_allclose(shape("level"), decibels(np.maximum(low, high)), atol=1e-2)
-    low, high = BANDS[:, within(0, 2_000)].max(axis=1), BANDS[:, within(2_000, 5_000)].max(axis=1)
+    low, high = bands()[:, within(0, 2_000)].max(axis=1), bands()[:, within(2_000, 5_000)].max(axis=1)
     np.testing.assert_allclose(shape("hammarberg"), decibels(low / high), atol=1e-2)
 
 
 def test_bands_say_what_the_spectrum_says():
     """Of the ratio of 50 Hz to 1 kHz and 1 to 5 kHz, by librosa's lines of 31 Hz."""
     lines = librosa.fft_frequencies(sr=16_000, n_fft=512)
-    low, high = (POWER[:, (lines >= a) & (lines < b)].sum(axis=1) for a, b in ((50, 1_000), (1_000, 5_000)))
+    low, high = (power()[:, (lines >= a) & (lines < b)].sum(axis=1) for a, b in ((50, 1_000), (1_000, 5_000)))
     assert np.corrcoef(shape("alpha_ratio"), decibels(low / high))[0, 1] > 0.98
 
 
 def test_slopes_are_least_squares():
+    hz, _ = centres_and_widths_hz()
     for name, low, high in (("slope_low", 50, 500), ("slope_middle", 500, 1_500), ("slope_high", 1_500, 5_000)):
-        bands = (low <= HZ) & (high >= HZ)
-        wanted = np.polyfit(HZ[bands] / 1_000, decibels(BANDS[:, bands]).T, 1)[0]
+        those = (low <= hz) & (high >= hz)
+        wanted = np.polyfit(hz[those] / 1_000, decibels(bands()[:, those]).T, 1)[0]
         np.testing.assert_allclose(shape(name), wanted, atol=2e-2, err_msg=name)
 
 
 def test_flux_is_the_change_of_the_magnitudes_shares():
-    share = np.sqrt(BANDS) / np.sqrt(BANDS).sum(axis=1, keepdims=True)
+    share = np.sqrt(bands()) / np.sqrt(bands()).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(shape("flux")[1:], np.linalg.norm(np.diff(share, axis=0), axis=1), atol=1e-4)
 
 
 def test_flatness_is_the_geometric_over_the_arithmetic_mean_of_the_bands():
-    np.testing.assert_allclose(shape("flatness"), decibels(gmean(BANDS, axis=1) / BANDS.mean(axis=1)), atol=1e-2)
+    from scipy.stats import gmean
+
+    np.testing.assert_allclose(shape("flatness"), decibels(gmean(bands(), axis=1) / bands().mean(axis=1)), atol=1e-2)
 
 
 def test_a_louder_sound_has_the_same_shape():
