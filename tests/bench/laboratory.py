@@ -11,7 +11,6 @@ Sizes that were measured before stay in the report.
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
+from tests.bench.growth import power
 from tests.support.sounds import ROOT
 from train.config import LABELS, TrainConfig
 from train.data.clip import Clip
@@ -187,10 +187,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         cells = [f"{_figure(one, name):.{digits}f}" for name, (_, _, digits) in FIGURES.items()]
         rows.append([f"{int(count):,}", str(one["store_files"]), f"{one['store_gb']:.2f}", *cells])
     for (few, one), (many, other) in pairwise(found.items()):
-        grown = [
-            f"n^{math.log(_figure(other, name) / _figure(one, name)) / math.log(int(many) / int(few)):.2f}"
-            for name in FIGURES
-        ]
+        grown = [power(int(few), int(many), _figure(one, name), _figure(other, name)) for name in FIGURES]
         rows.append([f"{int(few):,} to {int(many):,}", "", "", *grown])
     return markdown(["clips", "files of the store", "GB", *FIGURES], rows)
 

@@ -20,7 +20,7 @@ import numpy as np
 from tests.support.memory import peak_mb
 
 RATE_HZ = 16_000
-BLOCK = 1_280
+BLOCK, BLOCK_MS = 1_280, 80
 GRAPHS = Path("runs/bench")
 
 Hear = Callable[[np.ndarray], None]
@@ -53,6 +53,38 @@ def roomtone(*, lessons: int = 0) -> AbstractContextManager[Hear]:
 
     def hear(samples: np.ndarray) -> None:
         for block in timed_blocks([samples], started_at=0.0):
+            pipeline.process(block)
+
+    return nullcontext(hear)
+
+
+def roomtone_in(block_ms: int, answer_ms: int) -> AbstractContextManager[Hear]:
+    """All of it in blocks of another length, a multiple of 80 ms, of the same recording; and answers as far apart."""
+    from edge.sound import blocks
+
+    times = block_ms // BLOCK_MS  # before anything else is imported that takes the length of a block from there
+    blocks.BLOCK_SAMPLES, blocks.BLOCK_S = times * blocks.BLOCK_SAMPLES, times * blocks.BLOCK_S
+    blocks.reblock.__defaults__ = (blocks.BLOCK_SAMPLES,)
+    from msgspec.structs import replace
+
+    from edge.hearing.gate import NetworkGate
+    from edge.hearing.pipeline import Pipeline
+    from edge.model import utterance
+    from edge.model.artifact import DEFAULT_MODEL, SPEECH_MODEL, read_artifact
+    from edge.model.graph import load_model
+
+    utterance.ANSWER_BLOCKS = answer_ms // block_ms
+    models = []
+    for path in (DEFAULT_MODEL, SPEECH_MODEL):
+        artifact = read_artifact(path)
+        features = replace(artifact.manifest.features, block_frames=times * artifact.manifest.features.block_frames)
+        manifest = replace(artifact.manifest, features=features)
+        models.append((load_model(artifact.graph, manifest), manifest))
+    (model, manifest), (speech, _) = models
+    pipeline = Pipeline(model, manifest, speech_gate=NetworkGate(speech))
+
+    def hear(samples: np.ndarray) -> None:
+        for block in blocks.timed_blocks([samples], started_at=0.0):
             pipeline.process(block)
 
     return nullcontext(hear)
@@ -258,13 +290,20 @@ PEERS = {
     "MFCC: kaldi-native-fbank": Peer(kaldi_mfcc, "online, by block"),
     "MFCC: librosa": Peer(librosa_per_hop, "librosa.feature.mfcc, by frame"),
 }
+# Of blocks.py: ms of a block, and from one answer to the next.
+SIZES = {
+    f"{block_ms} ms, an answer each {answer_ms} ms": (block_ms, answer_ms)
+    for answer_ms in (80, 160, 320, 640, 1_280)
+    for block_ms in sorted({BLOCK_MS, answer_ms})
+}
 
 
 def main() -> None:
     name, path = sys.argv[1:]
+    get_ready = partial(roomtone_in, *SIZES[name]) if name in SIZES else PEERS[name].get_ready
     samples = np.load(path)
     began_s = time.monotonic()
-    with PEERS[name].get_ready() as hear:
+    with get_ready() as hear:
         hear(samples[: 4 * RATE_HZ])
         first_s = time.monotonic() - began_s
         os.getppid()  # by which whoever counts instructions (guard.py) sees where the sound begins, and ends
