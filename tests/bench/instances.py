@@ -23,6 +23,7 @@ from tests.bench.cost import sounds
 from tests.bench.peers import RATE_HZ
 from tests.support.broker import Broker
 from tests.support.daemon import Daemon
+from tests.support.memory import cpu_s
 from tests.support.sounds import ROOT, to_int16
 
 REPORT = Path(__file__).parent / "reports" / "instances.json"
@@ -37,7 +38,6 @@ while True:
     due_s += 0.1
     time.sleep(max(0.0, due_s - time.monotonic()))
 """
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure(count: int, seconds: float, core: int, environment: dict[str, str]) -> dict:
@@ -65,9 +65,9 @@ def measure(count: int, seconds: float, core: int, environment: dict[str, str]) 
                 daemon.wait_for_status("^(?!microphone)")
             time.sleep(SETTLED_S)
             pairs = [(daemon.process.pid, _capture(daemon.process.pid)) for daemon in daemons]
-            before = [_cpu_s(*pair) for pair in pairs]
+            before = [cpu_s(*pair) for pair in pairs]
             time.sleep(seconds)
-            after = [_cpu_s(*pair) for pair in pairs]
+            after = [cpu_s(*pair) for pair in pairs]
             used = [(now - then) / seconds for now, then in zip(after, before, strict=True)]
             memory = [_memory_mb(*pair) for pair in pairs]
         return {
@@ -85,11 +85,6 @@ def _capture(sensor: int) -> int:
     """Return the process that captures for a sensor."""
     (child,) = Path(f"/proc/{sensor}/task/{sensor}/children").read_text().split()
     return int(child)
-
-
-def _cpu_s(*processes: int) -> float:
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in processes]
-    return sum(int(field[11]) + int(field[12]) for field in fields) / _TICKS
 
 
 def _memory_mb(*processes: int) -> dict[str, float]:
