@@ -1,6 +1,6 @@
 # roomtone: one line per verb. Each installs what it needs first (deploy/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run test check train train-speech train-default train-open train-frames unheard yardsticks strangers taught compare convert bench \
+.PHONY: help setup setup-dev demo run test check train train-speech train-default train-open train-frames unheard yardsticks strangers taught compare convert bench growth \
   mutants deploy bundle image sd-image lock ears ears-everybody soak fleet \
   test-systemd test-install test-instances test-make-deploy test-arm64 test-image test-homeassistant test-updates test-monitoring test-brokers test-addon test-sd-image test-wheel test-rolling
 SHELL := bash
@@ -86,11 +86,15 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 convert: $(DEV)  ## turn a training run into an artifact RUN=runs/NAME [OUT=file]; without RUN: config.yaml's set
 	@$(PYTHON_DEV) -m convert $(RUN) $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (20 minutes) [ARGS=--rounds 1] [ARM64=bundle]
+bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (20 minutes) [ARGS=--rounds 1] [OUT=folder] [ARM64=bundle]
 	@$(PYTHON_DEV) -m pytest tests/bench/promptness.py
-	@$(PYTHON_DEV) -m tests.bench.cost $(ARGS)
-	@$(PYTHON_DEV) -m tests.bench.daemons
+	@$(PYTHON_DEV) -m tests.bench.cost $(if $(OUT),--out $(OUT)) $(ARGS)
+	@$(PYTHON_DEV) -m tests.bench.daemons $(if $(OUT),--out $(OUT))
 	@$(PYTHON_DEV) -m tests.bench.guard $(if $(ARM64),--arm64 $(ARM64))
+
+growth: $(DEV)  ## how it grows with blocks, microphones, sensors, clips and hours, into tests/bench/reports (two hours)
+	@for one in blocks "daemons --out tests/bench/reports" "fleet --seconds 40" laboratory "soak --out tests/bench/reports/soak.json"; \
+	do began=$$SECONDS; $(PYTHON_DEV) -m tests.bench.$$one; echo "$${one%% *}: $$((SECONDS - began)) s"; done
 
 mutants: $(DEV)  ## whether the tests notice small changes to the code (hours) [ROOM=hearing] [ARGS="--sample 0.2"]
 	@deploy/setup.sh mutants

@@ -65,7 +65,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, sound in sounds(options.seconds).items():
-        files[name] = options.out / f"{name}.npy"
+        files[name] = GRAPHS / f"{name}.npy"
         np.save(files[name], sound)
     seen: dict[str, dict[str, list[dict[str, float]]]] = {peer: {name: [] for name in files} for peer in options.peers}
     for number in range(options.rounds):
@@ -86,6 +86,7 @@ def main() -> int:
     (options.out / "cost.json").write_text(json.dumps(found, indent=1) + "\n")
     draw(found, options.out / "cost.png")
     print(table(found))
+    print(summary(found))
     return 0
 
 
@@ -103,6 +104,24 @@ def table(found: dict) -> str:
     from train.pages.tables import markdown
 
     return markdown(head, rows)
+
+
+def summary(found: dict) -> str:
+    """Return what the figures say, in a sentence; nothing where a peer that it names was not measured."""
+    named = ("roomtone", "roomtone, MQTT", "study", "YAMNet-shaped int8", "floor")
+    if not set(named) <= set(found["peers"]):
+        return ""
+    alone, told, study, yamnet, floor = (
+        {name: 1_000 * one["cpu_per_audio_s"] for name, one in found["peers"][peer]["sounds"].items()} for peer in named
+    )
+    return (
+        f"So roomtone costs {study['speech'] / alone['speech']:.0f} times less than the study's way, "
+        f"{yamnet['speech'] / alone['speech']:.1f} times less than a YAMNet in int8, "
+        f"{alone['speech'] / floor['speech']:.1f} times the floor, and in silence "
+        f"{100 * alone['silence'] / alone['speech']:.0f} % of what it costs on speech. MQTT adds "
+        f"{told['speech'] - alone['speech']:.2f} ms to a second of speech; silence with it is "
+        f"{100 * told['silence'] / told['speech']:.0f} % of speech with it."
+    )
 
 
 def draw(found: dict, path: Path) -> None:
