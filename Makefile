@@ -92,7 +92,7 @@ bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how so
 	@$(PYTHON_DEV) -m tests.bench.daemons $(if $(OUT),--out $(OUT))
 	@$(PYTHON_DEV) -m tests.bench.guard $(if $(ARM64),--arm64 $(ARM64))
 
-growth: $(DEV)  ## how it grows with blocks, microphones, sensors, clips and hours, into tests/bench/reports (two hours)
+growth: $(DEV)  ## how it grows with blocks, microphones, sensors, clips and hours, into tests/bench/reports (hours)
 	@for one in blocks "daemons --out tests/bench/reports" "fleet --seconds 40" laboratory "soak --out tests/bench/reports/soak.json"; \
 	do began=$$SECONDS; $(PYTHON_DEV) -m tests.bench.$$one; echo "$${one%% *}: $$((SECONDS - began)) s"; done
 

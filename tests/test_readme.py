@@ -9,8 +9,18 @@ import pytest
 
 from convert import strangers, taught
 from convert.report.tables import artifact_table
-from tests.bench import everybody_table, guard, history, instances, laboratory, sensitivity
-from tests.bench.cost import table
+from tests.bench import (
+    blocks,
+    daemons,
+    everybody_table,
+    guard,
+    history,
+    instances,
+    laboratory,
+    sensitivity,
+    soak,
+)  # fmt: skip
+from tests.bench.cost import summary, table
 from tests.support.sounds import ROOT
 from tests.test_house import HOUSES
 from train.pages.tables import TABLES
@@ -84,8 +94,17 @@ def test_the_readme_has_the_laboratory_s_table_and_it_holds_what_is_promised():
         assert one["epoch"]["input_share"] < 0.15
 
 
-def test_the_readme_has_the_bench_s_table():
-    assert table(COST) in (ROOT / "tests" / "bench" / "README.md").read_text()
+def test_the_readme_has_the_bench_s_table_and_what_it_says():
+    bench = (ROOT / "tests" / "bench" / "README.md").read_text()
+    assert table(COST) in bench
+    assert summary(COST) in " ".join(bench.split())
+
+
+@pytest.mark.parametrize("bench", [blocks, daemons, soak], ids=lambda bench: bench.REPORT.stem)
+def test_the_readme_has_the_tables_of_growth_and_their_pictures(bench):
+    sign = (ROOT / "tests" / "bench" / "README.md").read_text()
+    assert bench.table(json.loads(bench.REPORT.read_text())) in sign
+    assert f"(reports/{bench.REPORT.stem}.png)" in sign
 
 
 def test_the_readme_has_the_bench_s_table_of_sensitivity_and_more_is_more():

@@ -43,10 +43,10 @@ def measure() -> Found:
 def lines(found: Found) -> dict[str, dict[float, float]]:
     """Return millions of instructions by ms: of what lies between answers, and of blocks."""
     return {
-        f"blocks of {BLOCK_MS} ms, an answer each": {
+        f"answers so far apart, in blocks of {BLOCK_MS} ms": {
             one["answer_ms"]: one["millions"] for one in found if one["block_ms"] == BLOCK_MS
         },
-        "blocks of, and an answer each": {
+        "blocks so long, each answered": {
             one["block_ms"]: one["millions"] for one in found if one["block_ms"] == one["answer_ms"]
         },
     }

@@ -36,14 +36,18 @@ from train.pages.tables import markdown
 REPORT = ROOT / "tests" / "bench" / "reports" / "daemons.json"
 MOST_LATE_MS = 100.0  # that 64 of them may be at the 99th percentile
 SETTLED_S = 2.0
-LAST_S = 1.0  # before the first of them ends, their memory is read
+STARTING_S = 30.0, 2.0  # that all of them, and each, may take to start while the first already hear
 
 
 def run_together(count: int, seconds: float, cores: set[int]) -> dict:
-    """Run `count` daemons for `seconds` of speech each, on these cores, and return what was seen of them."""
+    """Run `count` daemons on speech, on these cores, and return what was seen of them in `seconds` after all started.
+
+    Raises RuntimeError if one ended meanwhile.
+    """
     with tempfile.TemporaryDirectory(prefix="roomtone-bench-") as name, Broker(Path(name) / "broker") as broker:
         folder = Path(name)
-        speech = sounds(seconds)["speech"]
+        together_s, each_s = STARTING_S
+        speech = sounds(together_s + count * each_s + seconds)["speech"]
         arrivals: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
         def note(client, data, message: paho.MQTTMessage) -> None:
@@ -61,15 +65,18 @@ def run_together(count: int, seconds: float, cores: set[int]) -> dict:
                 stack.enter_context(_daemon(folder, number, broker.port, np.roll(speech, -number * RATE_HZ), cores))
                 for number in range(count)
             ]
-            wait_until(lambda: len(arrivals) == count, lambda: f"{len(arrivals)} of {count} have said something")
+            wait_until(
+                lambda: len(arrivals) == count, lambda: f"{len(arrivals)} of {count} have said something",
+                patience_s=together_s + count * each_s,
+            )  # fmt: skip
             time.sleep(SETTLED_S)
             pids = [daemon.process.pid for daemon in daemons]
             settled_s, worked_s = time.time(), cpu_s(*pids)
-            time.sleep(max(0.0, daemons[0].began_at + seconds - LAST_S - time.time()))
+            time.sleep(seconds)
+            if ended := [daemon.log for daemon in daemons if daemon.process.poll() is not None]:
+                raise RuntimeError(f"{len(ended)} of {count} ended early: {ended[0]}")
             worked_s, measured_s = cpu_s(*pids) - worked_s, time.time() - settled_s
             peaks = [peak_mb(pid) for pid in pids]
-            for daemon in daemons:
-                daemon.finish()
         observer.disconnect()
         observer.loop_stop()
         # The recording's clock begins before the model is loaded: its first blocks are late for that alone.
@@ -127,7 +134,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description="Measure the daemon's start, latency and memory, alone and in a crowd."
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="of speech for each (60)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="measured, with each number (60)")
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 4, 16, 64], help="daemons together (1 4 16 64)")
     parser.add_argument("--out", type=Path, default=GRAPHS, help=f"a folder for {REPORT.name} and its picture")
     options = parser.parse_args()

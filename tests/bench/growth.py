@@ -46,7 +46,7 @@ def draw(path: Path, across: str, places: Sequence[float], panels: Sequence[Pane
             axes.minorticks_off()
         axes.set_yscale("log" if panel.logarithmic else "linear")
         if not panel.logarithmic:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.2 * max(max(values) for values in panel.lines.values()))  # with room for the legend
         axes.set(xlabel=across, ylabel=panel.unit)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

@@ -42,7 +42,7 @@ SILENCE_S = (1, 60)
 CLIPS_TOGETHER = (1, 8)
 SPEECH_SHARE, AMBIENCE_SHARE = 0.5, 0.25  # of the choices; the rest is digital silence or a quiet room's noise
 CLOCK = ("event_id", "ts", "seq", "late")
-TABLE_HOURS = (1, 2, 6, 12, 18, 24)
+TABLE_HOURS = (1, 2, 4, 8, 16, 24)
 _PAGE_BYTES = 4_096
 _SAMPLE_BYTES = 4
 
