@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -33,10 +34,20 @@ def fitted(lab, job, name: str, report=None) -> runs.Run:
     return fit(job, clips, config, SPEC, folder=folder / name, report=report)
 
 
+@pytest.fixture(scope="module")
+def plain(lab):
+    """Networks by their name, trained by `plain_job`, each once."""
+    return cache(lambda name: fitted(lab, plain_job(lab, name), f"plain-{name}"))
+
+
+def plain_job(lab, name: str, **recipe):
+    return tiny_job(name, lab[2], lab[1], normalization="running", **recipe)
+
+
 @pytest.mark.parametrize("name", registry.NAMES)
-def test_every_network_trains_two_epochs(lab, name):
+def test_every_network_trains_two_epochs(lab, plain, name):
     _, config, clips = lab
-    run = fitted(lab, tiny_job(name, clips, config, normalization="running"), f"two-{name}")
+    run = plain(name)
     loss = run.record.curves["loss"]
     assert loss[1] < loss[0]
     assert run.record.epochs == run.record.chosen_epoch == 2
@@ -123,22 +134,20 @@ def test_a_fold_of_many_speakers_has_a_name_that_a_file_system_takes():
     assert first.startswith("ann-unheard-crema-d-1001-1002")
 
 
-def test_unrolled_for_training_it_is_the_same_network(lab, monkeypatch):
+def test_unrolled_for_training_it_is_the_same_network(lab, plain, monkeypatch):
     from train.fitting import fit as training
 
-    job = tiny_job("rnn", lab[2], lab[1])
-    looped = fitted(lab, job, "looped")
+    looped = plain("rnn")
     monkeypatch.setattr(training, "UNROLL_FROM_STEPS", 1)
-    unrolled = fitted(lab, job, "unrolled")
+    unrolled = fitted(lab, plain_job(lab, "rnn"), "unrolled")
     np.testing.assert_allclose(unrolled.logits("test"), looped.logits("test"), atol=2e-3)
     assert not any(getattr(layer, "unroll", False) for layer in unrolled.model.layers)
 
 
-def test_trained_in_16_bits_it_is_a_network_of_32(lab):
-    job = tiny_job("causal_cnn", lab[2], lab[1], precision="mixed_bfloat16")
-    run = fitted(lab, job, "bfloat16")
+def test_trained_in_16_bits_it_is_a_network_of_32(lab, plain):
+    run = fitted(lab, plain_job(lab, "causal_cnn", precision="mixed_bfloat16"), "bfloat16")
     assert {layer.dtype_policy.name for layer in run.model.layers} == {"float32"}
-    whole = fitted(lab, tiny_job("causal_cnn", lab[2], lab[1]), "float32")
+    whole = plain("causal_cnn")
     assert run.record.curves["loss"] != whole.record.curves["loss"]
     np.testing.assert_allclose(run.logits("test"), whole.logits("test"), atol=0.2)
 
@@ -159,14 +168,12 @@ def test_first_weights_depend_on_the_seed_alone(lab):
         assert not np.array_equal(weights(name, 0), weights(name, 1))
 
 
-def test_the_saved_network_gives_the_saved_logits(lab):
+def test_the_saved_network_gives_the_saved_logits(lab, plain):
     from train.data.features import Cache, utterance_frames
     from train.data.windows import windows_of
 
-    folder, config, clips = lab
-    fitted(lab, tiny_job("cnn", clips, config), "saved")
-    run = runs.load_run(folder / "saved")
-    frames = utterance_frames(run.clips("test"), SPEC, Cache(config.cache))
+    run = runs.load_run(plain("cnn").folder)
+    frames = utterance_frames(run.clips("test"), SPEC, Cache(lab[1].cache))
     windows = windows_of(frames, run.record.normalization, run.record.window_frames)
     assert np.allclose(run.model.predict(windows, verbose=0), run.logits("test"), atol=1e-5)
 
@@ -210,10 +217,8 @@ def test_the_chosen_epoch_is_the_best_on_validation(lab):
     assert run.record.metrics["validation"]["uar"] == pytest.approx(max(curve), abs=1e-6)
 
 
-def test_contrast_counts_in_the_loss_alone(lab):
-    _, config, clips = lab
-    with_it = fitted(lab, tiny_job("causal_cnn", clips, config, contrast=0.5), "contrast")
-    without = fitted(lab, tiny_job("causal_cnn", clips, config), "no-contrast")
+def test_contrast_counts_in_the_loss_alone(lab, plain):
+    with_it, without = fitted(lab, plain_job(lab, "causal_cnn", contrast=0.5), "contrast"), plain("causal_cnn")
     assert with_it.record.curves["loss"][0] > without.record.curves["loss"][0] + 0.5
     assert with_it.record.curves["loss"][0] > with_it.record.curves["cross_entropy"][0] + 0.5
     assert without.record.curves["loss"] == pytest.approx(without.record.curves["cross_entropy"], rel=1e-4)
@@ -223,7 +228,7 @@ def test_contrast_counts_in_the_loss_alone(lab):
     assert with_it.model.output_shape == without.model.output_shape
     assert not np.array_equal(with_it.logits("test"), without.logits("test"))
     with pytest.raises(ConfigError, match="contrast: cnn answers once a clip and cannot use it"):
-        fitted(lab, tiny_job("cnn", clips, config, contrast=0.5), "contrast-cnn")
+        fitted(lab, plain_job(lab, "cnn", contrast=0.5), "contrast-cnn")
 
 
 def test_contrast_by_hand():
@@ -242,18 +247,16 @@ def test_contrast_by_hand():
         assert found == pytest.approx(np.mean(terms) if terms else 0.0, rel=1e-4)
 
 
-def test_another_training_s_folder_is_refused(lab):
-    _, config, clips = lab
-    fitted(lab, tiny_job("ann", clips, config), "taken")
+def test_another_training_s_folder_is_refused(lab, plain):
+    taken = plain("ann").folder.name
     with pytest.raises(ConfigError, match="holds a training of other settings"):
-        fitted(lab, tiny_job("ann", clips, config, batch_size=8), "taken")
+        fitted(lab, plain_job(lab, "ann", batch_size=8), taken)
 
 
-def test_an_epoch_s_curves_are_in_the_tensorboard_log(lab):
+def test_an_epoch_s_curves_are_in_the_tensorboard_log(plain):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, config, clips = lab
-    run = fitted(lab, tiny_job("ann", clips, config), "logged")
+    run = plain("ann")
     log = EventAccumulator(str(run.folder / "tensorboard")).Reload()
     tags = log.Tags()["tensors"]
     assert {"loss", "accuracy", "cross_entropy", "val_cross_entropy", "val_uar"} <= set(tags)
