@@ -54,12 +54,17 @@ def trained(lab, name: str, tell=silent):
     return train_rooms(job, clips, heard, config.labels, SPEC, folder=folder / name, tell=tell)
 
 
-def test_stopped_and_resumed_it_is_the_same_network(lab):
+@pytest.fixture(scope="module")
+def whole(lab):
+    """A finished training, for all tests that ask for one."""
+    return trained(lab, "whole")
+
+
+def test_stopped_and_resumed_it_is_the_same_network(lab, whole):
     def stop(done: int, total: int, note: str) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
-    whole = trained(lab, "whole")
     with pytest.raises(KeyboardInterrupt):
         trained(lab, "parts", stop)
     parts = trained(lab, "parts")
@@ -68,8 +73,8 @@ def test_stopped_and_resumed_it_is_the_same_network(lab):
         np.testing.assert_array_equal(one, other)
 
 
-def test_it_learns_and_says_how_its_inputs_are_made(lab):
-    record = trained(lab, "whole").record
+def test_it_learns_and_says_how_its_inputs_are_made(whole):
+    record = whole.record
     assert record.curves["loss"][-1] < record.curves["loss"][0]
     assert record.functionals == names(SPEC)
     assert len(record.baseline.mean) == len(record.functionals)
@@ -77,12 +82,11 @@ def test_it_learns_and_says_how_its_inputs_are_made(lab):
     assert record.metrics["test"]["uar"] > 1.5 / 7  # another speaker of the made-up corpus
 
 
-def test_a_folder_of_another_training_is_refused(lab):
-    folder, config, job, clips, heard = lab
-    trained(lab, "whole")
+def test_a_folder_of_another_training_is_refused(lab, whole):
+    _, config, job, clips, heard = lab
     other = Job(**{field: getattr(job, field) for field in job.__struct_fields__} | {"seed": 1})
     with pytest.raises(ConfigError, match="other settings or data"):
-        train_rooms(other, clips, heard, config.labels, SPEC, folder=folder / "whole", tell=silent)
+        train_rooms(other, clips, heard, config.labels, SPEC, folder=whole.folder, tell=silent)
 
 
 def voices_of_two_kinds(rows: int) -> np.ndarray:
@@ -133,26 +137,25 @@ def test_the_networks_together_say_the_mean_of_what_they_say():
     )
 
 
-def test_it_becomes_an_artifact_that_hears_against_a_room(lab, tmp_path):
+def test_it_becomes_an_artifact_that_hears_against_a_room(whole, tmp_path):
     """Converted to int8, verified against Keras on the test side's rooms, and asked as the sensor asks."""
     from convert.config import ConvertConfig, Gates
     from convert.make import make
 
-    run = trained(lab, "whole")
     config = ConvertConfig(second_runtime=None, gates={"any": Gates(agreement=0.9, accuracy_loss=0.1, recall_loss=1)})
     out = tmp_path / "rooms.tflite"
-    result = make(run, precision="int8", form="utterance", out=out, config=config, cache=Cache(tmp_path))
+    result = make(whole, precision="int8", form="utterance", out=out, config=config, cache=Cache(tmp_path))
     assert result.path == str(out), result.verification.failures
     assert result.verification.devices[0].probs_difference < 0.1
     artifact, model = load(out)
-    with np.load(run.folder / ROOMS) as file:
+    with np.load(whole.folder / ROOMS) as file:
         given = file["test"][0]
-    expected = run.model.predict(given[None], verbose=0)[0]
+    expected = whole.model.predict(given[None], verbose=0)[0]
     assert np.argmax(model.answer(given)) == np.argmax(expected)
-    assert artifact.manifest.baseline == run.record.baseline
+    assert artifact.manifest.baseline == whole.record.baseline
     assert Baseline(artifact.manifest.baseline).against(np.zeros(len(names(SPEC)), np.float32)).shape == given.shape
     with pytest.raises(ArtifactError, match="has the utterance form, not step"):
-        make(run, precision="int8", form="step", out=out, config=config, cache=Cache(tmp_path))
+        make(whole, precision="int8", form="step", out=out, config=config, cache=Cache(tmp_path))
 
 
 @pytest.mark.slow
