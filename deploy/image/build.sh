@@ -10,6 +10,8 @@
 # suite's version for its byte code, but neither emulation nor root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=deploy/unpack.sh
+. deploy/unpack.sh
 
 suite=bookworm arch=amd64 out=dist bundle='' kind=image
 usage="usage: deploy/image/build.sh [--addon] [--suite bookworm|trixie] [--arch amd64|arm64] [--out FOLDER] [--bundle FILE]"
@@ -29,17 +31,9 @@ command -v umoci >/dev/null || stop "no umoci here: install umoci (Debian's name
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-if [ -z "$bundle" ]; then
-  deploy/bundle.sh --suite "$suite" --arch "$arch" --also $kind --out "$work"
-  bundle=$(echo "$work"/roomtone-*.tar)
-fi
-mkdir "$work/bundle" "$work/root"
-tar -xf "$bundle" -C "$work/bundle" --strip-components=1
-name=$(basename "$bundle" .tar)
-arch=${name##*-}
-version=$(cat "$work/bundle/VERSION")
-epoch=$(cat "$work/bundle/EPOCH")
-case $(cat "$work/bundle/SUITE") in
+unpack_bundle "$work" "$bundle" --suite "$suite" --arch "$arch" --also $kind
+mkdir "$work/root"
+case $suite in
   bookworm) python=3.11 ;;
   trixie) python=3.13 ;;
 esac
@@ -49,7 +43,7 @@ case $arch in
 esac
 title=roomtone
 [ $kind = image ] || title=roomtone-addon name=roomtone-addon-${name#roomtone-}
-command -v "python$python" >/dev/null || stop "no python$python here, which makes the byte code for $(cat "$work/bundle/SUITE")"
+command -v "python$python" >/dev/null || stop "no python$python here, which makes the byte code for $suite"
 root=$work/root
 
 # --- Debian's packages, unpacked: nothing of them runs -----------------------------------------------------------------------

@@ -11,6 +11,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
+# shellcheck source=deploy/unpack.sh
+. deploy/unpack.sh
 
 suite=bookworm out=dist bundle=''
 usage="usage: deploy/sdcard/build.sh [--suite bookworm|trixie] [--out FOLDER] [--bundle FILE]"
@@ -32,17 +34,11 @@ done
 
 work=$(mktemp -d /var/tmp/roomtone-sdcard-XXXXXX)
 trap 'rm -rf "$work"' EXIT
-if [ -z "$bundle" ]; then
-  deploy/bundle.sh --suite "$suite" --arch arm64 --out "$work"
-  bundle=$(echo "$work"/roomtone-*.tar)
-fi
-mkdir -p "$work"/{bundle,genimage,card/{root,fat,state/{roomtone,timesync}}}
-tar -xf "$bundle" -C "$work/bundle" --strip-components=1
-[[ $bundle == *-arm64.tar ]] || { echo "sdcard: $bundle: a card wants a bundle for arm64" >&2; exit 65; }
-name=$(basename "$bundle" -arm64.tar)-sdcard
-suite=$(cat "$work/bundle/SUITE")
-SOURCE_DATE_EPOCH=$(cat "$work/bundle/EPOCH")
-export SOURCE_DATE_EPOCH
+unpack_bundle "$work" "$bundle" --suite "$suite" --arch arm64
+[ "$arch" = arm64 ] || { echo "sdcard: $bundle: a card wants a bundle for arm64" >&2; exit 65; }
+name=${name%-arm64}-sdcard
+export SOURCE_DATE_EPOCH=$epoch
+mkdir -p "$work"/{genimage,card/{root,fat,state/{roomtone,timesync}}}
 root=$work/card/root fat=$work/card/fat
 
 # --- Debian, and roomtone by its installer ------------------------------------------------------------------------------
@@ -60,6 +56,7 @@ mirror=$(apt-get indextargets --format "\$(REPO_URI)" | sed -nE 's#/debian/?$##p
 export QEMU_CPU=cortex-a72
 mmdebstrap --quiet --mode=root --architectures=arm64 --variant=minbase --components=main,non-free-firmware \
   --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+  --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   --include="$(IFS=,; echo "${packages[*]}")" --setup-hook='mkdir -p "$1/boot/firmware"' \
   --setup-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"' \
   --setup-hook='echo MODULES=list >"$1/etc/initramfs-tools/conf.d/card"' \
@@ -125,13 +122,15 @@ systemctl --quiet --root="$root" enable roomtone roomtone-card systemd-networkd 
   avahi-daemon
 # Nothing renews itself, nobody can log in, and what would write to the system has nothing to write to.
 systemctl --quiet --root="$root" mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
-  getty@.service serial-getty@.service systemd-logind.service mosquitto.service wpa_supplicant.service \
-  systemd-random-seed.service systemd-machine-id-commit.service
+  getty@.service serial-getty@.service systemd-logind.service systemd-user-sessions.service mosquitto.service wpa_supplicant.service \
+  systemd-random-seed.service systemd-machine-id-commit.service systemd-rfkill.socket systemd-rfkill.service systemd-pstore.service \
+  systemd-update-utmp.service systemd-update-utmp-runlevel.service e2scrub_reap.service systemd-binfmt.service
 
 # --- the FAT partition ----------------------------------------------------------------------------------------------------
 
 cp -rL "$root/boot/firmware/." "$fat/"
-rm -rf "$root"/boot/firmware/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/etc/dpkg/dpkg.cfg.d/99mmdebstrap
+rm -rf "$root"/boot/{firmware/*,vmlinuz-*,initrd.img-*} "$root"/usr/lib/{raspi-firmware,linux-image-*} # which all are there now
+rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/etc/dpkg/dpkg.cfg.d/99mmdebstrap
 cp "$here"/{roomtone.yaml,wifi.conf} "$work/bundle/config.yaml" "$fat/"
 mkdir "$fat"/{credentials,roomtone}
 echo "console=tty0 console=ttyS1,115200 root=LABEL=roomtone-root ro rootwait fsck.repair=yes net.ifnames=0 panic=10" \
@@ -142,7 +141,7 @@ echo "console=tty0 console=ttyS1,115200 root=LABEL=roomtone-root ro rootwait fsc
 system_mb=$(($(du -sm "$root" | cut -f1) * 115 / 100 + 64))
 cat >"$work/genimage.cfg" <<GENIMAGE
 image fat.vfat {
-  vfat { label = "ROOMTONE" }
+  vfat { label = "ROOMTONE" extraargs = "-F 32" }
   mountpoint = "/fat"
   size = 256M
 }
@@ -157,7 +156,7 @@ image state.ext4 {
   size = 512M
 }
 image card.img {
-  hdimage { }
+  hdimage { align = 4M }
   partition fat { image = "fat.vfat" partition-type = 0x0c bootable = true }
   partition system { image = "system.ext4" partition-type = 0x83 }
   partition state { image = "state.ext4" partition-type = 0x83 }

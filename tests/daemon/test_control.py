@@ -117,10 +117,10 @@ def left_after_s(tmp_path: Path, case: str) -> float:
             if case == "frozen broker":
                 if not any(": connected" in message for message in notified.said):
                     notified.until(": connected")
-                broker._process.send_signal(signal.SIGSTOP)
+                broker.freeze()
             took_s = leaves(process)
             if case == "frozen broker":
-                broker._process.send_signal(signal.SIGCONT)
+                broker.thaw()
     return took_s
 
 

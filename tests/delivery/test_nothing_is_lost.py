@@ -284,13 +284,13 @@ def test_a_publish_that_the_broker_denies_is_said_and_kept(tmp_path):
 def test_a_broker_that_stops_answering_is_said_and_its_events_are_safe(broker, tmp_path):
     with voice(broker.port, tmp_path / "state") as speaker, Subscriber(broker.port) as watcher:
         watcher.wait_for(lambda w: w.on("status"))
-        os.kill(broker._process.pid, signal.SIGSTOP)
+        broker.freeze()
         try:
             speaker.say()
             wait_until(lambda: list((tmp_path / "state").glob("*")))  # on disk after a second
             wait_until(lambda: speaker.link.problem == "no acknowledgement for more than 4 s")
         finally:
-            os.kill(broker._process.pid, signal.SIGCONT)
+            broker.thaw()
         watcher.wait_for(lambda w: all_heard(w, speaker))
         wait_until(lambda: (speaker.link.problem, speaker.link.outbox.depth) == (None, 0))
 

@@ -118,6 +118,13 @@ class Broker:
         """End it as a power cut would (SIGKILL): it keeps what it saved up to a second ago."""
         self._end(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Have it hear and say nothing any more, until it is killed or thawed; to its clients it is still there."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
     def __enter__(self) -> Self:
         self.start()
         return self
