@@ -26,9 +26,9 @@ echo "$name" >"$made/name"
 
 # --- settings, as people's editors leave them: with any line ends -----------------------------------------------------------
 
-# taken FILE TARGET MODE: a file of the FAT partition, without the line ends of Windows.
+# taken FILE TARGET MODE: a file of the FAT partition, without the line ends of Windows where it is text (a model is none).
 taken() {
-  tr -d '\r' <"$1" >"$2.new"
+  if LC_ALL=C grep -Iq . "$1"; then tr -d '\r' <"$1" >"$2.new"; else cp "$1" "$2.new"; fi
   chmod "$3" "$2.new"
   mv "$2.new" "$2"
 }

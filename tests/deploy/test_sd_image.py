@@ -5,7 +5,7 @@ cuts there are (20), ROOMTONE_SD_IMAGE names an image that is there already. Wha
 Wi-Fi, its sound cards) is not tried here.
 """
 
-import bisect
+import base64
 import itertools
 import json
 import os
@@ -15,13 +15,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
-import soxr
 
 from tests.deploy.machine import CACHE, SUITE, require_root
 from tests.deploy.pi import HOST, PI_PATIENCE_S, Card, Pi
@@ -37,11 +34,22 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(4 * 3_600)]
 
 DEMO = ROOT / "edge" / "commands" / "demo.flac"
 WHOLE_EVERY = 5  # one power cut of so many comes after a whole start; the others while it starts, or soon after
-COMMITTED_S = 5.0  # an event is on disk a second after it was sent; an emulated machine takes longer to write it
+COMMITTED_S = 2.0  # an event that nobody takes is to be written a second after it was sent, and writing takes a while
 CUTS = int(os.environ.get("ROOMTONE_POWER_CUTS", "20"))
 SETTINGS = """edge:
   device: {{id: kitchen, name: Kitchen}}
   mqtt: {{host: {host}, port: {port}}}
+"""
+HEARS_PLAYER = "  audio: {command: [python3, /etc/roomtone/player.py]}\n"
+PLAYER = """import base64, itertools, sys, time
+with open("/etc/roomtone/demo.b64") as file:
+    sound = base64.b64decode(file.read())
+began_s = time.monotonic()
+for piece in itertools.count():
+    at = piece * 3200 % (len(sound) // 3200 * 3200)
+    sys.stdout.buffer.write(sound[at : at + 3200])
+    sys.stdout.flush()
+    time.sleep(max(0.0, began_s + 0.1 * (piece + 1) - time.monotonic()))
 """
 
 
@@ -128,19 +136,20 @@ def test_a_wrong_setting_is_said_on_the_screen_and_mended_by_the_card_alone(card
         assert {told.topic for told in watcher.on("status")} == {"roomtone/kitchen/status"}
 
 
-def test_power_cuts_at_any_moment_lose_nothing_that_was_promised(card, broker, microphone, tmp_path):
-    card.write("roomtone.yaml", SETTINGS.format(host=HOST, port=broker.port))
+def test_power_cuts_at_any_moment_lose_nothing_that_was_promised(card, broker, tmp_path):
+    # What it hears goes by its own clock, which is slow where this machine is busy: a real one would not wait.
+    card.write("roomtone/player.py", PLAYER)
+    card.write("roomtone/demo.b64", base64.b64encode(soundfile.read(DEMO, dtype="int16")[0].tobytes()).decode())
+    card.write("roomtone.yaml", SETTINGS.format(host=HOST, port=broker.port) + HEARS_PLAYER)
     seed = random.randrange(10_000)
     rng, start_s, lessons, waiting, waited = random.Random(seed), 0.0, 0, set(), set()
-    starts: list[float] = []
     print(f"{CUTS} power cuts, drawn with {seed}")
-    with Subscriber(broker.port) as watcher, microphone.humming(demo(microphone.rate_hz)):
+    with Subscriber(broker.port) as watcher:
         for cut in range(1, CUTS + 1):
-            starts.append(time.time())
-            with Pi(card, tmp_path, sound=microphone.env) as pi:
+            with Pi(card, tmp_path) as pi:
                 if cut % WHOLE_EVERY == 1:
                     start_s, lessons = as_promised(pi, broker, watcher, waiting, lessons)
-                    after_s = rng.uniform(0.0, 60.0)
+                    after_s = rng.uniform(0.0, 0.4 * start_s)
                     promised = cut_while_the_broker_is_silent(pi, broker, after_s)
                     when = f"{after_s:.0f} s after a lesson (READY=1: {start_s:.0f} s), {len(promised)} not taken"
                 else:
@@ -153,10 +162,9 @@ def test_power_cuts_at_any_moment_lose_nothing_that_was_promised(card, broker, m
             assert promised <= waiting | came(watcher)
             waited |= waiting
             print(f"cut {cut}: {when}; {len(waiting)} wait")
-        starts.append(time.time())
-        with Pi(card, tmp_path, sound=microphone.env) as pi:
+        with Pi(card, tmp_path) as pi:
             start_s, lessons = as_promised(pi, broker, watcher, waiting, lessons)
-    events = require_no_gap(watcher, starts)
+    events = require_no_gap(watcher)
     assert waited or CUTS <= WHOLE_EVERY
     again = len(watcher.on("event")) - len(events)
     print(f"READY=1: {start_s:.0f} s; {len(waited)} events waited, and all came; {lessons} lessons, and all are there")
@@ -166,34 +174,22 @@ def test_power_cuts_at_any_moment_lose_nothing_that_was_promised(card, broker, m
 def cut_while_the_broker_is_silent(pi: Pi, broker: Broker, after_s: float) -> set[str]:
     """Cut the power while nobody acknowledges what it says. Returns the events that it had promised to keep."""
     broker.freeze()
-    end_s, seen_s = time.monotonic() + after_s, {}
-    while (now_s := time.monotonic()) < end_s:
-        for event in pi.events_sent():
-            seen_s.setdefault(event, now_s)
-        time.sleep(0.1)
+    time.sleep(after_s)
     pi.cut()
-    now_s = time.monotonic()
     broker.kill()
     broker.start()
-    return {event for event, at_s in seen_s.items() if now_s - at_s > COMMITTED_S}
+    return {event for event, age_s in pi.events_sent().items() if age_s > COMMITTED_S}
 
 
-def require_no_gap(watcher: Subscriber, starts: list[float]) -> list[dict]:
-    """Return all events that came, each once, in order; each goes on from the one before, unless the power was cut.
-
-    starts: when it was switched on, s since 1970: after a power cut, nobody knows what the last second brought.
-    """
+def require_no_gap(watcher: Subscriber) -> list[dict]:
+    """Return all events that came, each once, in order; each goes on from the one before, or from a start."""
     events = list({event["event_id"]: event for told in watcher.on("event") for event in [told.json]}.values())
     assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
-    for before, after in itertools.pairwise(events):
-        if life(before, starts) == life(after, starts):
-            assert after["previous"] == before["event_type"], (before, after)
+    gaps = [pair for pair in itertools.pairwise(events) if pair[1]["previous"] != pair[0]["event_type"]]
+    # It begins with quiet; what the last second before a power cut brought, nobody knows.
+    assert len(gaps) <= CUTS
+    assert {after["previous"] for _, after in gaps} <= {"quiet"}, gaps
     return events
-
-
-def life(event: dict, starts: list[float]) -> int:
-    """Return the number of the start after which an event was heard."""
-    return bisect.bisect(starts, datetime.fromisoformat(event["ts"]).timestamp())
 
 
 def as_promised(
@@ -228,9 +224,3 @@ def as_promised(
 
 def came(watcher: Subscriber) -> set[str]:
     return {told.json["event_id"] for told in watcher.on("event")}
-
-
-def demo(rate_hz: int) -> np.ndarray:
-    """Return the bundled recording at another rate, int16 (samples,)."""
-    sound, own_hz = soundfile.read(DEMO, dtype="int16")
-    return soxr.resample(sound, own_hz, rate_hz)
