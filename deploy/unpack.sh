@@ -1,5 +1,6 @@
-# shellcheck shell=bash
-# Sourced by what is made of a bundle: image/build.sh and sdcard/build.sh. The caller stands in the repository's first folder.
+#!/usr/bin/env bash
+# Sourced by what is made of a bundle: image/build.sh and sdcard/build.sh.
+set -euo pipefail
 
 # unpack_bundle FOLDER BUNDLE [OPTION...]: unpacks that bundle into FOLDER/bundle. Without one (''), it is made of the last
 # commit, with these options of deploy/bundle.sh. Sets `bundle`, its file, and what it says of itself: `name` (without .tar),

@@ -61,8 +61,10 @@ mmdebstrap --quiet --mode=root --architectures=arm64 --variant=minbase --compone
   --setup-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"' \
   --setup-hook='echo MODULES=list >"$1/etc/initramfs-tools/conf.d/card"' \
   --setup-hook='printf "%s\\n" '"${drivers[*]}"' >"$1/usr/share/initramfs-tools/modules.d/card"' \
+  --essential-hook="'$here/native.sh' lend \"\$1\"" \
   --customize-hook='mkdir "$1/srv/bundle" && cp -r '"$work"'/bundle/. "$1/srv/bundle/"' \
   --customize-hook='chroot "$1" /srv/bundle/deploy/install.sh && rm -r "$1/srv/bundle"' \
+  --customize-hook="'$here/native.sh' take \"\$1\"" \
   "$suite" "$root" "$mirror/debian" "deb $mirror/debian $suite-updates main" "deb $mirror/debian-security $suite-security main"
 
 # --- what makes it a card -------------------------------------------------------------------------------------------------
