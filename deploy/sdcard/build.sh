@@ -44,7 +44,7 @@ root=$work/card/root fat=$work/card/fat
 # --- Debian, and roomtone by its installer ------------------------------------------------------------------------------
 
 packages=(systemd-sysv dbus udev kmod netbase iproute2 systemd-timesyncd systemd-resolved avahi-daemon libnss-mdns
-  wpasupplicant wireless-regdb firmware-brcm80211 initramfs-tools linux-image-arm64 raspi-firmware e2fsprogs zstd tzdata)
+  wpasupplicant wireless-regdb firmware-brcm80211 initramfs-tools linux-image-arm64 raspi-firmware e2fsprogs tzdata)
 # What finds the system: a Pi's card reader, and the disk of the test's machine. The thousands of others that Debian's
 # initrd has take an hour to gather under emulation.
 drivers=(ext4 mmc_block bcm2835 sdhci-iproc bcm2835-dma gpio-regulator gpio-raspberrypi-exp clk-raspberrypi
@@ -59,7 +59,7 @@ mmdebstrap --quiet --mode=root --architectures=arm64 --variant=minbase --compone
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   --include="$(IFS=,; echo "${packages[*]}")" --setup-hook='mkdir -p "$1/boot/firmware"' \
   --setup-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"' \
-  --setup-hook='echo MODULES=list >"$1/etc/initramfs-tools/conf.d/card"' \
+  --setup-hook='printf "%s\\n" MODULES=list COMPRESS=gzip >"$1/etc/initramfs-tools/conf.d/card"' \
   --setup-hook='printf "%s\\n" '"${drivers[*]}"' >"$1/usr/share/initramfs-tools/modules.d/card"' \
   --essential-hook="'$here/native.sh' lend \"\$1\"" \
   --customize-hook='mkdir "$1/srv/bundle" && cp -r '"$work"'/bundle/. "$1/srv/bundle/"' \
