@@ -30,10 +30,11 @@ lend() {
 take() {
   local own library
   [ -e "$root/lent" ] || return 0
-  for own in "$root"/usr/bin/*.own; do mv "$own" "${own%.own}"; done
+  for own in "$root"/usr/bin/*.own; do [ ! -e "$own" ] || mv "$own" "${own%.own}"; done
+  # /lib is /usr/lib: a library may be listed by both names.
   sort -u "$root/lent" | while read -r library; do
-    rm "$root$library"
-    rmdir --ignore-fail-on-non-empty "$root$(dirname "$library")"
+    rm -f "$root$library"
+    [ ! -d "$root$(dirname "$library")" ] || rmdir --ignore-fail-on-non-empty "$root$(dirname "$library")"
   done
   rm "$root/lent"
 }
