@@ -7,6 +7,8 @@ nothing else; that of compose.yaml's containers is podman's, in a network of the
 import csv
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import stat
@@ -53,6 +55,7 @@ CLOSED = [
     "nproc=512:512",
 ]
 BROKER_PORT = 1883
+OWNER = 1000  # a user of this machine, whose the sound server is; the image knows nobody of that number
 LISTENS = "[parec, --raw, --format=s16le, --rate=16000, --channels=1, --latency-msec=80]"
 
 
@@ -170,6 +173,15 @@ def microphone(tmp_path) -> Iterator[VirtualMicrophone]:
     with VirtualMicrophone(tmp_path / "pulse") as made:
         made.open_to_everybody()
         yield made
+
+
+@pytest.fixture
+def desktop() -> Iterator[VirtualMicrophone]:
+    """The sound server of a user of this machine, who alone may use it."""
+    with tempfile.TemporaryDirectory(prefix="roomtone-") as folder:
+        Path(folder).chmod(0o755)
+        with VirtualMicrophone(Path(folder) / "pulse", user=OWNER) as made:
+            yield made
 
 
 def heard_by(microphone: VirtualMicrophone, broker: str, state: Path) -> list[str]:
@@ -322,6 +334,48 @@ def test_it_hears_a_microphone_keeps_its_state_and_ends_in_time(image, broker, m
             assert all(m.json["microphone"] == "off" for m in watcher.on("state")[before:])
 
 
+def as_the_page_says(desktop: VirtualMicrophone) -> list[str]:
+    """Return the options for a user's sound server that stand in the image's README."""
+    line = re.search(r"`(--user \$\(id -u\) .*?)`", (COMPOSED / "README.md").read_text(), re.S)[1].replace("\n", " ")
+    told = {"$(id -u)": str(OWNER), "$XDG_RUNTIME_DIR/pulse": str(desktop.folder)}
+    assert all(name in line for name in told)
+    for name, value in told.items():
+        line = line.replace(name, value)
+    return shlex.split(line)
+
+
+def test_it_hears_a_user_s_sound_server_as_the_page_says_and_finds_it_again(image, broker, desktop):
+    state = "roomtone-test-state"
+    engine("volume", "rm", "--force", state, check=False)
+    options = ["--network", f"container:{broker}", *as_the_page_says(desktop), "-v", f"{state}:/var/lib/roomtone:U",
+               "-e", "ROOMTONE_MQTT__HOST=127.0.0.1", "-e", "ROOMTONE_DEVICE__ID=kitchen"]  # fmt: skip
+    with Beside(broker) as watcher:
+
+        def said_of_it() -> str:
+            return ([m.json["microphone"] for m in watcher.on("state")] or [""])[-1]
+
+        def hears() -> None:
+            before = len(watcher.on("event"))
+            watcher.wait_for(lambda w: said_of_it() == "ok")
+            desktop.play(DEMO)
+            watcher.wait_for(lambda w: {"angry", "fear"} <= {m.json["event_type"] for m in w.on("event")[before:]})
+
+        with container(image, *options, name="roomtone-test-sensor"):
+            hears()
+            desktop.kill()
+            watcher.wait_for(lambda w: said_of_it() != "ok")
+            desktop.start()
+            hears()
+            said(broker, "roomtone/kitchen/listening/set", "OFF")
+            watcher.wait_for(lambda w: said_of_it() == "off")
+        # The state is in the volume, which podman has made theirs.
+        before = len(watcher.on("state"))
+        with container(image, *options, name="roomtone-test-sensor"):
+            watcher.wait_for(lambda w: len(w.on("state")) > before)
+            assert all(m.json["microphone"] == "off" for m in watcher.on("state")[before:])
+    engine("volume", "rm", state)
+
+
 def resident_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1_024
@@ -364,7 +418,7 @@ def test_a_setting_that_is_none_ends_it_in_one_line(image):
 
 class Composed:
     """What compose.yaml describes, brought up by podman-compose while the context lasts: as an owner would, but for the
-    sound, which comes from a sound server, as its comment says, and not from a card."""
+    sound, which comes from a user's sound server, as its comment says, and not from a card."""
 
     PROJECT = "roomtone-test"
 
@@ -372,11 +426,15 @@ class Composed:
         self._folder = folder
         folder.mkdir()
         shutil.copy(COMPOSED / "broker.conf", folder)
-        described = yaml.safe_load((COMPOSED / "compose.yaml").read_text())
+        lines = (COMPOSED / "compose.yaml").read_text()
+        for name in ("ROOMTONE_AUDIO__COMMAND: ", "PULSE_SERVER: "):
+            assert f"# {name}" in lines
+            lines = lines.replace(f"# {name}", name)
+        described = yaml.safe_load(lines)
         kitchen = described["services"]["kitchen"]
         del kitchen["devices"], kitchen["group_add"]
-        kitchen["volumes"].append(f"{microphone.folder}:/pulse")
-        kitchen["environment"] |= {"PULSE_SERVER": "unix:/pulse/native", "ROOMTONE_AUDIO__COMMAND": LISTENS}
+        kitchen["user"] = str(OWNER)
+        kitchen["volumes"] = ["kitchen:/var/lib/roomtone:U", f"{microphone.folder}:/pulse"]
         (folder / "compose.yaml").write_text(yaml.safe_dump(described))
         (folder / ".env").write_text(f"ROOMTONE_IMAGE={image}\n")
         # As ENGINE and CLOSED say it on the command line.
@@ -413,15 +471,15 @@ class Composed:
         return done.stdout + done.stderr
 
 
-def test_what_compose_describes_is_a_sensor_a_page_and_a_history(image, microphone, tmp_path):
-    with own_network(), Composed(image, tmp_path / "composed", microphone) as composed:
+def test_what_compose_describes_is_a_sensor_a_page_and_a_history(image, desktop, tmp_path):
+    with own_network(), Composed(image, tmp_path / "composed", desktop) as composed:
         page = Page(PAGE_PORT)
         wait_until(lambda: page.has("roomtone/kitchen/status", b"online"), composed.log)
         wait_until(lambda: page.has("roomtone/history/recorder", b"online"), composed.log)
         wait_until(lambda: page.of("state", "microphone")[-1:] == ["ok"], composed.log)
         with urllib.request.urlopen(f"http://127.0.0.1:{PAGE_PORT}/", timeout=PATIENCE_S) as answer:
             assert b"<title>roomtone</title>" in answer.read()
-        microphone.play(DEMO)
+        desktop.play(DEMO)
         wait_until(lambda: {"angry", "fear"} <= set(page.of("event", "event_type")), composed.log)
         wait_until(lambda: {"angry", "fear"} <= recorded(composed), composed.log)
         wait_until(lambda: composed.run("kitchen", "health"), composed.log)

@@ -26,14 +26,24 @@ class VirtualMicrophone:
     """A context manager that starts and stops the server.
 
     folder: a directory of its own for socket, configuration and log. rate_hz, channels: the source's.
-    asoundrc: further ALSA configuration, besides the PCM `default`, which is this microphone.
+    asoundrc: further ALSA configuration, besides the PCM `default`, which is this microphone. user: the number of whom
+    it belongs to, as on a desktop: the server runs as they, and lets in nobody else (as root).
     """
 
-    def __init__(self, folder: str | Path, *, rate_hz: int = 16_000, channels: int = 1, asoundrc: str = "") -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        rate_hz: int = 16_000,
+        channels: int = 1,
+        asoundrc: str = "",
+        user: int | None = None,
+    ) -> None:
         require_program("pactl", "pulseaudio-utils")
         self._program = require_program("pulseaudio", "pulseaudio")
         self.folder = Path(folder)
         self.rate_hz, self.channels = rate_hz, channels
+        self._as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         home = self.folder / "home"
         home.mkdir(parents=True)
         self.folder.chmod(0o700)
@@ -53,8 +63,11 @@ class VirtualMicrophone:
             "load-module module-remap-source source_name=microphone master=room.monitor\n"
             "set-default-sink room\n"
             "set-default-source microphone\n"
-            f"load-module module-native-protocol-unix socket={socket} auth-anonymous=1\n"
+            f"load-module module-native-protocol-unix socket={socket} auth-anonymous={int(user is None)}\n"
         )
+        if user is not None:
+            for path in (self.folder, *self.folder.rglob("*")):
+                os.chown(path, user, user)
         self._server: subprocess.Popen | None = None
         self._awake: subprocess.Popen | None = None
 
@@ -74,7 +87,11 @@ class VirtualMicrophone:
         env = {name: value for name, value in self.env.items() if name != "PULSE_SERVER"}
         with (self.folder / "server.log").open("a") as log:
             self._server = subprocess.Popen(
-                [self._program, *arguments, "--use-pid-file=no", "--disallow-exit"], env=env, stdout=log, stderr=log
+                [self._program, *arguments, "--use-pid-file=no", "--disallow-exit"],
+                env=env,
+                stdout=log,
+                stderr=log,
+                **self._as_user,
             )
         wait_until(self._answers, (self.folder / "server.log").read_text)
         # A listener of our own keeps the source running: one that sleeps loses the first two seconds.
@@ -83,6 +100,7 @@ class VirtualMicrophone:
             env=self.env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            **self._as_user,
         )
 
     def _answers(self) -> bool:
@@ -92,7 +110,9 @@ class VirtualMicrophone:
 
     def ask(self, *arguments: str, check: bool = True) -> str | None:
         """Return what `pactl` says; None where it fails and need not be a success."""
-        answer = subprocess.run(["pactl", *arguments], env=self.env, capture_output=True, text=True, timeout=PATIENCE_S)
+        answer = subprocess.run(
+            ["pactl", *arguments], env=self.env, capture_output=True, text=True, timeout=PATIENCE_S, **self._as_user
+        )
         if check:
             answer.check_returncode()
         return answer.stdout if answer.returncode == 0 else None
@@ -106,14 +126,16 @@ class VirtualMicrophone:
         shape = [f"--rate={rate_hz}", f"--channels={channels}", "--format=s16le"]
         subprocess.run(
             ["pacat", "--playback", "--raw", *shape],
-            input=sound.tobytes(), env=self.env, check=True, timeout=PATIENCE_S,
+            input=sound.tobytes(), env=self.env, check=True, timeout=PATIENCE_S, **self._as_user,
         )  # fmt: skip
 
     @contextmanager
     def humming(self, sound: np.ndarray) -> Iterator[None]:
         """Play a sound, int16 (samples,) at the source's rate, over and over without a gap while the context lasts."""
         shape = [f"--rate={self.rate_hz}", "--channels=1", "--format=s16le"]
-        player = subprocess.Popen(["pacat", "--playback", "--raw", *shape], env=self.env, stdin=subprocess.PIPE)
+        player = subprocess.Popen(
+            ["pacat", "--playback", "--raw", *shape], env=self.env, stdin=subprocess.PIPE, **self._as_user
+        )
 
         def pour() -> None:
             with suppress(OSError):  # until it is killed
