@@ -21,13 +21,12 @@ from typing import Self
 import pytest
 
 from tests.support.bundles import seal
-from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.patience import MACHINE_PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
 CACHE = Path(os.environ.get("ROOMTONE_MACHINES", "/var/tmp/roomtone-machines"))
 SUITE = os.environ.get("ROOMTONE_SUITE", "bookworm")
-_BOOT_S = 90.0
 _UP = {"running", "degraded"}
 
 
@@ -159,7 +158,7 @@ class Machine:
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + _BOOT_S
+        deadline = time.monotonic() + MACHINE_PATIENCE_S
         while time.monotonic() < deadline:
             children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
             self._pid = int(children[0]) if children else 0
@@ -167,7 +166,7 @@ class Machine:
                 return
             time.sleep(0.5)
         self.__exit__(None, None, None)
-        raise RuntimeError(f"the machine did not boot within {_BOOT_S:.0f} s")
+        raise RuntimeError(f"the machine did not boot within {MACHINE_PATIENCE_S:.0f} s")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -181,12 +180,12 @@ class Machine:
         for group, _, _ in os.walk(self._group, topdown=False):
             wait_until(lambda: _removed(group))  # noqa: B023
 
-    def run(self, command: str, *, check: bool = True, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the machine, as root."""
         done = subprocess.run(
             ["nsenter", "-t", str(self._pid), "-m", "-u", "-i", "-p", "-C", "-r", "-w", "env", "-i", "LANG=C.UTF-8",
              "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "sh", "-c", command],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MACHINE_PATIENCE_S,
         )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(f"{command}: status {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.journal()}")
@@ -204,9 +203,9 @@ class Machine:
         """Return a property of a room's service."""
         return self.run(f"systemctl show -P {name} {room}").stdout.strip()
 
-    def wait_for(self, condition, what: str, timeout_s: float = PATIENCE_S):
+    def wait_for(self, condition, what: str):
         """Return what `condition()` gives as soon as it is true."""
-        return wait_until(condition, lambda: f"{what}\n{self.journal()}", patience_s=timeout_s, every_s=0.5)
+        return wait_until(condition, lambda: f"{what}\n{self.journal()}", patience_s=MACHINE_PATIENCE_S, every_s=0.5)
 
     @contextmanager
     def drop_in(self, lines: str, room: str = "roomtone") -> Iterator[None]:

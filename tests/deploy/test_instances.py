@@ -106,7 +106,7 @@ class House(Shelf):
         """Wait until every room has one event more."""
         self.machine.wait_for(
             lambda: all(len(now) > len(before.get(room, [])) for room, now in self.events().items()),
-            "an event in each room", timeout_s=120,
+            "an event in each room",
         )  # fmt: skip
 
     def assert_nothing_is_lost(self, before: dict[str, list[int]]) -> None:
@@ -252,7 +252,7 @@ def test_one_crashes_or_hangs_and_comes_back_and_the_others_do_not_notice(house,
     machine.wait_for(
         lambda: machine.show("MainPID", KITCHEN) not in ("0", pids[KITCHEN])
         and machine.show("ActiveState", KITCHEN) == "active",
-        "the kitchen is back", timeout_s=120,
+        "the kitchen is back",
     )  # fmt: skip
     now = house.pids()
     assert {room: now[room] for room in (HALL, LIVING)} == {room: pids[room] for room in (HALL, LIVING)}
@@ -281,7 +281,7 @@ def test_and_so_it_is_by_the_machines_start_after_a_power_cut(house):
     house.machine.power_cut()
     house.machine.wait_for(
         lambda: not house.trial() and house.machine.show("ActiveState", "roomtone-trial") in ("inactive", "failed"),
-        "the trial's end", timeout_s=240,
+        "the trial's end",
     )  # fmt: skip
     house.assert_all_run(house.first)
     house.wait_for_more(before)
@@ -325,8 +325,7 @@ while True:
             told[room].append(json.loads(payload)["seq"])
         return told
 
-    machine.wait_for(lambda: all(len(heard()[room]) >= len(before[room]) for room in before), "all the events",
-                     timeout_s=120)  # fmt: skip
+    machine.wait_for(lambda: all(len(heard()[room]) >= len(before[room]) for room in before), "all the events")
     time.sleep(2)
     machine.run("systemctl stop watcher")
     now = heard()

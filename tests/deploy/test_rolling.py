@@ -24,7 +24,7 @@ from tests.deploy.machine import Machine, base, bundle, require_root, variant
 from tests.deploy.test_deploy_several import table
 from tests.deploy.test_instances import CAMERA, CONFIG, COUNT
 from tests.support.broker import Broker, free_port
-from tests.support.patience import wait_until
+from tests.support.patience import MACHINE_PATIENCE_S, wait_until
 from tests.support.sounds import ROOT
 from tests.support.system import require_program
 
@@ -82,7 +82,7 @@ class Fleet:
 
     def some_events(self) -> dict[str, list[int]]:
         """Return those that wait, once there are some of every machine."""
-        wait_until(lambda: all(self.events().values()), patience_s=240, every_s=1.0)
+        wait_until(lambda: all(self.events().values()), patience_s=MACHINE_PATIENCE_S, every_s=1.0)
         return self.events()
 
     def assert_run(self, *versions: str) -> None:
@@ -97,8 +97,8 @@ class Fleet:
 
     def assert_nothing_is_lost(self, before: dict[str, list[int]]) -> None:
         """All that waited then waits now, each once; what came since, soon, stands behind it."""
-        wait_until(lambda: all(len(now) > len(before[name]) for name, now in self.events().items()), patience_s=240,
-                   every_s=1.0)  # fmt: skip
+        wait_until(lambda: all(len(now) > len(before[name]) for name, now in self.events().items()),
+                   patience_s=MACHINE_PATIENCE_S, every_s=1.0)  # fmt: skip
         for name, numbers in self.events().items():
             assert numbers[: len(before[name])] == before[name], name
             assert numbers == sorted(set(numbers)), name
@@ -145,7 +145,7 @@ def prepare(machine: Machine, fleet: Fleet) -> None:
     machine.put("/opt/roomtone/camera.py", CAMERA)
     machine.put("/etc/roomtone/model.pub", fleet.keys[1].read_text())
     machine.run("ROOMTONE_PROBATION_S=3 /srv/first/deploy/install.sh && systemctl stop roomtone && "
-                "rm -rf /var/lib/roomtone/*", timeout_s=600)  # fmt: skip
+                "rm -rf /var/lib/roomtone/*")  # fmt: skip
 
 
 def begin(machine: Machine, name: str, number: int, broker_port: int, port: int) -> None:
@@ -282,7 +282,7 @@ def test_every_event_of_every_machine_arrives_when_the_broker_is_back_and_each_o
 
     threading.Thread(target=watch, daemon=True).start()
     with fleet.broker:
-        wait_until(lambda: all(len(heard[name]) >= len(before[name]) for name in NAMES), patience_s=240)
+        wait_until(lambda: all(len(heard[name]) >= len(before[name]) for name in NAMES), patience_s=MACHINE_PATIENCE_S)
         watcher.loop_stop()
     print({name: len(numbers) for name, numbers in heard.items()})
     for name, numbers in heard.items():

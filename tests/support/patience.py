@@ -9,6 +9,7 @@ from typing import TypeVar
 
 PATIENCE_S = 120.0  # a busy core takes ten times as long as a free one, and more
 TRAINING_PATIENCE_S = 5 * PATIENCE_S  # for what brings TensorFlow, or computes for long
+MACHINE_PATIENCE_S = 10 * PATIENCE_S  # for what a whole machine does: boots, installs, puts a version to trial
 
 T = TypeVar("T")
 
