@@ -98,7 +98,8 @@ export SOURCE_DATE_EPOCH=$epoch
 created=$(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)
 find "$root" -type d -exec chmod 755 {} +
 find "$root" -type f -perm /6000 -exec chmod ug-s {} + # nothing here becomes somebody else
-chmod 1777 "$root/tmp"
+# A new volume is made like the folder below it: whoever the container runs as can keep state there.
+chmod 1777 "$root/tmp" "$root/var/lib/roomtone"
 # The state's folder is the user's own; the rest is root's.
 tar -C "$root" --sort=name --format=posix --pax-option=delete=atime,delete=ctime --numeric-owner --owner=0 --group=0 \
   --mtime="@$epoch" --exclude=./var/lib/roomtone -cf "$work/layer.tar" .
