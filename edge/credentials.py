@@ -49,8 +49,10 @@ def held(key: str, path: str) -> bytes:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         hint = ""
-        if isinstance(error, PermissionError):  # there is no sudo in a container
-            hint = ": try with sudo" if shutil.which("sudo") else f": give the file to user {os.geteuid()}"
+        if isinstance(error, PermissionError):
+            # A credential is root's, and stays so. Of another file: there is no sudo in a container.
+            root_helps = located(path) != path or shutil.which("sudo")
+            hint = ": try with sudo" if root_helps else f": give the file to user {os.geteuid()}"
         if isinstance(error, FileNotFoundError) and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
             hint = f", nor is it in {folder}"
         raise ConfigError(f"{key}: {path}: cannot be read ({why}{hint})") from error

@@ -10,14 +10,22 @@ from edge.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("sudo", "helps"), [(None, f"give the file to user {os.geteuid()}"), ("/bin/sudo", "try with sudo")],
-    ids=["in a container", "elsewhere"],
-)  # fmt: skip
-def test_what_helps_where_a_secret_is_somebody_else_s(monkeypatch, sudo, helps):
+    ("sudo", "credential", "helps"),
+    [
+        (None, False, f"give the file to user {os.geteuid()}"),
+        (None, True, "try with sudo"),
+        ("/bin/sudo", False, "try with sudo"),
+    ],
+    ids=["in a container", "a credential where no sudo is", "elsewhere"],
+)
+def test_what_helps_where_a_secret_is_somebody_else_s(monkeypatch, tmp_path, sudo, credential, helps):
     def refused(path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("edge.credentials.contents", refused)
     monkeypatch.setattr("shutil.which", lambda program: sudo)
-    with pytest.raises(ConfigError, match=rf"password_file: /pw: cannot be read \(Permission denied: {helps}\)"):
-        held("edge.mqtt.password_file", "/pw")
+    if credential:
+        (tmp_path / "pw").touch()
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"password_file: pw: cannot be read \(Permission denied: {helps}\)"):
+        held("edge.mqtt.password_file", "pw")
