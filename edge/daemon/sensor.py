@@ -228,8 +228,8 @@ class Sensor:
         observation, at = self._last
         how = {"heard_since_s": self._hears_since_s, "bandwidth_hz": self._meter.bandwidth.hz}
         event = self._messages.event(change, observation, at=at, **how)
+        self._teaching.hear(event, self._pipeline)  # first: whoever is told of it may teach it at once
         self._link.event(event)
-        self._teaching.hear(event, self._pipeline)
         self._on_event(event)
 
     def _publish_state(self) -> None:

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.commands.demo import RECORDING
+from edge.config import EdgeConfig, Mqtt
 from edge.daemon import teaching as module
+from edge.daemon.sensor import Sensor
 from edge.daemon.teaching import EVERY_S, LONGEST_BYTES, MOST_AT_ONCE, STALE_S, Teaching
+from edge.delivery.link import Link
 from edge.hearing.pipeline import Pipeline
 from edge.lessons.teacher import Teacher
 from edge.model.artifact import DEFAULT_MODEL, load
@@ -200,6 +203,35 @@ def test_acknowledged_lessons_survive_a_sensor_that_is_killed(broker, tmp_path):
             acknowledged[event["event_id"]] = None
             kept = json.loads(next((tmp_path / "state" / "lessons-room").glob("*.json")).read_text())["lessons"]
             assert [each["event_id"] for each in kept] == list(acknowledged)
+
+
+def test_an_event_can_be_taught_by_whoever_is_told_of_it_at_once(broker, tmp_path):
+    """The broker and an automation are quicker than the sensor's own thread, which is held where it has just told them."""
+    artifact, model = load(DEFAULT_MODEL)
+    pipeline = Pipeline(model, artifact.manifest)
+    link = Link(Mqtt(), "room", host=HOST, port=broker.port)
+    sensor = Sensor(
+        pipeline, link, artifact.manifest.model_id, EdgeConfig(),
+        teaching=Teaching.of(artifact, pipeline, tmp_path, "room"),
+    )  # fmt: skip
+    answers, tell = [], link.event
+
+    def tell_and_be_held(event: Event) -> None:
+        tell(event)
+        if event.event_type != "quiet":
+            command(broker.port, {"event_id": event.event_id, "label": "happy"})
+            watcher.wait_for(lambda w: answer(w).get("event_id") == event.event_id)
+            answers.append(answer(watcher))
+
+    link.event = tell_and_be_held
+    with Subscriber(broker.port) as watcher:
+        sensor.start()
+        for block in timed_blocks(read_recording(RECORDING), started_at=time.time()):
+            sensor.process(block)
+            if len(answers) == 2:
+                break
+        link.stop()
+    assert [each["done"] for each in answers] == [True, True], answers
 
 
 def test_an_untaught_pipeline_answers_as_if_nobody_could_teach_it(tmp_path):
