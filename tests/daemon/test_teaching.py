@@ -206,7 +206,7 @@ def test_acknowledged_lessons_survive_a_sensor_that_is_killed(broker, tmp_path):
 
 
 def test_an_event_can_be_taught_by_whoever_is_told_of_it_at_once(broker, tmp_path):
-    """The broker and an automation are quicker than the sensor's own thread, which is held where it has just told them."""
+    """The broker and an automation are quicker than the sensor's own thread, which is held where it has told them."""
     artifact, model = load(DEFAULT_MODEL)
     pipeline = Pipeline(model, artifact.manifest)
     link = Link(Mqtt(), "room", host=HOST, port=broker.port)
