@@ -102,15 +102,16 @@ def test_before_its_labels_it_learns_what_goes_together():
     wrong = {}
     for name, given in {"told": told, "alone": alone}.items():
         model = utterance.build(Utterance(members=2, units=32, dropout_inputs=0.0, dropout=0.0), inputs=6, labels=3)
-        ends = [layer.get_weights() for layer in model.layers if layer.name.startswith("logits_")]
+        ends = [layer for layer in model.layers if layer.name.startswith("logits_")]
+        began = [end.get_weights() for end in ends]
         found = pretrain(
             model, lambda given=given: given, epochs=20, batch_size=8, rng=np.random.default_rng(2), tell=silent
         )
         assert len(found) == 20
         assert found[-1] < found[0]
         wrong[name] = found[-1]
-        for before, layer in zip(ends, (one for one in model.layers if one.name.startswith("logits_")), strict=True):
-            np.testing.assert_array_equal(before[0], layer.get_weights()[0])
+        for end, before in zip(ends, began, strict=True):
+            np.testing.assert_array_equal(end.get_weights()[0], before[0])
     # Nobody can tell a number that is missing and alone: three in ten are, and each is wrong by its square, 1.
     assert wrong["alone"] > 0.25
     assert wrong["told"] < 0.6 * wrong["alone"]
