@@ -32,13 +32,15 @@ from edge.voice.payloads import Event, State, decoded
 MOST_WAITING = 16
 TIMEOUT_S = 30.0
 _ENDING_S = 2.0
+_PAUSES = {"emotion": (QUIET, UNKNOWN), "mood": (QUIET, UNKNOWN, None)}  # what says nothing of a speaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What is to be run, and when. on: words that a field of FIELDS may have, by field; empty: with every event.
 
-    for_s: how long all of them must hold before it is run, once. timeout_s: how long it may take.
+    for_s: how long in all they must hold before it is run, once. Who speaks pauses: where nobody does, or the model is
+    not confident, what held neither goes on nor ends, unless that takes as long as for_s. timeout_s: how long it may take.
     """
 
     command: list[str]
@@ -80,13 +82,32 @@ def doubts(wish: Wish, config: EdgeConfig) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Room:
-    """What is known of a device: the newest words by field, and the newest payloads; since when the wish holds."""
+    """What is known of a device: the newest words by field, and the newest payloads; how long the wish has held."""
 
     known: dict[str, Any] = field(default_factory=dict)
     state: dict | None = None
     event: dict | None = None
+    held_s: float = 0.0  # before holds_since_s
     holds_since_s: float | None = None
+    pauses_since_s: float | None = None
     done: bool = False
+
+    def hold(self, now_s: float) -> float:
+        """Take it that the wish holds now. Returns how long it has held in all."""
+        if self.holds_since_s is None:
+            self.holds_since_s, self.pauses_since_s = now_s, None
+        return self.held_s + now_s - self.holds_since_s
+
+    def pause(self, now_s: float, most_s: float) -> None:
+        """Take it that there is a pause now, which ends what held when it is as long as `most_s`."""
+        if self.holds_since_s is not None:
+            self.held_s += now_s - self.holds_since_s
+            self.holds_since_s, self.pauses_since_s = None, now_s
+        if self.pauses_since_s is None or now_s - self.pauses_since_s >= most_s:
+            self.end()
+
+    def end(self) -> None:
+        self.held_s, self.holds_since_s, self.pauses_since_s, self.done = 0.0, None, None, False
 
 
 class Act:
@@ -148,16 +169,19 @@ class Act:
             return
 
     def _look(self, device: str, room: _Room) -> None:
-        on = self._wish.on
-        if not on or any(room.known.get(name) not in wanted for name, wanted in on.items()):
-            room.holds_since_s, room.done = None, False
+        wish, now_s = self._wish, self._now_s()
+        if not wish.on:
             return
-        if room.holds_since_s is None:
-            room.holds_since_s = self._now_s()
-        held_s = self._now_s() - room.holds_since_s
-        if not room.done and held_s >= self._wish.for_s:
-            room.done = True
-            self._run(device, room, held_s=held_s)
+        others = {name: room.known.get(name) for name, wanted in wish.on.items() if room.known.get(name) not in wanted}
+        if not others:
+            held_s = room.hold(now_s)
+            if not room.done and held_s >= wish.for_s:
+                room.done = True
+                self._run(device, room, held_s=held_s)
+        elif all(word in _PAUSES.get(name, ()) for name, word in others.items()):
+            room.pause(now_s, wish.for_s)
+        else:
+            room.end()
 
     def _run(self, device: str, room: _Room, *, held_s: float) -> None:
         said = {name: room.known.get(name) for name in FIELDS}

@@ -52,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--once", action="store_true", help="what is known now, and end")
     made.add_argument("--on", type=_condition, action="append", metavar="FIELD=WORD[,WORD]", default=[],
                       help="with --exec: only when all of these begin (device, emotion, mood, microphone, status)")
-    made.add_argument("--for", type=_duration, metavar="TIME", dest="for_s", help="with --on: held so long (20s, 5m)")
+    made.add_argument("--for", type=_duration, metavar="TIME", dest="for_s",
+                      help="with --on: held so long in all (20s, 5m); pauses do not count, one as long ends it")
     made.add_argument("--timeout", type=_duration, metavar="TIME", help="with --exec: how long it may take (30s)")
     made = command("devices", "list the microphones")
     made.add_argument(

@@ -115,12 +115,39 @@ def test_on_and_for_run_it_once_when_it_has_held_so_long(keep):
             clock.now_s = now_s
             act.hear(None)
         wait_until(lambda: kept(keep))
-        act.hear(Message("attic", "event", event("quiet"), False))
+        act.hear(Message("attic", "event", event("sad"), False))
         act.hear(Message("attic", "event", event("angry"), False))
         clock.now_s = 120.0
         act.hear(None)
         wait_until(lambda: len(kept(keep)) == 2)
     assert [(each["emotion"], each["held_s"]) for each in kept(keep)] == [("fear", 20.1), ("angry", 20.0)]
+
+
+@pytest.mark.parametrize("pause", ["quiet", "unknown"])
+@pytest.mark.parametrize("field", ["emotion", "mood"])
+def test_pauses_neither_count_nor_end_it_unless_they_are_as_long_as_it_is_to_hold(keep, field, pause):
+    clock = Clock()
+    wanted, other = {"emotion": ("angry", "sad"), "mood": ("tense", "calm")}[field]
+
+    def spoken(act: Act, *said: tuple[str, int]) -> list[float]:
+        """Have each word said for so many seconds; return how long it had held whenever the program was run."""
+        for word, seconds in said:
+            told = msgspec.json.decode(state("angry")) | {field: word}
+            act.hear(Message("attic", "state", msgspec.json.encode(told), False))
+            for _ in range(seconds):
+                clock.now_s += 1.0
+                act.hear(None)
+        return runs
+
+    runs: list[float] = []
+    with Act(Wish(command=["true"], on={field: (wanted,)}, for_s=20.0), lambda line: None, clock) as act:
+        act._put = lambda what: what and runs.append(what[1]["held_s"])
+        assert spoken(act, *[(wanted, 3), (pause, 2)] * 6) == []  # 18 seconds in all
+        assert spoken(act, (wanted, 3)) == [20.0]
+        assert spoken(act, (pause, 19), (wanted, 30)) == [20.0]  # of the same once
+        assert spoken(act, (pause, 20), (wanted, 19)) == [20.0]
+        assert spoken(act, (other, 1), (wanted, 19)) == [20.0]
+        assert spoken(act, (pause, 5), (wanted, 2)) == [20.0, 20.0]
 
 
 def test_every_condition_must_hold_and_rooms_are_apart(keep):
