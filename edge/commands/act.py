@@ -40,7 +40,7 @@ class Wish:
     """What is to be run, and when. on: words that a field of FIELDS may have, by field; empty: with every event.
 
     for_s: how long in all they must hold before it is run, once. Who speaks pauses: where nobody does, or the model is
-    not confident, what held neither goes on nor ends, unless that takes as long as for_s. timeout_s: how long it may take.
+    not confident, what held neither goes on nor ends, unless that takes as long. timeout_s: how long it may take.
     """
 
     command: list[str]

@@ -43,15 +43,15 @@ class Home:
 
     CLIENT = "http://127.0.0.1/"
 
-    def __init__(self, folder: Path, broker_port: int, **account: str) -> None:
-        """account: the `username` and `password` with which it goes to the broker, where that wants them."""
+    def __init__(self, folder: Path, broker_port: int, *, more: str = "", **account: str) -> None:
+        """more: what else its configuration.yaml has. account: the `username` and `password` for the broker, if any."""
         self.port = free_port()
         self._folder = folder
         (folder / ".storage").mkdir(parents=True)
         (folder / "configuration.yaml").write_text(
             "homeassistant: {name: t, latitude: 0, longitude: 0, elevation: 0, unit_system: metric, time_zone: UTC}\n"
             f"http: {{server_host: 127.0.0.1, server_port: {self.port}}}\n"
-            "api:\nonboarding:\nauth:\nlogger: {default: warning}\n"
+            f"api:\nonboarding:\nauth:\nlogger: {{default: warning}}\n{more}"
         )
         entry = {
             "created_at": "2025-01-01T00:00:00+00:00",

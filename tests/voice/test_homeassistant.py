@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from edge.commands.demo import RECORDING
 from edge.config import Device, EdgeConfig, Mqtt
@@ -25,6 +27,7 @@ from edge.voice.homeassistant import discovery
 from edge.voice.models import Install, Model, ModelFile
 from edge.voice.payloads import Event, Health, Hours, Settings, SettingsCommand, State
 from edge.voice.teaching import Forget, Lessons, Teach
+from tests.commands.test_watch import publish, state
 from tests.support.broker import HOST
 from tests.support.home_assistant import Home, require_home_assistant
 from tests.support.owner import Owner, Silent
@@ -363,3 +366,36 @@ def test_a_real_home_assistant_installs_the_model_that_is_offered(broker, tmp_pa
         last = ["off", latest, latest, "False"]
         home.wait_for(lambda: shown("installed_version", "latest_version", "in_progress") == last)
         assert home.complaints() == []
+
+
+@pytest.mark.machine
+def test_a_real_home_assistant_acts_on_a_mood_though_who_speaks_pauses(broker, tmp_path):
+    """By what is shipped: the automation, and the sensor that it asks, for another room and a shorter while."""
+    require_home_assistant()
+    shipped = [(CARDS / name).read_text() for name in ("upset.yaml", "automation.yaml")]
+    upset, automation = (re.sub("(?i)living[ _]room", "attic", text) for text in shipped)
+    assert "00:05:00" in upset
+    more = {"sensor": yaml.safe_load(upset.replace("00:05:00", "00:00:30")), "automation": [yaml.safe_load(automation)]}
+    more |= {"recorder": {}, "history": {}}  # which default_config brings, as people have it
+    share, acted = "sensor.attic_upset", "automation.softer_light_when_the_attic_sounds_upset"
+    with Home(tmp_path / "home", broker.port, more=yaml.safe_dump(more)) as home:
+
+        def said(word: str) -> None:
+            publish(broker.port, "roomtone/attic/state", state(word))
+            home.wait_for(lambda: home.states()["sensor.attic_emotion"]["state"] == word)
+
+        publish(broker.port, TOPIC, json.dumps(description()).encode())
+        publish(broker.port, "roomtone/attic/status", b"online")
+        said("quiet")
+        home.wait_for(lambda: home.states()[share]["state"] == "0.0")
+        assert home.states()[acted]["attributes"]["last_triggered"] is None
+
+        def is_spoken() -> str | None:
+            said("angry")
+            time.sleep(2.0)
+            said("quiet")
+            time.sleep(1.0)
+            return home.states()[acted]["attributes"]["last_triggered"]
+
+        home.wait_for(is_spoken)
+        assert float(home.states()[share]["state"]) > 0

@@ -32,6 +32,7 @@ def many(corpora: dict[str, int], words: int = 12) -> list[Clip]:
     ]
 
 
+@pytest.mark.heavy  # 2,800 files are looked at
 def test_random_is_the_study_s():
     corpus_clips(1, folders=("TESS",))
     clips = scan([CORPORA / "TESS"], CONFIG).clips
