@@ -2,19 +2,19 @@
 # Makes an offline bundle of the last commit: everything that deploy/install.sh needs on a machine without internet.
 #
 #   deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--key FILE] [--extras NAMES] [--out FOLDER]
-#                    [--source FOLDER] [--also image|addon]
+#                    [--source FOLDER] [--also image|addon] [--part]
 #
 # --key signs it with a key of `roomtone model keygen`: where that is trusted, no other bundle is installed. --extras: which
 # optional parts of roomtone it brings for machines that have them (postgres,metrics; also parquet, plot). --source takes
 # that folder's tree instead of the last commit; --also image adds the Debian packages that an image needs beside a
 # sensor's (deploy/image/build.sh), where an installed system has them; --also addon adds those of Home Assistant's add-on,
-# too. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/, bookworm and arm64 unless told otherwise). It needs Debian's
-# apt, git, python3-venv and a compiler for the architecture (Debian: gcc-aarch64-linux-gnu for arm64), but no emulator and
-# not root.
+# too. --part says nothing of what to do with it. Writes FOLDER/roomtone-VERSION-SUITE-ARCH.tar (dist/, bookworm and arm64
+# unless told otherwise). It needs Debian's apt, git, python3-venv and a compiler for the architecture (Debian:
+# gcc-aarch64-linux-gnu for arm64), but no emulator and not root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-suite=bookworm arch=arm64 out=dist source='' also='' key='' extras=postgres,metrics
+suite=bookworm arch=arm64 out=dist source='' also='' part='' key='' extras=postgres,metrics
 while [ $# -gt 0 ]; do
   case $1 in
     --suite) suite=$2 ;;
@@ -24,7 +24,8 @@ while [ $# -gt 0 ]; do
     --out) out=$2 ;;
     --source) source=$2 ;;
     --also) also=$2 ;;
-    *) echo "usage: deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--key FILE] [--extras NAMES] [--out FOLDER] [--source FOLDER] [--also image|addon]" >&2
+    --part) part=yes; shift; continue ;;
+    *) echo "usage: deploy/bundle.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--key FILE] [--extras NAMES] [--out FOLDER] [--source FOLDER] [--also image|addon] [--part]" >&2
       exit 2 ;;
   esac
   shift 2
@@ -141,5 +142,6 @@ mkdir -p "$out"
 tar -C "$work" --sort=name --owner=0 --group=0 -cf "$out/.$name.tar" "$name"
 [ -z "$key" ] || deploy/sign.sh "$out/.$name.tar" "$key"
 mv "$out/.$name.tar" "$out/$name.tar"
+[ -z "$part" ] || exit 0
 echo "bundle: $out/$name.tar ($(du -m "$out/$name.tar" | cut -f1) MB): copy it to the machine, unpack it there, then: sudo $name/deploy/install.sh"
 echo "bundle: where roomtone is installed, instead: sudo /opt/roomtone/current/install.sh --bundle $name.tar"

@@ -10,7 +10,7 @@ unpack_bundle() {
   bundle=$2
   shift 2
   if [ -z "$bundle" ]; then
-    "$(dirname "${BASH_SOURCE[0]}")/bundle.sh" "$@" --out "$folder"
+    "$(dirname "${BASH_SOURCE[0]}")/bundle.sh" "$@" --part --out "$folder"
     bundle=$(echo "$folder"/roomtone-*.tar)
   fi
   mkdir "$folder/bundle"

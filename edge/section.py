@@ -154,6 +154,9 @@ def _read(path: str | Path) -> dict[str, Any]:
     return data
 
 
+_WRITTEN = {"object": "keys with values ({key: value})", "array": "a list ([one, other])"}
+
+
 def explain(message: str, section: str, value: Any, kind: Any) -> str:
     """Turn msgspec's "Expected `int`, got `str` - at `$.mqtt.port`" into "edge.mqtt.port: expected int, got 'abc'".
 
@@ -188,7 +191,9 @@ def explain(message: str, section: str, value: Any, kind: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    return text[:1].lower() + text[1:].replace("`", "").replace(" | null", "")
+    """Return msgspec's words without their marks, and JSON's kinds as people write them."""
+    plain = text[:1].lower() + text[1:].replace("`", "").replace(" | null", "")
+    return re.sub(r"(?<=expected )(object|array)", lambda kind: _WRITTEN[kind[0]], plain)
 
 
 def _field(kind: Any, name: str) -> Any:

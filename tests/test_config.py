@@ -133,8 +133,8 @@ def test_a_setting_that_stands_nowhere_is_noticed():
         ("edge: {mqtt: {port: abc}}", "edge.mqtt.port: expected int, got 'abc'"),
         ("edge: {mqtt: {prot: 1}}", "edge.mqtt.prot: unknown key (did you mean port?)"),
         ("edgy: {}", "edgy: unknown key (the file has features, train, convert, edge)"),
-        ("edge: 3", "edge: expected object, got 3"),
-        ("edge: [1]", "edge: expected object, got [1]"),
+        ("edge: 3", "edge: expected keys with values ({key: value}), got 3"),
+        ("edge: [1]", "edge: expected keys with values ({key: value}), got [1]"),
         ("edge: {gate: {margin_db: -1}}", "edge.gate.margin_db: expected float > 0.0, got -1"),
         (
             "edge: {device: {id: Living Room}}",
@@ -336,8 +336,8 @@ def test_a_host_as_people_write_it_is_taken_as_it_is(tmp_path, host):
 @pytest.mark.parametrize(
     ("host", "says"),
     [
-        (["a", "b", "c"], "edge.mqtt.host: expected array of length <= 2"),
-        ([], "edge.mqtt.host: expected array of length >= 1"),
+        (["a", "b", "c"], "edge.mqtt.host: expected a list ([one, other]) of length <= 2"),
+        ([], "edge.mqtt.host: expected a list ([one, other]) of length >= 1"),
         (["a", "a"], "edge.mqtt: expected two different brokers in host, none of them embedded"),
         (["embedded", "a"], "edge.mqtt: expected two different brokers in host, none of them embedded"),
         (["a", "b:1883"], "edge.mqtt.host[1]: expected a host name alone: the port goes into edge.mqtt.port (1883)"),
@@ -517,7 +517,7 @@ def test_any_yaml_is_a_config_or_a_config_error(tmp_path_factory, made):
         ({"command": ["nc"], "password_file": "secret"}, "expected {password} in command or command_input"),
         ({"password_file": "secret"}, "expected command beside command_input and password_file"),
         ({"command_input": "x"}, "expected command beside command_input and password_file"),
-        ({"command": "arecord -t raw"}, "edge.audio.command: expected array, got 'arecord -t raw'"),
+        ({"command": "arecord -t raw"}, "edge.audio.command: expected a list ([one, other]), got 'arecord -t raw'"),
         ({"command": ["nc", 7000]}, 'edge.audio.command[1]: write it in quotes: "7000"'),
         ({"command": ["nc"], "pcm": {"format": "mp3"}}, "edge.audio.pcm.format: expected one of s16le, s16be"),
         ({"command": ["nc"], "pcm": {"rate_hz": 16}}, "edge.audio.pcm.rate_hz: expected"),

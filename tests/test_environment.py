@@ -80,7 +80,7 @@ def test_it_stands_over_the_file_and_leaves_the_rest(tmp_path):
         ("__MQTT", "1", "no such setting in the environment: "),
         ("OUTBOX", "[", ":1: not valid YAML: expected the node content, but found '<stream end>': close what"),
         ("OUTBOX__ROWS", "", "edge.outbox.rows: expected int, got None"),
-        ("GATE", "5", "edge.gate: expected object, got 5"),
+        ("GATE", "5", "edge.gate: expected keys with values ({key: value}), got 5"),
         ("MQTT__TLS__KEY_FILE", "k.pem", "edge.mqtt.tls: expected cert_file beside key_file"),
         ("QUIET_HOURS", "{start: '22:00', end: '07:00', time_zone: Mars}", "edge.quiet_hours.time_zone: unknown time"),
         ("QUIET_HOURS__START", "22:00", "edge.quiet_hours: object missing required field end"),

@@ -151,7 +151,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _health(options: argparse.Namespace) -> int:
     from edge.pulse import require_life
 
-    return say(iter([require_life()]))
+    return say(iter([f"alive: {require_life()}"]))
 
 
 def _homeassistant(options: argparse.Namespace) -> int:

@@ -120,7 +120,7 @@ def run(
 def _say_where(broker: Broker | None) -> None:
     """Say where people see what the sensor says: with a broker of its own, or else (None) with theirs."""
     if broker is None:
-        log.info("in a terminal: roomtone watch (with the same --config); as a page: deploy/README.md")
+        log.info("in a terminal: roomtone watch, configured as this is; as a page: deploy/README.md of the sources")
     else:
         log.info("dashboard %s", broker.page)
         log.info("in a terminal: roomtone watch --port %d", broker.port)

@@ -26,7 +26,7 @@ def test_it_is_well_while_its_loop_turns_though_it_has_no_microphone(tmp_path, b
     (tmp_path / "run").mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     with sensor(tmp_path, broker.port, edge=DEAF) as (process, _):
-        wait_until(lambda: "No Such Device" in asked(tmp_path / "run").stdout)
+        wait_until(lambda: "No Such Device" in (said := asked(tmp_path / "run").stdout) and said.startswith("alive: "))
         assert asked(tmp_path / "run").returncode == 0
         assert "No Such Device" in pulse.require_life()
         process.send_signal(signal.SIGSTOP)

@@ -145,7 +145,7 @@ def test_a_retained_command_that_is_taken_off_the_broker_is_no_command(tmp_path)
         ({"reset": ["sensibility"]}, "reset[0]: expected one of sensitivity, quiet_hours, state_interval_s, log_level, "
                                      "calibration, got 'sensibility'"),
         ({"sensitivty": 60}, "sensitivty: unknown key (did you mean sensitivity?)"),
-        ([], "expected object, got []"),
+        ([], "expected keys with values ({key: value}), got []"),
         (b'{"sensitivity": "' + b"a" * 200 + b'"}', f"sensitivity: expected int, got '{'a' * 56}..."),
     ],
 )  # fmt: skip
