@@ -41,6 +41,11 @@ def beat(words: str) -> None:
         fresh.replace(place / FILE)
 
 
+def has_begun() -> bool:
+    """Return whether a sensor beside us, in the same container, has given a sign of life."""
+    return (place := folder()) is not None and (place / FILE).exists()
+
+
 def require_life() -> str:
     """Return what the sensor beside us does. Raises UnavailableError where it gave no sign of life in time."""
     if (place := folder()) is None:

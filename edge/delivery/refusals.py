@@ -8,7 +8,7 @@ _REMEDIES = {"Not authorized": " (allow it in the broker's access list)"}
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    words: str
+    reason: str
     pause_s: float
     until_s: float
 
@@ -21,18 +21,20 @@ class Refusals:
 
     @property
     def words(self) -> str | None:
-        """The refusals that still hold, in words."""
-        return "; ".join(refusal.words for refusal in list(self._topics.values())) or None
+        """The refusals that still hold, in words; those for one reason together: an account often lacks all topics."""
+        reasons: dict[str, list[str]] = {}
+        for topic, refusal in list(self._topics.items()):
+            reasons.setdefault(refusal.reason, []).append(topic)
+        return "; ".join(_in_words(topics, reason) for reason, topics in reasons.items()) or None
 
     def add(self, topic: str, reason: str, now_s: float) -> str | None:
         """Note a refusal; return it in words if it is news."""
-        words = f"may not publish {topic}: {reason}{_REMEDIES.get(reason, '')}"
         known = self._topics.get(topic)
         if known is not None and now_s < known.until_s:
             return None  # one of several messages that were under way
         pause_s = _PAUSE_S if known is None else min(_LONGEST_PAUSE_S, 2 * known.pause_s)
-        self._topics[topic] = _Refusal(words, pause_s, now_s + pause_s)
-        return words if known is None or known.words != words else None
+        self._topics[topic] = _Refusal(reason, pause_s, now_s + pause_s)
+        return _in_words([topic], reason) if known is None or known.reason != reason else None
 
     def lift(self, topic: str) -> None:
         """The topic was accepted."""
@@ -45,3 +47,8 @@ class Refusals:
     def due_s(self, now_s: float) -> list[float]:
         """Return when topics may be tried again."""
         return [refusal.until_s for refusal in self._topics.values() if refusal.until_s > now_s]
+
+
+def _in_words(topics: list[str], reason: str) -> str:
+    others = f" and {len(topics) - 1} more" if len(topics) > 1 else ""
+    return f"may not publish {topics[0]}{others}: {reason}{_REMEDIES.get(reason, '')}"

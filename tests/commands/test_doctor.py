@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
+from edge import pulse
 from edge.commands.doctor.machine import secrets, sound_cards
 from edge.config import EdgeConfig, Mqtt
 from tests.dashboard.puppet import Puppet
@@ -147,3 +149,18 @@ def test_a_sound_card_that_may_not_be_opened(tmp_path):
     told = sound_cards(EdgeConfig(), folder=tmp_path)
     assert told.exit_status == 69
     assert told.remedy
+
+
+def test_beside_a_sensor_it_repeats_what_that_says_and_misses_it_when_it_is_stuck(tmp_path, broker, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    edge = settings(broker.port, tmp_path)
+    assert "sensor" not in doctor(tmp_path, edge)[1]  # none has begun here
+    pulse.beat("quiet; broker: may not publish roomtone/attic/state: Not authorized")
+    assert "Not authorized" in doctor(tmp_path, edge)[1]["sensor"]
+    file = tmp_path / "run" / pulse.FILE
+    last = msgspec.json.decode(file.read_bytes(), type=pulse.Beat)
+    file.write_bytes(msgspec.json.encode(pulse.Beat(last.monotonic_s - 1_000, last.words)))
+    said = doctor(tmp_path, edge)[1]
+    assert said["sensor"].startswith("FAIL")
+    assert "no sign of life for 1" in said["sensor"]

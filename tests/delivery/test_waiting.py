@@ -442,6 +442,11 @@ def test_a_refused_topic_is_left_alone_for_twice_as_long_each_time():
     refusals.lift("a/event")
     refusals.lift("a/event")
     assert refusals.words == other
+    refusals.add("a/health", "Not authorized", now_s)
+    refusals.add("a/recent", "Not authorized", now_s)
+    assert refusals.words == other.replace("a/state", "a/state and 2 more")
+    refusals.lift("a/recent")
+    refusals.lift("a/health")
     assert refusals.paused(now_s + 60.0) == {"a/state"}
 
 

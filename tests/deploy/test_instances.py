@@ -223,7 +223,8 @@ def test_doctor_looks_at_all_of_them_and_check_at_one(house):
     said = house.machine.run("roomtone doctor --all", check=False).stdout
     print(said)
     services = [line for line in said.splitlines() if " service: " in line]
-    assert services == [f"ok    service: {room} is active" for room in ROOMS]
+    assert [line.split(": ")[:2] for line in services] == [["ok    service", f"{room} is active"] for room in ROOMS]
+    assert all("broker" in line for line in services)  # what each tells systemd
     words = "beside this one, each with an id and a microphone of its own"
     assert len(re.findall(f"^ok    rooms: roomtone.*, roomtone@.* {words}$", said, re.M)) == 3
     assert "/etc/roomtone/kitchen.yaml is valid" in said

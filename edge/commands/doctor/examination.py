@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from edge import pulse
 from edge.commands.check import broker_answers, rooms, settings
 from edge.commands.devices import exposed, require_source
 from edge.commands.doctor.finding import Finding
@@ -54,6 +55,8 @@ def examine(config: EdgeConfig, where: str | Path, *, anyway: bool = False) -> I
         ("disk", disk),
         ("day", _day),
     ]
+    if pulse.has_begun():
+        sensing.insert(0, ("sensor", lambda config: Finding(subject="sensor", words=pulse.require_life())))
     looks = [*(sensing if senses(config) else []), ("clock", clock), ("broker", _broker)]
     if records(config):
         for subject, look in LOOKS.items():
@@ -120,8 +123,12 @@ def _service(one: Instance) -> Finding:
         return Finding(subject="service", words=f"{one.unit}; whether it runs cannot be told here: no systemd")
     asked = subprocess.run(["systemctl", "is-active", one.unit], capture_output=True, text=True, timeout=10)
     state = asked.stdout.strip()
-    remedy = "" if state == "active" else f"`journalctl -u {one.unit}` says why"
-    return Finding(subject="service", words=f"{one.unit} is {state}", remedy=remedy, exit_status=69 if remedy else 0)
+    if state != "active":
+        remedy = f"`journalctl -u {one.unit}` says why"
+        return Finding(subject="service", words=f"{one.unit} is {state}", remedy=remedy, exit_status=69)
+    show = ["systemctl", "show", "--property=StatusText", "--value", one.unit]
+    says = subprocess.run(show, capture_output=True, text=True, timeout=10).stdout.strip()
+    return Finding(subject="service", words=f"{one.unit} is active{says and f': {says}'}")
 
 
 def _finding(subject: str, found: Found) -> Finding:
