@@ -15,6 +15,7 @@ from tests.support.system import require_program
 expect.set_options(timeout=1_000 * PATIENCE_S)
 # No sandbox: the tests also run as root in containers, where Chromium's own cannot be set up.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--js-flags=--expose-gc"]
+_CLOSED = ("WebSocket connection to", "WebSocket is already in CLOSING or CLOSED state")
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -60,8 +61,9 @@ class Visit:
         page.on("websocket", lambda socket: self._called(socket.url))
 
     def _said(self, message: Any) -> None:
-        # That a broker which is down cannot be reached is no fault of the page's; Chromium says so each time.
-        if message.type in ("error", "warning") and "WebSocket connection to" not in message.text:
+        # That a broker which is down cannot be reached is no fault of the page's; Chromium says so each time. Nor is it
+        # one that a connection was closed, by either side, a moment before something was sent on it.
+        if message.type in ("error", "warning") and not message.text.startswith(_CLOSED):
             self.console.append(message.text)
 
     def _called(self, url: str) -> None:
