@@ -172,7 +172,7 @@ class Act:
         wish, now_s = self._wish, self._now_s()
         if not wish.on:
             return
-        others = {name: room.known.get(name) for name, wanted in wish.on.items() if room.known.get(name) not in wanted}
+        others = {name: word for name, wanted in wish.on.items() if (word := room.known.get(name)) not in wanted}
         if not others:
             held_s = room.hold(now_s)
             if not room.done and held_s >= wish.for_s:

@@ -125,7 +125,7 @@ def test_on_and_for_run_it_once_when_it_has_held_so_long(keep):
 
 @pytest.mark.parametrize("pause", ["quiet", "unknown"])
 @pytest.mark.parametrize("field", ["emotion", "mood"])
-def test_pauses_neither_count_nor_end_it_unless_they_are_as_long_as_it_is_to_hold(keep, field, pause):
+def test_pauses_neither_count_nor_end_it_unless_they_are_as_long_as_it_is_to_hold(field, pause):
     clock = Clock()
     wanted, other = {"emotion": ("angry", "sad"), "mood": ("tense", "calm")}[field]
 
