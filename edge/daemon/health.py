@@ -4,7 +4,7 @@ import math
 import os
 import resource
 import time
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from edge import __version__
@@ -34,13 +34,12 @@ class HealthMeter:
         self.bandwidth = Bandwidth()
         self.reach = Reach()
 
-    @contextmanager
-    def block(self, captured_at: float):
-        """Time the work on one block, and its latency from its last sample to the end of that work."""
+    def time(self, work: Callable[[Block], None], block: Block) -> None:
+        """Do the work on one block, and take its time, and its latency from the last sample to the end of that work."""
         start_s = time.perf_counter()
-        yield
+        work(block)
         self._blocks_ms.append(1_000 * (time.perf_counter() - start_s))
-        self._latency_ms.append(1_000 * (time.time() - captured_at))
+        self._latency_ms.append(1_000 * (time.time() - block.captured_at))
 
     def hear(self, block: Block, observation: Observation) -> None:
         """Take what was heard in a block, for what it tells of the microphone."""

@@ -193,7 +193,8 @@ def sense(
             for item in source:
                 if stopping() or (reloading := reload() or updates.due):
                     break
-                sensor.process(item)
+                if not sensor.process(item):
+                    continue
                 if announcement is not None:
                     announcement.turn(time.monotonic())
                 # A Fault has been published by now: there is nothing to hear, and everybody can know.

@@ -32,6 +32,7 @@ from edge.voice.sequence import Sequence
 log = logging.getLogger("roomtone")
 
 SPEAKING_INTERVAL_S = 1.0
+_LOOK_EVERY_S = 0.25  # to look costs as much as to hear a block of a quiet room
 REOPEN_S = 300.0  # a microphone that delivers nothing of worth is opened anew this often
 
 
@@ -67,11 +68,10 @@ class Sensor:
         self._others = {"settings/set": self._tuning.obey, **self._teaching.commands, **(commands or {})}
         self._messages = Messages(pipeline, model_id, sequence or Sequence())
         self._timeline = self._messages.timeline
-        self._signal = SignalCheck()
-        self._reopen, self._reopen_due_s = reopen, 0.0
+        self._reopen, self._signal = reopen, SignalCheck()
         self._told: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # by other threads
         self._past_known, self._broker_problem = False, None
-        self._state_due_s = self._silence_due_s = 0.0
+        self._state_due_s = self._silence_due_s = self._look_due_s = self._reopen_due_s = 0.0
         self._heard, self._hears_since_s = False, 0.0  # since when there is something to hear, in seconds of sound
         self._last = NOTHING_YET, time.time()  # with its Unix time
         self._microphone = Microphone(state="starting", detail="no sound yet")
@@ -102,8 +102,8 @@ class Sensor:
             self._link.retain("timeline", self._timeline.timeline(time.time()))
         self._teaching.end()
 
-    def process(self, item: Block | Fault) -> None:
-        """Take what a source yields: sound, or the reason why there is none."""
+    def process(self, item: Block | Fault) -> bool:
+        """Take sound, or why there is none; return whether it was time to look around, as it is at once after news."""
         while not self._told.empty():
             self._told.get()()
         self._tuning.turn()
@@ -114,11 +114,14 @@ class Sensor:
         elif isinstance(item, Fault):
             self._miss(item)
         else:
-            with self._meter.block(item.captured_at):
-                self._hear(item)
+            self._meter.time(self._hear, item)
+        if (now_s := time.monotonic()) < self._look_due_s and isinstance(item, Block):
+            return False
+        self._look_due_s = now_s + _LOOK_EVERY_S
         self._publish_timeline()
         self._report_health()
         self._teaching.turn()
+        return True
 
     def _switch(self, word: bytes, came: Came) -> str | None:
         """Take the command that switches listening, from any thread; return why it is not obeyed."""
@@ -171,9 +174,8 @@ class Sensor:
             self._repeat_silence()
             return
         self._silence_due_s = time.monotonic() + self._tuning.config.state_interval_s
-        change = self._pipeline.interrupt(observation.at_s)
         self._last = replace(NOTHING_YET, at_s=observation.at_s), at
-        if change is not None:
+        if (change := self._pipeline.interrupt(observation.at_s)) is not None:
             self._publish_event(change)
         elif self._heard:
             since = at if since is None else min(at, max(since, self._messages.since))
@@ -185,8 +187,7 @@ class Sensor:
 
     def _repeat_silence(self) -> None:
         """Say now and then that nothing has changed: a state that grows old would look like a dead sensor's."""
-        now_s = time.monotonic()
-        if now_s < self._silence_due_s:
+        if (now_s := time.monotonic()) < self._silence_due_s:
             return
         self._silence_due_s = now_s + self._tuning.config.state_interval_s
         self._last = self._last[0], max(self._last[1], time.time())
@@ -233,15 +234,14 @@ class Sensor:
         self._on_event(event)
 
     def _publish_state(self) -> None:
-        observation, at = self._last
+        (observation, at), self._look_due_s = self._last, 0.0
         self._link.retain("state", self._messages.state(observation, at=at, microphone=self._microphone.state))
 
     def _report_health(self) -> None:
-        now_s = time.monotonic()
-        if self._link.problem != self._broker_problem:
-            self._broker_problem = self._link.problem
-        elif now_s < self._health_due_s:
+        now_s, problem = time.monotonic(), self._link.problem
+        if problem == self._broker_problem and now_s < self._health_due_s:
             return
+        self._broker_problem = problem
         health = self._meter.report(
             microphone=self._microphone, dropped_blocks=self._dropped_blocks(), link=self._link,
             room_utterances=self._pipeline.room_utterances,

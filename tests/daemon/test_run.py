@@ -165,11 +165,14 @@ def test_a_recording_that_the_broker_did_not_take_says_so(tmp_path, state, says)
 @pytest.mark.parametrize("live", [True, False], ids=["a microphone", "a recording"])
 def test_it_says_how_far_its_microphone_is_behind_real_time(live):
     """What deploy/trial.sh takes a new version back for; a recording may be as late as it likes."""
-    behind_s, said = (0.0, 1.0, 7.2, 1.0), []
-    silence = np.zeros(BLOCK_SAMPLES, np.float32)
-    blocks = (Block(samples=silence, end_s=number * BLOCK_S, captured_at=time.time() - late_s)
-              for number, late_s in enumerate(behind_s, start=1))  # fmt: skip
+    silence, said = np.zeros(BLOCK_SAMPLES, np.float32), []
+
+    def blocks():
+        for number, behind_s in enumerate((0.0, 1.0, 7.2, 1.0), start=1):
+            yield Block(samples=silence, end_s=number * BLOCK_S, captured_at=time.time() - behind_s)
+            time.sleep(0.3)  # it looks around four times a second
+
     config = EdgeConfig(mqtt=Mqtt(host="127.0.0.1", port=free_port()))
-    sense(config, blocks, stopping=lambda: False, again=live, show=said.append)
+    sense(config, blocks(), stopping=lambda: False, again=live, show=said.append)
     late = [re.search(r"; \d+ s behind real time$", words) for words in said]
     assert [found and found[0] for found in late] == [None, None, "; 7 s behind real time" if live else None, None]
