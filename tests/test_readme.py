@@ -19,6 +19,7 @@ from tests.bench import (
     laboratory,
     sensitivity,
     soak,
+    telling,
 )  # fmt: skip
 from tests.bench.cost import summary, table
 from tests.support.sounds import ROOT
@@ -98,6 +99,9 @@ def test_the_readme_has_the_bench_s_table_and_what_it_says():
     bench = (ROOT / "tests" / "bench" / "README.md").read_text()
     assert table(COST) in bench
     assert summary(COST) in " ".join(bench.split())
+    live = json.loads(telling.REPORT.read_text())
+    assert telling.table(live) in bench
+    assert telling.summary(live) in " ".join(bench.split())
 
 
 @pytest.mark.parametrize("bench", [blocks, daemons, soak], ids=lambda bench: bench.REPORT.stem)

@@ -108,19 +108,17 @@ def table(found: dict) -> str:
 
 def summary(found: dict) -> str:
     """Return what the figures say, in a sentence; nothing where a peer that it names was not measured."""
-    named = ("roomtone", "roomtone, MQTT", "study", "YAMNet-shaped int8", "floor")
+    named = ("roomtone", "study", "YAMNet-shaped int8", "floor")
     if not set(named) <= set(found["peers"]):
         return ""
-    alone, told, study, yamnet, floor = (
+    alone, study, yamnet, floor = (
         {name: 1_000 * one["cpu_per_audio_s"] for name, one in found["peers"][peer]["sounds"].items()} for peer in named
     )
     return (
         f"So roomtone costs {study['speech'] / alone['speech']:.0f} times less than the study's way, "
         f"{yamnet['speech'] / alone['speech']:.1f} times less than a YAMNet in int8, "
         f"{alone['speech'] / floor['speech']:.1f} times the floor, and in silence "
-        f"{100 * alone['silence'] / alone['speech']:.0f} % of what it costs on speech. MQTT adds "
-        f"{told['speech'] - alone['speech']:.2f} ms to a second of speech; silence with it is "
-        f"{100 * told['silence'] / told['speech']:.0f} % of speech with it."
+        f"{100 * alone['silence'] / alone['speech']:.0f} % of what it costs on speech."
     )
 
 

@@ -7,7 +7,6 @@ object: seconds to its first result, CPU seconds per second of sound, memory. Th
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -88,24 +87,6 @@ def roomtone_in(block_ms: int, answer_ms: int) -> AbstractContextManager[Hear]:
             pipeline.process(block)
 
     return nullcontext(hear)
-
-
-def roomtone_mqtt() -> AbstractContextManager[Hear]:
-    """Blocks in, messages at a real broker out; the broker's own time is not counted, as no other peer has one."""
-    from contextlib import contextmanager
-
-    from edge.config import EdgeConfig, Mqtt
-    from edge.daemon.run import sense
-    from edge.sound.blocks import timed_blocks
-    from tests.support.broker import HOST, Broker
-
-    @contextmanager
-    def ready():
-        with tempfile.TemporaryDirectory() as folder, Broker(Path(folder) / "broker") as broker:
-            config = EdgeConfig(mqtt=Mqtt(host=HOST, port=broker.port), state_folder=f"{folder}/state")
-            yield lambda samples: sense(config, timed_blocks([samples], started_at=time.time()), stopping=lambda: False)
-
-    return ready()
 
 
 def study() -> AbstractContextManager[Hear]:
@@ -278,7 +259,6 @@ def invoker(name: str) -> Callable[[np.ndarray], np.ndarray]:
 PEERS = {
     "roomtone": Peer(roomtone, "blocks in, observations out, default artifact"),
     "roomtone, taught": Peer(partial(roomtone, lessons=70), "the same, after 70 lessons (more cost no more)"),
-    "roomtone, MQTT": Peer(roomtone_mqtt, "the same, to a real broker"),
     "study": Peer(study, "librosa.feature.mfcc and keras predict every 0.5 s"),
     "librosa + TFLite": Peer(librosa_tflite, "the same windows and network in TFLite"),
     "YAMNet-shaped": Peer(yamnet("float32"), "MobileNet-v1, 0.975 s every 0.4875 s, float32"),
