@@ -186,7 +186,8 @@ def test_a_sensor_that_is_killed_ten_times_loses_at_most_its_last_second(tmp_pat
 def test_a_broker_that_goes_is_said_and_nothing_ends(broker, tmp_path):
     switched(tmp_path / "state", "ON")  # else nothing is heard before the broker tells
     with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port) as daemon:
-        watcher.wait_for(lambda w: w.on("state"))
+        daemon.wait_for_status(": connected")
+        watcher.wait_for(lambda w: w.on("state"))  # which may be a moment later
         broker.kill()
         daemon.wait_for_status("connection (lost|refused)")
         daemon.wait_for_log("connection lost")
@@ -199,6 +200,7 @@ def test_a_broker_that_goes_is_said_and_nothing_ends(broker, tmp_path):
     assert health["broker"]["problem"] is None
     assert "Traceback" not in daemon.log
     assert daemon.process.returncode == 0
+    assert watcher.messages
 
 
 REASONS = {
