@@ -34,7 +34,7 @@ class HealthMeter:
         self.bandwidth = Bandwidth()
         self.reach = Reach()
 
-    def time(self, work: Callable[[Block], None], block: Block) -> None:
+    def timed(self, work: Callable[[Block], None], block: Block) -> None:
         """Do the work on one block, and take its time, and its latency from the last sample to the end of that work."""
         start_s = time.perf_counter()
         work(block)

@@ -114,7 +114,7 @@ class Sensor:
         elif isinstance(item, Fault):
             self._miss(item)
         else:
-            self._meter.time(self._hear, item)
+            self._meter.timed(self._hear, item)
         if (now_s := time.monotonic()) < self._look_due_s and isinstance(item, Block):
             return False
         self._look_due_s = now_s + _LOOK_EVERY_S

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,9 +44,9 @@ def sounds(seconds: float) -> dict[str, np.ndarray]:
     return {name: np.resize(sound, samples).astype(np.float32) for name, sound in made.items()}
 
 
-def measure(name: str, sound: Path) -> dict[str, float]:
-    """Run one peer on one sound."""
-    command = [sys.executable, "-m", "tests.bench.peers", name, str(sound)]
+def measure(module: str, *arguments: str) -> Any:
+    """Run a module of the bench in a process of its own, with one thread; return the JSON that it prints last."""
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -71,7 +72,7 @@ def main() -> int:
     for number in range(options.rounds):
         for peer in options.peers:  # in turn, so that a slow minute of the machine meets all of them
             for name, path in files.items():
-                seen[peer][name].append(measure(peer, path))
+                seen[peer][name].append(measure("tests.bench.peers", peer, str(path)))
             print(f"round {number + 1} of {options.rounds}: {peer}", file=sys.stderr, flush=True)
     found = {
         "machine": {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()},
