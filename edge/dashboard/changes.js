@@ -6,11 +6,12 @@ const Changes = (() => {
   const SAME_MS = 5; // an event's id and the line of its change are of the same moment, but for roundings
   let drawnKey = "";
   let newest = null; // the line of the present label, whose duration grows
+  let answered = false; // whether the buttons of the lines have somebody who answers them
 
   function update(sensor, { nowMs: now }) {
     const minute = Math.floor(now / Format.MINUTE);
     const key = `${sensor.device} ${sensor.past.version} ${minute} ${sensor.lessons?.ts} ${sensor.status}`;
-    if (key !== drawnKey) {
+    if (key !== drawnKey && !Dom.byId("changes").matches(":active")) { // what is pressed stays until it is let go
       drawnKey = key;
       build(sensor, now);
     }
@@ -58,9 +59,16 @@ const Changes = (() => {
     return { change, item, held: holding };
   }
 
+  /* Gives the lines their buttons; called by who answers them (lessons.js), as nothing pressed before is to be lost. */
+  function offer() {
+    answered = true;
+    drawnKey = "";
+    Page.touch();
+  }
+
   /* Whether somebody said something at a change, to a sensor that can be taught what it was. */
   function canTeach(change, lessons) {
-    return lessons !== null && lessons.teachable && change.label !== Labels.QUIET;
+    return answered && lessons !== null && lessons.teachable && change.label !== Labels.QUIET;
   }
 
   /* The lesson of a change, or undefined. */
@@ -78,7 +86,7 @@ const Changes = (() => {
     return end > start ? `for ${Format.duration(end - start)}` : "";
   }
 
-  return { update, lessonOf };
+  return { update, lessonOf, offer };
 })();
 
 Page.addRoomView(Changes);

@@ -80,6 +80,7 @@ const Lessons = (() => {
     if (button !== null) ask(button.dataset.start);
   });
   Dom.byId("lessons-forget").addEventListener("click", () => ask(ALL));
+  Changes.offer();
 
   return { ALL, serve, update, counted: (count) => (count === 1 ? "1 lesson" : `${count} lessons`) };
 })();

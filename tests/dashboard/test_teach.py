@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.conftest import DASHBOARD
 from tests.dashboard.puppet import Puppet, plausible_day, rfc3339, uuid7
@@ -180,6 +180,38 @@ def test_a_lesson_that_the_broker_refuses(tmp_path: Path, visit):
         row(page, "happy").click()
         page.get_by_role("dialog").get_by_role("button", name="fear").click()
         expect(page.locator("#lessons-note")).to_contain_text("not authorized")
+
+
+def test_a_change_can_be_chosen_from_when_on_the_page_answers(room: Broker, visit):
+    page = visit().page
+    held: list[Route] = []
+    page.route("**/lessons.js", lambda route: held.append(route))
+    with Puppet(room.port) as sensor:
+        sensor.lessons()
+        said(sensor, "happy", time.time())
+        expect(page.locator("#changes .word")).to_have_text("happy")
+        while not held:
+            page.wait_for_timeout(50)
+        expect(page.locator("#changes button")).to_have_count(0)
+        held[0].continue_()
+        row(page, "happy").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Heard as happy")
+
+
+def test_what_is_pressed_while_the_list_changes_is_chosen(room: Broker, visit):
+    page = visit().page
+    with Puppet(room.port) as sensor:
+        sensor.lessons()
+        now_s = time.time()
+        said(sensor, "happy", now_s - 20)
+        row(page, "happy").hover()
+        page.mouse.down()
+        said(sensor, "sad", now_s)
+        expect(word(page)).to_have_text("sad")
+        page.mouse.up()
+        expect(page.get_by_role("dialog")).to_contain_text("Heard as happy")
+        page.keyboard.press("Escape")
+        expect(row(page, "sad")).to_be_visible()
 
 
 def test_the_arrow_keys_go_from_line_to_line(room: Broker, visit):
