@@ -78,11 +78,13 @@ class Courier:
         self._tell(self._resend)
 
     def opened(self, client: paho.Client, limits: Limits) -> None:
-        """There is a connection."""
+        """There is a connection. Asks for the past, where that is not known."""
+        if not self.past.known:
+            client.subscribe([(topic, 1) for topic in self._past_topics])
         self._inbox.put(partial(self._open, client, limits))
 
-    def subscribed(self, client: paho.Client) -> None:
-        """What is retained comes now, if at all."""
+    def past_told(self, client: paho.Client) -> None:
+        """The broker answered what it was asked after the past: most tell all that is retained before they do."""
         self._inbox.put(partial(self._expect_past, client))
 
     def retained(self, name: str, payload: Word) -> None:
@@ -138,9 +140,8 @@ class Courier:
             self._note(_SLOW)
         self._send(now_s)
 
-    def _timers(self, now_s: float) -> list[float]:
-        outbox = self._outbox.due_s(now_s)
-        return [*self._flying.slow_at(), *self._refusals.due_s(now_s), *([outbox] if outbox is not None else [])]
+    def _timers(self, now_s: float) -> list[float | None]:
+        return [*self._flying.slow_at(), *self._refusals.due_s(now_s), self._outbox.due_s(now_s)]
 
     def _send(self, now_s: float) -> None:
         if self._client is None or self.past.awaited:
@@ -184,7 +185,6 @@ class Courier:
             self._outbox.connected(now_s)
             client.unsubscribe(self._past_topics)  # the broker may remember that we asked
         else:
-            client.subscribe([(topic, 1) for topic in self._past_topics])
             self.past.ask(now_s)
 
     def _expect_past(self, client: paho.Client, now_s: float) -> None:

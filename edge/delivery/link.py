@@ -59,6 +59,7 @@ class Link(Owner):
         self._throttle = Throttle()
         self._handlers: dict[str, Callable[[bytes], None]] = {}
         self._heard: set[str] = set()  # those of their topics on which something came
+        self._own_mid: int | None = None  # of this connection's subscription to our own topics
         self._session = Session(
             access(settings, host=host, port=port),
             f"{ROOT}-{device}",
@@ -179,16 +180,17 @@ class Link(Owner):
     def opened(self, client: paho.Client, limits: Limits) -> None:
         if (place := self._session.access.address) in self._arrivals:
             self._arrivals[place].opened(resumed=self._session.resumed)
-        client.subscribe(self.prefix + "#", options=OWN)
+        self._courier.opened(client, limits)  # first: it asks for the past, which comes before the next answer
+        self._own_mid = client.subscribe(self.prefix + "#", options=OWN)[1]
         for topic in self._handlers:
             client.subscribe(topic, options=_AGAIN if topic in self._heard else _ONCE)
-        self._courier.opened(client, limits)
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
         for reason in reasons:
             if reason.is_failure:
                 self._session.note(f"a subscription is refused ({reason}): commands will not be heard")
-        self._courier.subscribed(client)
+        if mid == self._own_mid:
+            self._courier.past_told(client)
 
     def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
         topic, name = message.topic, message.topic.removeprefix(self.prefix)

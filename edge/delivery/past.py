@@ -16,7 +16,9 @@ from edge.errors import UnavailableError
 from edge.voice.payloads import decoded
 
 PAST = ("state", "timeline", "recent", "listening", "settings")
-_WAIT_S, _WAIT_AT_MOST_S = 0.5, 2.0  # after an answer to the subscription, and without one
+# Of what comes only after the answer to what was asked next, and of other brokers, which may be away.
+_WAIT_S, _WAIT_FOR_OTHERS_S = 0.5, 2.0
+_WAIT_AT_MOST_S = 10.0  # without an answer, which a broker owes: to go on would replace what it may still tell
 ANSWER_S = 5.0  # in which a broker answers whoever asks
 _SETTLED_S = 0.5  # without another one, after which all that is retained was told
 
@@ -46,11 +48,13 @@ class Past:
         self._answered.discard(None)
 
     def answered(self, now_s: float, other: str | None = None) -> None:
-        """The broker answered, or an `other` one: what is retained comes now, if at all."""
+        """The broker answered what it was asked after this, or an `other` one did: what is retained has come, or
+        comes now."""
         if other is not None or self.awaited:
             self._answered.add(other)
-        if self.awaited and len(self._answered) == self._brokers:
-            self.due_s = min(self.due_s, now_s + _WAIT_S)
+        if self.awaited and None in self._answered:
+            all_answered = len(self._answered) == self._brokers
+            self.due_s = min(self.due_s, now_s + (_WAIT_S if all_answered else _WAIT_FOR_OTHERS_S))
 
     def remember(self, name: str, payload: Word, now_s: float, other: str | None = None) -> None:
         """One of PAST came."""

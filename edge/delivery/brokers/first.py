@@ -80,7 +80,7 @@ class First(Owner):
     ) -> None:
         self._prefix, self._names, self._obey, self._tell = prefix, names, obey, tell
         self._throttle, self._subscribed, self._asked = Throttle(), False, False
-        self._past_mid: int | None = None  # of the question for it
+        self._own_mid: int | None = None  # of this connection's subscription to the commands
         self._arrivals = Arrivals(access.address)
         self.session = Session(access, f"{client_id}-first", self, lasts_s=COMMANDS_WAIT_S, log=unsaid)
 
@@ -92,16 +92,16 @@ class First(Owner):
         # What comes next was waiting for us: had the link heard a part of it since, that would seem to be the newest.
         self._subscribed = self.session.resumed
         self._arrivals.opened(resumed=self.session.resumed)
-        client.subscribe([(self._prefix + name, OWN) for name in self._names])
-        if self._tell and not self._asked:
-            self._past_mid = client.subscribe([(self._prefix + name, 1) for name in PAST])[1]
+        if self._tell and not self._asked:  # first: what is retained comes before the answer to what follows
+            client.subscribe([(self._prefix + name, 1) for name in PAST])
+        self._own_mid = client.subscribe([(self._prefix + name, OWN) for name in self._names])[1]
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
-        if mid == self._past_mid:
-            self._asked = True
-            self._tell()
-        else:
+        if mid == self._own_mid:
             self._subscribed = not any(reason.is_failure for reason in reasons)
+            if self._tell and not self._asked:
+                self._asked = True
+                self._tell()
 
     def received(self, client: paho.Client, message: paho.MQTTMessage) -> None:
         name = message.topic.removeprefix(self._prefix)
@@ -115,4 +115,4 @@ class First(Owner):
 
     def closed(self, client: paho.Client) -> None:
         self._arrivals.closed()
-        self._subscribed, self._past_mid = False, None
+        self._subscribed, self._own_mid = False, None
