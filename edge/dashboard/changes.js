@@ -1,4 +1,4 @@
-/* The list of changes, newest first. What somebody said can be corrected: see lessons.js. */
+/* The list of changes, newest first. What somebody said can be corrected as soon as lessons.js is there. */
 "use strict";
 
 const Changes = (() => {
@@ -6,11 +6,10 @@ const Changes = (() => {
   const SAME_MS = 5; // an event's id and the line of its change are of the same moment, but for roundings
   let drawnKey = "";
   let newest = null; // the line of the present label, whose duration grows
-  let answered = false; // whether the buttons of the lines have somebody who answers them
 
   function update(sensor, { nowMs: now }) {
     const minute = Math.floor(now / Format.MINUTE);
-    const key = `${sensor.device} ${sensor.past.version} ${minute} ${sensor.lessons?.ts} ${sensor.status}`;
+    const key = `${sensor.device} ${sensor.past.version} ${minute} ${sensor.lessons?.ts} ${sensor.status} ${typeof Lessons}`;
     if (key !== drawnKey && !Dom.byId("changes").matches(":active")) { // what is pressed stays until it is let go
       drawnKey = key;
       build(sensor, now);
@@ -42,7 +41,8 @@ const Changes = (() => {
       return { change, item: Dom.make("li", { class: kind }, clock, icon, what, holding), held: holding };
     }
     const taught = lessonOf(change, lessons);
-    const word = canTeach(change, lessons) ? button(change) : Dom.make("span", { class: "word" }, change.label);
+    const button = typeof Lessons === "undefined" ? null : Lessons.button(change, lessons);
+    const word = button ?? Dom.make("span", { class: "word" }, change.label);
     const marks = [...(change.late ? ["late"] : []), ...(taught ? [`it was ${taught.label}`] : [])];
     const chips = marks.map((mark) => Dom.make("span", { class: "chip" }, mark));
     const ratio = Labels.surely(change.label, change.confidence);
@@ -59,34 +59,16 @@ const Changes = (() => {
     return { change, item, held: holding };
   }
 
-  /* Gives the lines their buttons; called by who answers them (lessons.js), as nothing pressed before is to be lost. */
-  function offer() {
-    answered = true;
-    drawnKey = "";
-    Page.touch();
-  }
-
-  /* Whether somebody said something at a change, to a sensor that can be taught what it was. */
-  function canTeach(change, lessons) {
-    return answered && lessons !== null && lessons.teachable && change.label !== Labels.QUIET;
-  }
-
   /* The lesson of a change, or undefined. */
   function lessonOf(change, lessons) {
     return lessons?.taught.find(({ at }) => at !== null && Math.abs(at - change.start) <= SAME_MS);
-  }
-
-  /* Not among the stops of the Tab key, as there are many: the list is one, and its arrow keys go from line to line. */
-  function button(change) {
-    const name = `${change.label}: say what it was`;
-    return Dom.make("button", { type: "button", class: "word", tabindex: "-1", "data-start": change.start, "aria-label": name }, change.label);
   }
 
   function held(start, end) {
     return end > start ? `for ${Format.duration(end - start)}` : "";
   }
 
-  return { update, lessonOf, offer };
+  return { update, lessonOf };
 })();
 
 Page.addRoomView(Changes);

@@ -51,6 +51,14 @@ const Lessons = (() => {
     );
   }
 
+  /* What a line of the list is chosen by, where somebody said something to a sensor that can be taught what it was, else
+   * null. Not among the stops of the Tab key, as there are many: the list is one, and its arrow keys go from line to line. */
+  function button(change, lessons) {
+    if (!lessons?.teachable || change.label === Labels.QUIET) return null;
+    const name = `${change.label}: say what it was`;
+    return Dom.make("button", { type: "button", class: "word", tabindex: "-1", "data-start": change.start, "aria-label": name }, change.label);
+  }
+
   /* The arrow keys go from line to line. */
   function walk(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -80,9 +88,8 @@ const Lessons = (() => {
     if (button !== null) ask(button.dataset.start);
   });
   Dom.byId("lessons-forget").addEventListener("click", () => ask(ALL));
-  Changes.offer();
 
-  return { ALL, serve, update, counted: (count) => (count === 1 ? "1 lesson" : `${count} lessons`) };
+  return { ALL, button, serve, update, counted: (count) => (count === 1 ? "1 lesson" : `${count} lessons`) };
 })();
 
 Page.addRoomView(Lessons);

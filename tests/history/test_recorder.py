@@ -282,6 +282,12 @@ def fill(folder: Path) -> Path:
 
 def run_full_disk(tmp_path: Path, store: str, disk: Path, mend: Callable[[], None]) -> None:
     """Fill the store's disk while rooms speak, kill the recorder, and `mend` what else a full disk ended."""
+
+    def all_is_kept() -> bool:
+        if recorder.process.poll() is not None:  # it gave up, now or later: its service starts it again
+            recorder.start()
+        return all_kept(speaking, store)
+
     with (
         Broker(tmp_path / "broker", extra=DURABLE) as broker,
         recording(tmp_path, broker.port, store) as recorder,
@@ -296,11 +302,9 @@ def run_full_disk(tmp_path: Path, store: str, disk: Path, mend: Callable[[], Non
         time.sleep(1.0)
         filler.unlink()
         mend()
-        if recorder.process.poll() is not None:  # as its service would be
-            recorder.start()
         speaking.hush()
         wait_until(speaking.delivered)
-        wait_until(lambda: all_kept(speaking, store), lambda: recorder.log, every_s=0.5)
+        wait_until(all_is_kept, lambda: recorder.log, every_s=0.5)
         assert recorder.stop() == 0
         check_kept(speaking, store)
 
