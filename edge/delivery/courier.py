@@ -18,7 +18,7 @@ from edge.delivery.flights import SLOW_S, Flight, Flights
 from edge.delivery.outbox import Outbox
 from edge.delivery.packets import MOST_HELD_EVENTS, Limits, Message, Packets, Word
 from edge.delivery.paho_client import paho
-from edge.delivery.past import PAST, Past, seq_of
+from edge.delivery.past import PAST, Past, ask_broker, seq_of
 from edge.delivery.refusals import Refusals
 from edge.voice.payloads import Event
 from edge.voice.sequence import Sequence
@@ -80,11 +80,11 @@ class Courier:
     def opened(self, client: paho.Client, limits: Limits) -> None:
         """There is a connection. Asks for the past, where that is not known."""
         if not self.past.known:
-            client.subscribe([(topic, 1) for topic in self._past_topics])
+            ask_broker(client, self._prefix)
         self._inbox.put(partial(self._open, client, limits))
 
     def past_told(self, client: paho.Client) -> None:
-        """The broker answered what it was asked after the past: most tell all that is retained before they do."""
+        """The broker answered what it was asked after the past."""
         self._inbox.put(partial(self._expect_past, client))
 
     def retained(self, name: str, payload: Word) -> None:

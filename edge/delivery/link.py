@@ -180,7 +180,7 @@ class Link(Owner):
     def opened(self, client: paho.Client, limits: Limits) -> None:
         if (place := self._session.access.address) in self._arrivals:
             self._arrivals[place].opened(resumed=self._session.resumed)
-        self._courier.opened(client, limits)  # first: it asks for the past, which comes before the next answer
+        self._courier.opened(client, limits)  # first: the answer to what follows tells that the past has come
         self._own_mid = client.subscribe(self.prefix + "#", options=OWN)[1]
         for topic in self._handlers:
             client.subscribe(topic, options=_AGAIN if topic in self._heard else _ONCE)

@@ -23,6 +23,12 @@ ANSWER_S = 5.0  # in which a broker answers whoever asks
 _SETTLED_S = 0.5  # without another one, after which all that is retained was told
 
 
+def ask_broker(client: paho.Client, prefix: str) -> None:
+    """Ask for a sensor's past. The answer to what follows on this connection tells that it has come: most brokers send
+    all that is retained before they take the next packet."""
+    client.subscribe([(prefix + name, 1) for name in PAST])
+
+
 class Past:
     """Of a sensor's own: collects what comes on the first connection that lasts long enough, and beside it from
     `others`, so many brokers.

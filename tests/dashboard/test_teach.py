@@ -187,11 +187,10 @@ def test_a_change_can_be_chosen_from_when_on_the_page_answers(room: Broker, visi
     held: list[Route] = []
     page.route("**/lessons.js", lambda route: held.append(route))
     with Puppet(room.port) as sensor:
-        sensor.lessons()
-        said(sensor, "happy", time.time())
+        with page.expect_request("**/lessons.js"):
+            sensor.lessons()
+            said(sensor, "happy", time.time())
         expect(page.locator("#changes .word")).to_have_text("happy")
-        while not held:
-            page.wait_for_timeout(50)
         expect(page.locator("#changes button")).to_have_count(0)
         held[0].continue_()
         row(page, "happy").click()

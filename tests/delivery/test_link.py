@@ -142,9 +142,8 @@ def test_what_may_not_wait_passes_a_flood(broker):
     assert before < FLOOD / 2  # the rest is still to be read
     send(broker.port, ("listening/set", "ON"))
     wait_until(lambda: len(switched) == 2)
-    # At least once each: what is not acknowledged when a connection is lost comes again.
-    seen = lambda: f"{len(set(taught))} of {len(taught)}; {link.words}; {broker.log[-2_000:]}"  # noqa: E731
-    wait_until(lambda: len(set(taught)) == FLOOD, seen, patience_s=3 * PATIENCE_S)
+    wait_until(lambda: len(set(taught)) == FLOOD, patience_s=3 * PATIENCE_S)
+    assert len(taught) == FLOOD, broker.log  # some come again where the connection was lost: why it was stands there
     assert [word for word, _ in switched] == [b"OFF", b"ON"]  # once each, though it came on both connections
     link.stop()
 

@@ -13,7 +13,7 @@ from edge.delivery.brokers.owner import Owner
 from edge.delivery.brokers.scout import unsaid
 from edge.delivery.packets import Limits, Word
 from edge.delivery.paho_client import paho
-from edge.delivery.past import PAST
+from edge.delivery.past import PAST, ask_broker
 from edge.delivery.session import Session
 from edge.delivery.throttle import Throttle
 
@@ -92,8 +92,8 @@ class First(Owner):
         # What comes next was waiting for us: had the link heard a part of it since, that would seem to be the newest.
         self._subscribed = self.session.resumed
         self._arrivals.opened(resumed=self.session.resumed)
-        if self._tell and not self._asked:  # first: what is retained comes before the answer to what follows
-            client.subscribe([(self._prefix + name, 1) for name in PAST])
+        if self._tell and not self._asked:
+            ask_broker(client, self._prefix)  # first: the answer to what follows tells that it has come
         self._own_mid = client.subscribe([(self._prefix + name, OWN) for name in self._names])[1]
 
     def subscribed(self, client: paho.Client, mid: int, reasons: list[ReasonCode]) -> None:
