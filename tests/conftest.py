@@ -17,6 +17,10 @@ from tests.support.virtual_microphone import VirtualMicrophone
 # Networks this small are slower in many threads than in one, and more so beside other processes that have as many.
 for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(name, "1")
+# Two processes that fill one cache of numba's at a time (librosa's, on a fresh machine) leave machine code that kills
+# whoever reads it (numba's issue 10128): each has its own.
+NUMBA_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ["NUMBA_CACHE_DIR"] = str(NUMBA_CACHE)
 # Hundreds of programs are started: each would compile our code anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from tests.support.quick import is_quick
 
@@ -33,16 +34,42 @@ class Sharing(LoadScopeScheduling):
     """Hands out the files that share something first, the largest before others, then test by test.
 
     Those of the quick half come last: at the end, no process is left alone with one that waits for a minute.
+
+    A test that its process dies of has failed, is run again where a failed one is, and holds up none of the others. The
+    class above hands out again what the dead one had done, and then waits for that without end.
     """
 
     def schedule(self) -> None:
         begins = self.collection is None
         super().schedule()
-        if begins:
+        if not begins:
+            super().schedule()  # a process begins its first test when it knows the next
+        else:
             for scope in list(self.workqueue):
                 file, alone, _ = scope.partition("::")
                 if alone and is_quick(self.config.rootpath / file):
                     self.workqueue.move_to_end(scope)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Take back what a process that has ended left undone; return the test that it died of, if of any."""
+        undone = {
+            scope: {test: False for test, done in tests.items() if not done}
+            for scope, tests in self.assigned_work.pop(node).items()
+        }
+        died_of = next((test for tests in undone.values() for test in tests), None)
+        if died_of is not None:
+            del undone[self._split_scope(died_of)][died_of]
+        self.workqueue.update((scope, tests) for scope, tests in undone.items() if tests)
+        return died_of
+
+    def mark_test_pending(self, item: str) -> None:
+        """Hand out again what a process has died of, before the others of its file: they may need what it shares."""
+        scope = self._split_scope(item)
+        self.workqueue[scope] = {item: False, **self.workqueue.get(scope, {})}
+
+    def _reschedule(self, node: WorkerController) -> None:
+        if node in self.registered_collections:  # one that takes another's place is asked before it knows the tests
+            super()._reschedule(node)
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
