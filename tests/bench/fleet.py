@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 import yaml
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from edge.delivery.embedded import DASHBOARD
 from tests.bench.fleet_sensors import record
@@ -33,6 +33,7 @@ from tests.support.sounds import CORPORA, ROOT
 REPORT = Path(__file__).parent / "reports" / "fleet.json"
 TOGETHER = 125  # sensors in a process, each with six open files, of which select() takes a thousand
 TAPE_S, SEED = 1_200.0, 25
+SHOWN_S = 600.0  # a thousand tiles may take minutes
 LINES, COLUMNS = 50, 160
 BROKER = "autosave_interval 30\nmax_queued_messages 50000\n"  # as house.sh has them
 
@@ -163,7 +164,7 @@ def measure(tape: Path, count: int, seconds: float, settled_s: float, *, bare: b
                     browser = launch(playwright)
                     began_s = time.monotonic()
                     visit = Visit.begin(browser, broker.page_url)
-                    visit.page.wait_for_function(f"document.querySelectorAll('.tile').length === {count}", timeout=0)
+                    expect(visit.page.locator(".tile")).to_have_count(count, timeout=1_000 * SHOWN_S)
                     shown_s = time.monotonic() - began_s
                     time.sleep(settled_s)
                     found = _measured(seconds, mosquitto, ear, sensors, {"watch": watch, "recorder": recorder})
