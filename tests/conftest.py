@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,22 @@ def state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No sensor that a test starts keeps its events in the home of whoever runs the tests."""
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+
+
+@pytest.fixture
+def compiled_librosa() -> None:
+    """What librosa compiles on a fresh machine, for half a minute and more, is none of what the test costs."""
+    _compile_librosa()
+
+
+@cache
+def _compile_librosa() -> None:
+    import librosa
+    import numpy as np
+
+    silence = np.zeros(4_096, np.float32)
+    librosa.feature.mfcc(y=silence, sr=16_000, n_fft=512)
+    librosa.pyin(silence, fmin=70, fmax=600, sr=16_000, frame_length=1_024)
 
 
 if TYPE_CHECKING:

@@ -132,6 +132,7 @@ ANYTHING = st.one_of(
 )
 
 
+@pytest.mark.heavy
 @settings(max_examples=400, deadline=None)
 @given(
     names_=st.lists(st.sampled_from(sorted({*names(EdgeConfig), "mqtt", "gate", "audio", "quiet_hours"})), max_size=3),

@@ -29,6 +29,7 @@ def librosa_mfcc(samples: np.ndarray, spec: MfccSpec = SPEC) -> np.ndarray:
     return librosa.feature.mfcc(S=librosa.power_to_db(power, top_db=None), n_mfcc=spec.coefficients).T
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_equals_librosa_on_made_sounds():
     dense = MfccSpec(mels=64, coefficients=13, hop_samples=160, low_hz=60, high_hz=7_600)
     apart = MfccSpec(window_samples=320, block_frames=1)
@@ -37,12 +38,14 @@ def test_equals_librosa_on_made_sounds():
         np.testing.assert_allclose(mfcc(sound, spec), librosa_mfcc(sound, spec), atol=1e-3)
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_equals_librosa_on_real_clips():
     for path in corpus_clips(50):
         sound = load_recording(path)
         np.testing.assert_allclose(mfcc(sound, SPEC), librosa_mfcc(sound), atol=1e-3, err_msg=str(path))
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_filters_and_transform_equal_librosa_and_scipy():
     from scipy.fft import dct
 

@@ -62,6 +62,7 @@ def test_noise_and_silence_have_no_voice():
     assert (column(silence, "voicing") == 0).all()
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_agrees_with_pyin_on_real_voices():
     """Nine in ten of the frames that pyin takes for voiced are voiced here, and six in seven have the same semitone."""
     away, voiced = [], []

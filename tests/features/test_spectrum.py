@@ -4,6 +4,7 @@ from functools import cache
 
 import librosa
 import numpy as np
+import pytest
 
 from edge.features.mfcc import MfccSpec
 from edge.features.spectrum import NAMES
@@ -42,6 +43,7 @@ def within(low_hz: float, high_hz: float) -> np.ndarray:
     return (low_hz <= hz) & (high_hz > hz)
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_ratios_of_bands():
     whole = bands() * centres_and_widths_hz()[1]
     low, high = whole[:, within(50, 1_000)].sum(axis=1), whole[:, within(1_000, 5_000)].sum(axis=1)
@@ -51,6 +53,7 @@ def test_ratios_of_bands():
     np.testing.assert_allclose(shape("hammarberg"), decibels(low / high), atol=1e-2)
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_bands_say_what_the_spectrum_says():
     """Of the ratio of 50 Hz to 1 kHz and 1 to 5 kHz, by librosa's lines of 31 Hz."""
     lines = librosa.fft_frequencies(sr=16_000, n_fft=512)
@@ -58,6 +61,7 @@ def test_bands_say_what_the_spectrum_says():
     assert np.corrcoef(shape("alpha_ratio"), decibels(low / high))[0, 1] > 0.98
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_slopes_are_least_squares():
     hz, _ = centres_and_widths_hz()
     for name, low, high in (("slope_low", 50, 500), ("slope_middle", 500, 1_500), ("slope_high", 1_500, 5_000)):
@@ -66,11 +70,13 @@ def test_slopes_are_least_squares():
         np.testing.assert_allclose(shape(name), wanted, atol=2e-2, err_msg=name)
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_flux_is_the_change_of_the_magnitudes_shares():
     share = np.sqrt(bands()) / np.sqrt(bands()).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(shape("flux")[1:], np.linalg.norm(np.diff(share, axis=0), axis=1), atol=1e-4)
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_flatness_is_the_geometric_over_the_arithmetic_mean_of_the_bands():
     from scipy.stats import gmean
 

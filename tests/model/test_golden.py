@@ -84,6 +84,7 @@ def test_the_noise_is_murmurhash3_s_finalizer_of_a_count():
     assert np.abs(np.correlate(long, long[:1_000], "valid")[1:]).max() / 333 < 0.2  # white
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 def test_its_features_in_a_manifest_are_librosa_s():
     for path in (WINDOW, STEP, STEP_INT8):
         stored = read_artifact(path).manifest.golden

@@ -23,6 +23,7 @@ def test_a_band_is_whole_below_its_edge_and_empty_above(highest_hz):
     assert gain_db[hz > highest_hz + 100].max() < -50
 
 
+@pytest.mark.usefixtures("compiled_librosa")
 @pytest.mark.parametrize("seed", range(8))
 def test_a_codec_leaves_the_sound_as_long_and_delays_nothing(seed):
     sound = 0.3 * librosa.chirp(fmin=200, fmax=3_000, sr=SAMPLE_RATE_HZ, length=2 * SAMPLE_RATE_HZ)

