@@ -86,11 +86,11 @@ compare: $(DEV)  ## train the study's networks side by side DATA=folder [ARGS=..
 convert: $(DEV)  ## turn a training run into an artifact RUN=runs/NAME [OUT=file]; without RUN: config.yaml's set
 	@$(PYTHON_DEV) -m convert $(RUN) $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (an hour) [ARGS=--rounds 1] [OUT=folder] [ARM64=bundle]
+bench: $(DEV)  ## what it costs, beside what one would otherwise run, and how soon it acts (an hour) [ROUNDS=1] [SECONDS=10] [OUT=folder] [ARM64=bundle]
 	@$(PYTHON_DEV) -m pytest tests/bench/promptness.py
-	@$(PYTHON_DEV) -m tests.bench.cost $(if $(OUT),--out $(OUT)) $(ARGS)
-	@$(PYTHON_DEV) -m tests.bench.telling $(if $(OUT),--out $(OUT)) $(ARGS)
-	@$(PYTHON_DEV) -m tests.bench.daemons $(if $(OUT),--out $(OUT))
+	@$(PYTHON_DEV) -m tests.bench.cost $(if $(OUT),--out $(OUT)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(PYTHON_DEV) -m tests.bench.telling $(if $(OUT),--out $(OUT)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(PYTHON_DEV) -m tests.bench.daemons $(if $(OUT),--out $(OUT)) $(if $(SECONDS),--seconds $(SECONDS))
 	@$(PYTHON_DEV) -m tests.bench.guard $(if $(ARM64),--arm64 $(ARM64))
 
 growth: $(DEV)  ## how it grows with blocks, microphones, sensors, clips and hours, into tests/bench/reports (hours)

@@ -152,6 +152,9 @@ def test_the_figures_that_matter_are_the_reports():
     costs = {name: peer["sounds"]["speech"]["cpu_per_audio_s"] for name, peer in COST["peers"].items()}
     times = costs["study"] / costs["roomtone"]
     assert f"{1_000 * costs['roomtone']:.1f} ms of CPU: {times:.0f} times less than the study's way" in README
+    telling = json.loads((ROOT / "tests" / "bench" / "reports" / "telling.json").read_text())
+    real_ms = 1_000 * telling["parts"]["sensor"]["cpu_per_audio_s"]["speech"]
+    assert f"in real time, with MQTT, {real_ms:.1f} ms" in README
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere():

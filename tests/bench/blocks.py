@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.sound.recording import load_recording
+from tests.bench import asked
 from tests.bench.growth import Panel, draw, power
 from tests.bench.guard import SOUND, callgrind
 from tests.bench.peers import BLOCK_MS, RATE_HZ, SIZES
@@ -75,13 +76,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Count what the sensor costs by the size of its blocks.")
     parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args()
+    out = asked.file(options.out)
     found = measure()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
-    picture(found, options.out.with_suffix(".png"))
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    picture(found, out.with_suffix(".png"))
     print(table(found))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

@@ -19,6 +19,7 @@ from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, timed_blocks
 from edge.sound.microphone import Microphone
 from edge.sound.recording import read_recording
+from tests.bench import asked
 from tests.support.broker import free_port
 from tests.support.rtsp_server import Camera
 from tests.support.sounds import to_int16
@@ -66,10 +67,10 @@ class Sensor(threading.Thread):
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("file", type=Path)
-    asked.add_argument("--cameras", type=int, default=4)
-    options = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--cameras", type=asked.number, default=4)
+    options = parser.parse_args()
     hears = pipeline()
     blocks = timed_blocks(read_recording(options.file), started_at=0.0)
     expected = [(change.label, change.at_s) for block in blocks if (change := hears.process(block).change)]
@@ -99,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    asked.answer(main)

@@ -20,6 +20,7 @@ import numpy as np
 
 from edge.sound.blocks import SAMPLE_RATE_HZ
 from edge.sound.recording import load_recording
+from tests.bench import asked
 from tests.bench.ears import joined, pink
 from tests.bench.peers import GRAPHS, PEERS
 from tests.support.sounds import CORPORA, ROOT, corpus_clips
@@ -57,13 +58,13 @@ def median(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what roomtone costs beside its peers.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each sound (60)")
+    parser.add_argument("--rounds", type=asked.number, default=2, help="of all (2)")
+    parser.add_argument("--seconds", type=asked.seconds, default=60.0, help="of each sound (60)")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--out", type=Path, default=GRAPHS)
     options = parser.parse_args()
+    out = asked.folder(options.out)
     subprocess.run([sys.executable, "-m", "tests.bench.graphs"], cwd=ROOT, check=True)
-    options.out.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, sound in sounds(options.seconds).items():
         files[name] = GRAPHS / f"{name}.npy"
@@ -84,8 +85,8 @@ def main() -> int:
             for peer, by_sound in seen.items()
         },
     }
-    (options.out / "cost.json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(found, options.out / "cost.png")
+    (out / "cost.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, out / "cost.png")
     print(table(found))
     print(summary(found))
     return 0
@@ -155,4 +156,4 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

@@ -23,6 +23,7 @@ import paho.mqtt.client as paho
 import soundfile
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.bench import asked
 from tests.bench.cost import sounds
 from tests.bench.growth import Panel, draw
 from tests.bench.peers import GRAPHS, RATE_HZ
@@ -134,22 +135,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description="Measure the daemon's start, latency and memory, alone and in a crowd."
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="measured, with each number (60)")
-    parser.add_argument("--counts", type=int, nargs="+", default=[1, 4, 16, 64], help="daemons together (1 4 16 64)")
+    parser.add_argument("--seconds", type=asked.seconds, default=60.0, help="measured, with each number (60)")
+    parser.add_argument("--counts", type=asked.number, nargs="+", default=[1, 4, 16, 64], help="together (1 4 16 64)")
     parser.add_argument("--out", type=Path, default=GRAPHS, help=f"a folder for {REPORT.name} and its picture")
     options = parser.parse_args()
-    everywhere = os.sched_getaffinity(0)
+    out, everywhere = asked.folder(options.out), os.sched_getaffinity(0)
     run_together(1, 6.0, everywhere)  # what was not in the page cache is now
-    options.out.mkdir(parents=True, exist_ok=True)
     found = []
     for count in options.counts:
         found.append(run_together(count, options.seconds, {max(everywhere)} if count > 1 else everywhere))
-        (options.out / REPORT.name).write_text(json.dumps(found, indent=1) + "\n")
+        (out / REPORT.name).write_text(json.dumps(found, indent=1) + "\n")
         print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-    picture(found, (options.out / REPORT.name).with_suffix(".png"))
+    picture(found, (out / REPORT.name).with_suffix(".png"))
     print(table(found))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import random
-import sys
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -27,6 +26,7 @@ from edge.labels import QUIET, UNKNOWN
 from edge.model.artifact import DEFAULT_MODEL, SPEECH_MODEL, load, read_artifact
 from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
 from edge.sound.recording import load_recording
+from tests.bench import asked
 from tests.support.sounds import CORPORA
 
 FADE_S = 0.5
@@ -224,9 +224,8 @@ def main() -> int:
     parser.add_argument("--snr-db", type=float, default=20.0)
     parser.add_argument("--out", type=Path, default=Path("runs/ears.json"))
     options = parser.parse_args()
-    if not (CORPORA / "ESC-10").is_dir():
-        print(f"ears: no corpora in {CORPORA}: set ROOMTONE_CORPORA", file=sys.stderr)
-        return 66
+    asked.corpora("TESS", "RAVDESS", "ESC-10")
+    out = asked.file(options.out)
     manifest = load(options.model)[0].manifest
     found = {
         "model": manifest.model_id,
@@ -239,8 +238,7 @@ def main() -> int:
             for corpus in ("TESS", "RAVDESS")
         },
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    out.write_text(json.dumps(found, indent=1) + "\n")
     _print(found)
     return 0
 
@@ -268,4 +266,4 @@ def _print(found: dict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

@@ -25,10 +25,11 @@ import yaml
 from playwright.sync_api import expect, sync_playwright
 
 from edge.delivery.embedded import DASHBOARD
+from tests.bench import asked
 from tests.bench.fleet_sensors import record
 from tests.support.broker import HOST, Broker
 from tests.support.chromium import Visit, launch
-from tests.support.sounds import CORPORA, ROOT
+from tests.support.sounds import ROOT
 
 REPORT = Path(__file__).parent / "reports" / "fleet.json"
 TOGETHER = 125  # sensors in a process, each with six open files, of which select() takes a thousand
@@ -240,30 +241,29 @@ def draw(report: dict, path: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure a broker, and who looks, with many sensors.")
-    parser.add_argument("--counts", type=int, nargs="+", default=[10, 100, 300, 1_000])
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--counts", type=asked.number, nargs="+", default=[10, 100, 300, 1_000])
+    parser.add_argument("--seconds", type=asked.seconds, default=120.0)
     parser.add_argument("--bare", action="store_true", help="sensors without links, all on one connection")
     parser.add_argument("--settled", type=float, default=20.0, help="seconds before measuring")
     parser.add_argument("--tape", type=Path, help="what a sensor said (fleet_sensors.py); else it is made")
     parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args()
+    out = asked.file(options.out)
     tape = options.tape or ROOT / "runs" / "fleet-tape.jsonl"
     if not tape.exists():
-        if not (CORPORA / "TESS").is_dir():
-            print(f"fleet: no corpora in {CORPORA}: set ROOMTONE_CORPORA", file=sys.stderr)
-            return 66
+        asked.corpora("TESS", "RAVDESS")
         tape.parent.mkdir(exist_ok=True)
         record(tape, seconds=TAPE_S, seed=SEED)
-    report = json.loads(options.out.read_text()) if options.out.exists() else {"runs": []}
+    report = json.loads(out.read_text()) if out.exists() else {"runs": []}
     for count in options.counts:
         found = measure(tape, count, options.seconds, options.settled, bare=options.bare) | {"bare": options.bare}
         print(json.dumps(found), flush=True)
         others = [run for run in report["runs"] if run["sensors"]["count"] != count]
         report["runs"] = sorted([*others, found], key=lambda run: run["sensors"]["count"])
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
-        draw(report, options.out.with_suffix(".png"))
+        out.write_text(json.dumps(report, indent=1) + "\n")
+        draw(report, out.with_suffix(".png"))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

@@ -1,10 +1,10 @@
 """What a history costs, in SQLite, DuckDB and PostgreSQL: size, what a day writes to disk, and how soon it answers.
 
-    python -m tests.bench.history FOLDER [--stores sqlite,duckdb,postgres] [--scratch /tmp]
+    python -m tests.bench.history FOLDER [--stores sqlite duckdb postgres page] [--out reports/history.json]
 
 FOLDER has recordings of people. The sensor's own code hears a few hundred of them: from the labels, lengths and
 confidences it gives, minutes of talk are put together, and of these a year of 20 rooms. DuckDB is in nobody's
-dependencies: `pip install duckdb` first. Figures go to reports/history.json, by store.
+dependencies: `pip install duckdb` first. Figures are by store; of others than those asked for they stay.
 """
 
 import argparse
@@ -40,6 +40,7 @@ from edge.history.told.days import Day
 from edge.history.told.samples import Sample
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.voice.sequence import uuid7
+from tests.bench import asked
 from tests.conftest import DASHBOARD
 from tests.dashboard.puppet import Puppet
 from tests.history.test_recorder import recording
@@ -47,6 +48,7 @@ from tests.support.broker import Broker
 from tests.support.chromium import Visit, launch
 from tests.support.postgres import Postgres
 
+STORES = ("sqlite", "duckdb", "postgres", "page")
 REPORT = Path(__file__).parent / "reports" / "history.json"
 ROOMS, DAYS, DETAILED, COPIED, RECORDINGS, TALKS = 20, 365, 55, 10, 300, 400
 END_S = datetime(2026, 11, 25, 18, tzinfo=UTC).timestamp()
@@ -80,6 +82,8 @@ def utterances(folder: Path, dice: random.Random) -> list[tuple[float, Talk]]:
     """Return what the sensor hears of recordings in a folder: their lengths in seconds, and the changes in them."""
     artifact, model = load(DEFAULT_MODEL)
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".flac", ".opus", ".ogg", ".wav"})
+    if not files:
+        raise InputError(f"{folder}: no recordings there (.flac, .opus, .ogg, .wav)")
     found = []
     for file in dice.sample(files, min(RECORDINGS, len(files))):
         try:
@@ -476,20 +480,22 @@ def measured(store: str, scratch: Path, talks: Sequence[Talk]) -> dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--stores", default="sqlite,duckdb,postgres,page")
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/roomtone-history-bench"))
+    parser.add_argument("--out", type=Path, default=REPORT, help="a file for the figures")
     options = parser.parse_args()
+    out = asked.file(options.out)
     options.scratch.mkdir(parents=True, exist_ok=True)
     talks = minutes_of_talk(options.folder, options.scratch / "talks.json")
-    report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    report = json.loads(out.read_text()) if out.exists() else {}
     report["changes_a_minute_of_talk"] = round(sum(map(len, talks)) / TALKS, 2)
-    for store in options.stores.split(","):
+    for store in options.stores:
         page = store == "page"
         report[store] = (on_the_page(options.scratch / "year.sqlite", options.scratch) if page else
                          measured(store, options.scratch, talks))  # fmt: skip
         print(store, json.dumps(report[store]), flush=True)
-        REPORT.write_text(json.dumps(report, indent=1) + "\n")
+        out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    asked.answer(main)

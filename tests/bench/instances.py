@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.bench import asked
 from tests.bench.cost import sounds
 from tests.bench.peers import RATE_HZ
 from tests.support.broker import Broker
@@ -112,23 +113,33 @@ def table(found: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def setting(text: str) -> tuple[str, str]:
+    """Read NAME=VALUE. Raises ArgumentTypeError."""
+    name, given, value = text.partition("=")
+    if not (name and given):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
+
+
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--counts", type=int, nargs="+", default=[1, 2, 3, 8])
-    asked.add_argument("--seconds", type=float, default=30.0)
-    asked.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="in the sensors' environment")
-    asked.add_argument("--out", type=Path, help=f"write the figures there, as {REPORT.name} has them")
-    options = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--counts", type=asked.number, nargs="+", default=[1, 2, 3, 8])
+    parser.add_argument("--seconds", type=asked.seconds, default=30.0)
+    parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
+                        help="in the sensors' environment")  # fmt: skip
+    parser.add_argument("--out", type=Path, help=f"write the figures there, as {REPORT.name} has them")
+    options = parser.parse_args()
+    out = options.out and asked.file(options.out)
     compileall.compile_dir(ROOT / "edge", quiet=1)  # as pip does when it installs: or each compiles it at its start
-    environment = dict(each.split("=", 1) for each in options.set)
+    environment = dict(options.set)
     core = max(os.sched_getaffinity(0))
     found = [measure(count, options.seconds, core, environment) for count in options.counts]
     for one in found:
         print(json.dumps(one), flush=True)
     print(table(found))
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
+    if out:
+        out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    asked.answer(main)

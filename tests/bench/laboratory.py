@@ -26,6 +26,7 @@ import numpy as np
 
 from edge.features.mfcc import MfccSpec
 from edge.section import load_section
+from tests.bench import asked
 from tests.bench.growth import power
 from tests.support.sounds import ROOT
 from train.config import LABELS, TrainConfig
@@ -222,7 +223,7 @@ def picture(found: dict[str, dict[str, Any]], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure how the laboratory grows.")
-    parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 25_000, 100_000])
+    parser.add_argument("--clips", type=asked.number, nargs="+", default=[10_000, 25_000, 100_000])
     parser.add_argument("--out", type=Path, default=REPORT.parent)
     parser.add_argument("--step", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -230,8 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         step, folder = options.step
         print(json.dumps({"features": features, "epoch": epoch}[step](Path(folder))))
         return 0
-    options.out.mkdir(parents=True, exist_ok=True)
-    report = options.out / REPORT.name
+    report = asked.folder(options.out) / REPORT.name
     found = json.loads(report.read_text()) if report.exists() else {}
     for count in sorted(options.clips):
         with tempfile.TemporaryDirectory(prefix="roomtone-laboratory-") as folder:
@@ -244,4 +244,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

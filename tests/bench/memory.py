@@ -6,11 +6,13 @@
 libraries that were looked at, which sensors share.
 """
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 
+from tests.bench import asked
 from tests.bench.cost import ONE_THREAD
 from tests.support.sounds import ROOT
 from train.pages.tables import markdown
@@ -56,6 +58,7 @@ def measure() -> dict[str, tuple[float, float]]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     added = measure()
     rows = [[name, f"{own:.1f}", f"{everything:.1f}"] for name, (own, everything) in added.items()]
     total = [f"{sum(column):.1f}" for column in zip(*added.values(), strict=True)]
@@ -64,4 +67,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

@@ -1,10 +1,12 @@
 """What `sensitivity` does: false events in an hour of other sound, and the share of speech that gets a label.
 
-    python -m tests.bench.sensitivity      needs ESC-10, CREMA-D, nEMO (ROOMTONE_CORPORA); writes report and picture
+    python -m tests.bench.sensitivity [--clips 300] [--out reports/sensitivity.json]
+
+It needs ESC-10, CREMA-D and nEMO (ROOMTONE_CORPORA), and draws a picture beside the report.
 """
 
+import argparse
 import json
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +18,12 @@ from edge.labels import QUIET, UNKNOWN
 from edge.model.artifact import DEFAULT_MODEL, load
 from edge.sound.blocks import SAMPLE_RATE_HZ, timed_blocks
 from edge.sound.recording import load_recording
-from tests.support.sounds import ROOT
+from tests.bench import asked
+from tests.support.sounds import CORPORA, ROOT
 
 REPORT = ROOT / "tests" / "bench" / "reports" / "sensitivity.json"
 SETTINGS = (0, 25, 50, 75, 100)
-CLIPS, GAP_S, ROOM_DBFS = 300, 1.5, -60.0
+GAP_S, ROOM_DBFS = 1.5, -60.0
 SOUNDS = {".wav", ".ogg", ".flac", ".opus"}
 
 
@@ -59,9 +62,10 @@ def labels_of(pipeline: Pipeline, clips: Iterator[np.ndarray]) -> tuple[list[set
     return said, events, sound_s / 3_600
 
 
-def measured(corpora: Path) -> list[dict]:
-    speech = [path for name in ("CREMA-D", "nEMO") for path in random.Random(0).sample(files(corpora, name), CLIPS)]
-    other = files(corpora, "ESC-10")
+def measured(clips: int) -> list[dict]:
+    """Return what each setting does, with so many clips of each corpus of speech."""
+    speech = [path for name in ("CREMA-D", "nEMO") for path in random.Random(0).sample(files(CORPORA, name), clips)]
+    other = files(CORPORA, "ESC-10")
     found = []
     for sensitivity in SETTINGS:
         artifact, model = load(DEFAULT_MODEL)
@@ -91,7 +95,7 @@ def table(found: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def draw(found: list[dict]) -> None:
+def draw(found: list[dict], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -109,15 +113,21 @@ def draw(found: list[dict]) -> None:
         axes.set_xlabel("sensitivity")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    figure.savefig(REPORT.with_suffix(".png"), dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
-    found = measured(Path(os.environ.get("ROOMTONE_CORPORA", ROOT.parent / "shared" / "corpora")))
-    REPORT.write_text(json.dumps(found, indent=1) + "\n")
-    draw(found)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=asked.number, default=300, help="of each corpus of speech (300)")
+    parser.add_argument("--out", type=Path, default=REPORT, help="a file for the figures; the picture is beside it")
+    options = parser.parse_args()
+    asked.corpora("CREMA-D", "nEMO", "ESC-10")
+    out = asked.file(options.out)
+    found = measured(options.clips)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, out.with_suffix(".png"))
     print(table(found))
 
 
 if __name__ == "__main__":
-    main()
+    asked.answer(main)

@@ -29,6 +29,7 @@ from edge.sound.blocks import BLOCK_S, BLOCK_SAMPLES, Block, timed_blocks
 from edge.sound.portaudio.capture import RING_S
 from edge.sound.recording import load_recording
 from edge.voice.payloads import Event
+from tests.bench import asked
 from tests.bench.growth import Panel, draw
 from tests.support.broker import HOST, Broker
 from tests.support.sounds import CORPORA, ROOT
@@ -195,20 +196,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/soak.json"))
     parser.add_argument("--sound", action="store_true", help=argparse.SUPPRESS)  # write the day's sound, and no more
     options = parser.parse_args()
-    if not (CORPORA / "TESS").is_dir():
-        print(f"soak: no corpora in {CORPORA}: set ROOMTONE_CORPORA", file=sys.stderr)
-        return 66
+    asked.corpora("TESS", "RAVDESS", "ESC-10")
     if options.sound:
         for chunk in day(options.hours, options.seed):
             sys.stdout.buffer.write(chunk.astype(np.float32, copy=False).tobytes())
         return 0
-    measured = soak(options.hours, options.seed, options.out)
-    write(measured, options.out)
-    picture(measured, options.out.with_suffix(".png"))
+    out = asked.file(options.out)
+    measured = soak(options.hours, options.seed, out)
+    write(measured, out)
+    picture(measured, out.with_suffix(".png"))
     print(json.dumps(measured))
     print(table(measured))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)

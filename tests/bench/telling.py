@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.sound.blocks import Block, paced, timed_blocks
+from tests.bench import asked
 from tests.bench.cost import measure, sounds
 from tests.bench.peers import GRAPHS, RATE_HZ
 from tests.support.broker import HOST, Broker
@@ -122,8 +123,8 @@ def summary(found: dict) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what a sensor costs in real time, part by part.")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each sound (60)")
+    parser.add_argument("--rounds", type=asked.number, default=2, help="of all (2)")
+    parser.add_argument("--seconds", type=asked.seconds, default=60.0, help="of each sound (60)")
     parser.add_argument("--out", type=Path, default=GRAPHS, help=f"a folder for {REPORT.name}")
     parser.add_argument("--part", nargs=2, metavar=("PART", "SOUND"), help="only count this, in this process")
     options = parser.parse_args()
@@ -133,7 +134,7 @@ def main() -> int:
         print(counted(samples, PARTS[part][0]) / (len(samples) / RATE_HZ))
         return 0
     GRAPHS.mkdir(parents=True, exist_ok=True)
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = asked.folder(options.out)
     made = sounds(options.seconds)
     files = {name: GRAPHS / f"telling-{name}.npy" for name in ("silence", "speech")}
     for name, path in files.items():
@@ -156,11 +157,11 @@ def main() -> int:
             for part, by_sound in seen.items()
         },
     }
-    (options.out / REPORT.name).write_text(json.dumps(found, indent=1) + "\n")
+    (out / REPORT.name).write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
     print(summary(found))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asked.answer(main)
