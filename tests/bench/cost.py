@@ -69,6 +69,8 @@ def main() -> int:
     for name, sound in sounds(options.seconds).items():
         files[name] = GRAPHS / f"{name}.npy"
         np.save(files[name], sound)
+    if "ambience" not in files:
+        print(f"cost: no corpora in {CORPORA}: no ambience, and speech is the bundled recording", file=sys.stderr)
     seen: dict[str, dict[str, list[dict[str, float]]]] = {peer: {name: [] for name in files} for peer in options.peers}
     for number in range(options.rounds):
         for peer in options.peers:  # in turn, so that a slow minute of the machine meets all of them
