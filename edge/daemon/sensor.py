@@ -217,11 +217,12 @@ class Sensor:
             self._timeline.silent_since(off_s)
             self._messages.since = off_s
 
+    # Both, before the past is known, would only replace what is to be read back; so would settings (tuning.py).
     def _publish_listening(self) -> None:
-        self._link.retain("listening", self._permission.word())
+        if self._past_known:
+            self._link.retain("listening", self._permission.word())
 
     def _publish_timeline(self) -> None:
-        # Before the past is known it would only replace what is to be read back.
         if self._past_known and (due := self._timeline.due(time.monotonic(), time.time())) is not None:
             self._link.retain(*due)
 
@@ -242,9 +243,7 @@ class Sensor:
         if problem == self._broker_problem and now_s < self._health_due_s:
             return
         self._broker_problem = problem
-        health = self._meter.report(
-            microphone=self._microphone, dropped_blocks=self._dropped_blocks(), link=self._link,
-            room_utterances=self._pipeline.room_utterances,
-        )  # fmt: skip
+        health = self._meter.report(microphone=self._microphone, dropped_blocks=self._dropped_blocks(), link=self._link,
+                                    room_utterances=self._pipeline.room_utterances)  # fmt: skip
         self._health_due_s = now_s + min(self._health_interval_s, self._meter.holds_s)
         self._link.retain("health", health, qos=0)

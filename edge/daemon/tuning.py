@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -30,7 +30,8 @@ _ABOVE_DB, _MOST_RESTLESS_DB = 1.0, 20.0
 
 
 class Tuning:
-    """Holds a sensor's preferences and puts them into effect. say: publishes what holds.
+    """Holds a sensor's preferences and puts them into effect. say: publishes what holds, once `recall` was called:
+    before, it would replace what the broker has of an earlier life.
 
     `obey` may be called from any thread; all else from the sensor's own.
     """
@@ -51,6 +52,7 @@ class Tuning:
         self._asked = self._cancelled = False
         self._answer: SettingsAnswer | None = None
         self._answered = self._taken = False  # since the last turn
+        self._recalled = False
         if self._calibration.floor_dbfs is not None:
             pipeline.believe(self._calibration.floor_dbfs)
 
@@ -72,6 +74,14 @@ class Tuning:
     def recall(self, *retained: Word | None) -> None:
         """Brokers answered: this is what each had retained on `settings`. What the state folder has lost of it holds
         again, as the later one has it."""
+        first, self._recalled = not self._recalled, True
+        if self._takes_up(retained):
+            self.apply()
+        elif first:
+            self._tell()
+
+    def _takes_up(self, retained: Iterable[Word | None]) -> bool:
+        """Return whether something of what brokers had retained holds from now on."""
         told = []
         for word in filter(None, retained):
             try:
@@ -80,14 +90,14 @@ class Tuning:
                 log.warning("settings: what the broker has of them is not taken: %s", printable(str(error)))
         try:
             if not told or not self._preferences.recall(max(told, key=lambda settings: settings.ts)):
-                return
+                return False
         except (ConfigError, ValueError) as error:
             log.warning("settings: what the broker has of them is not taken: %s", printable(str(error)))
-            return
+            return False
         log.info("settings: as the broker has them, for there were none here: %s", self._preferences.words)
         if (floor_dbfs := self._preferences.kept.calibration.floor_dbfs) is not None:
             self._pipeline.believe(floor_dbfs)
-        self.apply()
+        return True
 
     def turn(self) -> None:
         """Put into effect what was obeyed since the last time: however much that was, once."""
@@ -172,7 +182,8 @@ class Tuning:
         self._tell()
 
     def _tell(self) -> None:
-        self._say(self._preferences.said(self._calibration, self._answer))
+        if self._recalled:
+            self._say(self._preferences.said(self._calibration, self._answer))
 
 
 def _with_integers(value: Any) -> Any:

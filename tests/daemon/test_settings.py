@@ -48,6 +48,7 @@ def tuned(path: Path | None = None, config: EdgeConfig | None = None) -> tuple[T
     pipeline = Pipeline(MODEL, ARTIFACT.manifest)
     made = Tuning(Preferences(path, config), pipeline, Permission(None, None, QuietClock(None)), said.append)
     made.apply()
+    made.recall()
     return made, said
 
 

@@ -7,15 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from edge.config import load_edge
+from edge.daemon.run import sense
 from edge.daemon.switch import Setting, Switch, later, setting_of
 from edge.delivery.packets import Word
+from edge.sound.blocks import BLOCK_SAMPLES, timed_blocks
 from edge.voice.payloads import rfc3339, unix_s
 from tests.support.broker import Broker, free_port
 from tests.support.daemon import Daemon, switched
@@ -380,6 +386,34 @@ def test_quiet_hours_set_over_mqtt_hold_where_the_state_folder_is_lost(tmp_path,
             assert told(watcher, "settings").json["sensitivity"] == 30
             assert sensor.opened == []
             assert (tmp_path / "state" / "settings-room.json").exists()
+
+
+def test_nothing_replaces_what_the_broker_knew_before_it_is_taken_up(tmp_path, broker):
+    """The link has it at once; the sensor's own loop may be busy for longer, or lose its power meanwhile."""
+    topics = "settings", "listening"
+    with Subscriber(broker.port) as watcher, Daemon(tmp_path, broker.port):
+        watcher.wait_for(lambda w: w.on("listening"))
+        say(broker.port, "settings/set", json.dumps({"sensitivity": 30}))
+        command(broker.port, "OFF")
+        watcher.wait_for(lambda w: is_off(w) and told(w, "settings").json["set"] == ["sensitivity"])
+    shutil.rmtree(tmp_path / "state")
+    config, free, ended = load_edge(tmp_path / "config.yaml"), threading.Event(), threading.Event()
+
+    def busy():
+        free.wait(PATIENCE_S)
+        yield from timed_blocks(repeat(np.zeros(BLOCK_SAMPLES, np.float32)), started_at=time.time())
+
+    life = threading.Thread(target=sense, args=(config, busy()), kwargs={"stopping": ended.is_set})
+    with Subscriber(broker.port) as watcher:
+        life.start()
+        watcher.wait_for(lambda w: w.on("status") and told(w, "status").payload == "online")
+        time.sleep(0.5)  # in which what would follow comes
+        assert all(told(watcher, topic).retained for topic in topics)
+        free.set()
+        watcher.wait_for(lambda w: not any(told(w, topic).retained for topic in topics))
+        assert told(watcher, "settings").json["set"] == ["sensitivity"]
+        ended.set()
+        life.join()
 
 
 def test_a_command_beats_everything_and_carries_its_time(tmp_path, broker):
