@@ -21,17 +21,18 @@ def pytest_xdist_make_scheduler(config, log):
 """
 # Each dies at its first test, in its middle and at its last one: {how} often.
 ALONE = """
-import os, pytest
+import os, pytest, time
 
 @pytest.mark.parametrize("n", range(30))
 def test_alone(n, pytestconfig):
     seen = pytestconfig.rootpath / f"alone-{{n}}"
     if n in (0, 15, 29) and ({always} or not seen.exists()):
         seen.touch()
+        time.sleep(0.5)  # the controller learns from another thread that this test may be run again
         os.kill(os.getpid(), {signal:d})
 """
 SHARING = """
-import os, pytest
+import os, pytest, time
 
 @pytest.fixture(scope="module")
 def shared():
@@ -42,6 +43,7 @@ def test_sharing(n, shared, pytestconfig):
     seen = pytestconfig.rootpath / "sharing"
     if n == 2 and ({always} or not seen.exists()):
         seen.touch()
+        time.sleep(0.5)  # the controller learns from another thread that this test may be run again
         os.kill(os.getpid(), {signal:d})
 """
 
@@ -63,7 +65,7 @@ def test_a_test_that_its_process_dies_of_has_failed_and_holds_up_no_other(tmp_pa
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     said = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "3", "--reruns", str(reruns), "-p", "no:cacheprovider", "."],
-        cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
+        cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=600,
     ).stdout  # fmt: skip
     last = said.splitlines()[-1]
     assert {what: int(number) for number, what in re.findall(r"(\d+) (failed|passed|rerun)", last)} == outcome, said
