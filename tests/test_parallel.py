@@ -19,29 +19,35 @@ from tests.support.parallel import Sharing
 def pytest_xdist_make_scheduler(config, log):
     return Sharing(config, log)
 """
-# Each dies at its first test, in its middle and at its last one: {how} often.
+# Dies at its first test, in its middle and at its last one; the other while it shares something.
 ALONE = """
-import os, pytest, time
+import pytest
+from dying import die
 
 @pytest.mark.parametrize("n", range(30))
-def test_alone(n, pytestconfig):
-    seen = pytestconfig.rootpath / f"alone-{{n}}"
-    if n in (0, 15, 29) and ({always} or not seen.exists()):
-        seen.touch()
-        time.sleep(0.5)  # the controller learns from another thread that this test may be run again
-        os.kill(os.getpid(), {signal:d})
+def test_alone(n):
+    if n in (0, 15, 29):
+        die(f"alone-{n}")
 """
 SHARING = """
-import os, pytest, time
+import pytest
+from dying import die
 
 @pytest.fixture(scope="module")
 def shared():
     return []
 
 @pytest.mark.parametrize("n", range(5))
-def test_sharing(n, shared, pytestconfig):
-    seen = pytestconfig.rootpath / "sharing"
-    if n == 2 and ({always} or not seen.exists()):
+def test_sharing(n, shared):
+    if n == 2:
+        die("sharing")
+"""
+DYING = """
+import os, pathlib, time
+
+def die(name):
+    seen = pathlib.Path(name)
+    if {always} or not seen.exists():
         seen.touch()
         time.sleep(0.5)  # the controller learns from another thread that this test may be run again
         os.kill(os.getpid(), {signal:d})
@@ -60,8 +66,9 @@ def test_sharing(n, shared, pytestconfig):
 def test_a_test_that_its_process_dies_of_has_failed_and_holds_up_no_other(tmp_path, fatal, reruns, always, outcome):
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "conftest.py").write_text(CONFTEST)
-    for file, text in ("alone", ALONE), ("sharing", SHARING):
-        (tmp_path / f"test_{file}.py").write_text(text.format(always=always, signal=fatal))
+    (tmp_path / "test_alone.py").write_text(ALONE)
+    (tmp_path / "test_sharing.py").write_text(SHARING)
+    (tmp_path / "dying.py").write_text(DYING.format(always=always, signal=fatal))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     said = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "3", "--reruns", str(reruns), "-p", "no:cacheprovider", "."],
